@@ -1,0 +1,1 @@
+"""Graphs of equations, their evaluation, and reverse-mode differentiation of them."""

@@ -1,0 +1,91 @@
+"""What tracing a cell yields: its equations as declared, in frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Expr
+
+from lstmgen.declare.symbols import Value
+from lstmgen.errors import Diagnostic, Place
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``target = expression``: one named equation of a step."""
+
+    target: Value
+    expression: Expr
+    description: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Start values drawn uniformly from ±``bound``."""
+
+    bound: float
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Start values drawn from a normal distribution with mean 0 and standard deviation ``std``."""
+
+    std: float
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Start values all equal to ``value``."""
+
+    value: float
+
+
+Init = Uniform | Normal | Constant | None
+"""How a parameter starts; None means uniform in ±1/sqrt(hidden)."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A trained array: its symbol, how it starts, and what it is."""
+
+    value: Value
+    init: Init = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a cell carries from step to step: the symbol of the step before and that of this step."""
+
+    previous: Value
+    next: Value
+
+    @property
+    def name(self) -> str:
+        """The state's name, which is that of its value at this step."""
+        return self.next.name
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A traced cell. Equations stand in declared order; ``options`` are the values it was traced with, in full."""
+
+    name: str
+    doc: str
+    reference: str
+    options: tuple[tuple[str, Any], ...]
+    defaults: tuple[tuple[str, Any], ...]
+    inputs: tuple[Value, ...]
+    states: tuple[State, ...]
+    parameters: tuple[Parameter, ...]
+    equations: tuple[Equation, ...]
+    outputs: tuple[Value, ...]
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def changed_options(self) -> tuple[tuple[str, Any], ...]:
+        """The options that differ from their defaults: those that a file name carries."""
+        defaults = dict(self.defaults)
+        return tuple((name, value) for name, value in self.options if value != defaults[name])
