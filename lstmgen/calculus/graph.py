@@ -152,3 +152,15 @@ def _is_algebra(expression: Expr) -> bool:
     if is_atom(expression):
         return True
     return isinstance(expression, Add | Mul | Pow) and all(_is_algebra(arg) for arg in expression.args)  # type: ignore[arg-type]
+
+
+def substitute(expression: Expr, replacement: Mapping[Value, Expr]) -> Expr:
+    """``expression`` with values replaced and every sum and product left as it stands (``xreplace`` would reorder)."""
+    if isinstance(expression, Value):
+        return replacement.get(expression, expression)
+    if not expression.args or not (expression.free_symbols & replacement.keys()):
+        return expression
+    arguments = [substitute(arg, replacement) for arg in expression.args]  # type: ignore[arg-type]
+    if isinstance(expression, Add | Mul | Pow) or is_condition(expression):
+        return expression.func(*arguments, evaluate=False)  # type: ignore[return-value]
+    return expression.func(*arguments)  # type: ignore[return-value]

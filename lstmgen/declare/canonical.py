@@ -28,7 +28,7 @@ def _product(factors: list[Expr]) -> Expr:
     rest: list[Expr] = []
     for factor in _flat(Mul, factors):
         if isinstance(factor, Number):
-            coefficient = coefficient * factor
+            coefficient = Mul(coefficient, factor, evaluate=True)  # tracing runs under evaluate(False)
         else:
             rest.append(factor)
     if coefficient != 1 or not rest:
@@ -102,7 +102,7 @@ def _power(base: Expr, exponent: Expr) -> Expr:
             "LG112", "a power whose exponent is not a number has no derivative in lstmgen", "write exp(b * log(a))"
         )
     if isinstance(base, Number):
-        return base**exponent
+        return Pow(base, exponent, evaluate=True)
     return Pow(base, exponent, evaluate=False)
 
 

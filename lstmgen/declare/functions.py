@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy import Expr, Function, Integer, Rational
+from sympy import Expr, Float, Function, Integer, Rational
 from sympy.core.relational import Eq, Relational
+
+_SQRT_HALF = Float(0.7071067811865476)
+_TWO_OVER_SQRT_PI = Float(1.1283791670955126)
 
 Array = Any  # real or complex ndarray; the interpreter needs both
 
@@ -187,7 +190,7 @@ _DEFINITIONS = (
     Definition(
         sign, 1, lambda y, x: (Integer(0),), lambda x: np.sign(x.real), kinks=lambda x: (x,), range="{-1, 0, 1}"
     ),
-    Definition(erf, 1, lambda y, x: (2 / sympy.sqrt(sympy.pi) * exp(-(x**2)),), _erf, range="(-1, 1)"),
+    Definition(erf, 1, lambda y, x: (_TWO_OVER_SQRT_PI * exp(-(x**2)),), _erf, range="(-1, 1)"),
     Definition(
         maximum, 2, lambda y, a, b: (_step(a >= b), 1 - _step(a >= b)),
         lambda a, b: np.where(a.real >= b.real, a, b), kinks=lambda a, b: (a - b,),
@@ -202,7 +205,7 @@ _DEFINITIONS = (
     ),
     Definition(clip, 3, expansion=lambda x, low, high: minimum(maximum(x, low), high)),
     Definition(silu, 1, expansion=lambda x: x * sigmoid(x)),
-    Definition(gelu, 1, expansion=lambda x: Rational(1, 2) * x * (1 + erf(sympy.sqrt(Rational(1, 2)) * x))),
+    Definition(gelu, 1, expansion=lambda x: Rational(1, 2) * x * (1 + erf(_SQRT_HALF * x))),
     Definition(hard_sigmoid, 1, expansion=lambda x: clip(Rational(1, 6) * x + Rational(1, 2), 0, 1), range="[0, 1]"),
 )
 

@@ -1,0 +1,467 @@
+"""From a scheduled gradient to the text of a NumPy module.
+
+Everything a template needs is computed here, into a frozen context of strings, booleans and tuples; the template lays
+it out and decides nothing.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from lstmgen.backends.base import Provenance
+from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
+from lstmgen.backends.numpy.printer import Printer
+from lstmgen.backends.templates import render
+from lstmgen.calculus.graph import Graph
+from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
+from lstmgen.calculus.reverse import Gradient
+from lstmgen.calculus.text import Text, inlined_products
+from lstmgen.declare.declaration import Constant, Normal, Parameter, Uniform
+from lstmgen.declare.symbols import Dims, Value
+from lstmgen.schedule.calls import buffered
+from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Kernel, Use, View, show
+from lstmgen.schedule.lowering import lower
+from lstmgen.schedule.target import Target
+from lstmgen.schedule.work import Plan, Schedule
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parameter, input, state or output as the template lays it out."""
+
+    name: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that the template prints."""
+
+    title: str
+    summary: tuple[str, ...]
+    version: str
+    cell: str
+    digest: str
+    command: str
+    equations: tuple[str, ...]
+    exports: tuple[str, ...]
+    sizes: tuple[str, ...]
+    size_arguments: str
+    size_names: str
+    start_doc: str
+    start_lines: tuple[str, ...]
+    unseen_arguments: str
+    unseen_sizes: str
+    derived: tuple[tuple[str, str], ...]
+    derived_lines: tuple[str, ...]
+    parameters: tuple[Entry, ...]
+    groups: tuple[str, ...]
+    all_dims: tuple[tuple[str, str], ...]
+    inputs: tuple[Entry, ...]
+    states: tuple[Entry, ...]
+    outputs: tuple[Entry, ...]
+    several_outputs: bool
+    outputs_type: str
+    outputs_doc: str
+    inputs_doc: str
+    arguments: str
+    argument_names: str
+    kernel_arguments: str
+    check_arguments: str
+    check_pairs: str
+    step_arguments: str
+    step_names: str
+    step_values: str
+    step_output: str
+    step_doc: str
+    seed_lines: tuple[str, ...]
+    seed_names: str
+    seed_arguments: str
+    forward: tuple[str, ...]
+    infer: tuple[str, ...]
+    backward: tuple[str, ...]
+    uses_erf: bool
+    erf_coefficients: tuple[str, ...]
+
+
+class NumpyBackend:
+    """Emits modules that import NumPy and nothing else."""
+
+    name = "numpy"
+    target = Target("numpy")
+
+    def emit(
+        self, gradient: Gradient, schedule: Schedule, provenance: Provenance, module: str
+    ) -> Mapping[str, str]:
+        """The module's text under its file name."""
+        return {f"{module}.py": render("numpy/module.py.jinja", build_context(gradient, schedule, provenance))}
+
+    def kernels(self, gradient: Gradient, schedule: Schedule) -> str:
+        """The three loop programs as text."""
+        return "\n\n".join(show(kernel) for kernel in lower_all(gradient, schedule))
+
+    def load(self, source: str, module: str) -> types.ModuleType:
+        """The module that ``source`` makes, without a file."""
+        return load_source(source, module)
+
+    def levels(self) -> tuple[str, ...]:
+        """NumPy runs wherever lstmgen does."""
+        return ("device",)
+
+
+def load_source(source: str, module: str) -> types.ModuleType:
+    """Executes ``source`` as a module; its lines show up in tracebacks."""
+    import linecache
+    import sys
+
+    made = types.ModuleType(module)
+    file = f"<generated {module}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    made.__file__ = file
+    # Registered so that instances of its classes can be pickled and copied by reference to it.
+    sys.modules[module] = made
+    exec(compile(source, file, "exec"), made.__dict__)
+    return made
+
+
+def lower_all(gradient: Gradient, schedule: Schedule) -> tuple[Kernel, Kernel, Kernel]:
+    """The kernels of the three passes, with elementwise work as calls."""
+    primal_text = Text(inlined_products(gradient.primal))
+    adjoint_text = Text(inlined_products(gradient.adjoint))
+
+    def one(plan: Plan, text: Text) -> Kernel:
+        return buffered(lower(gradient, schedule, plan, text), FUNCTIONS)
+
+    return (
+        one(schedule.forward, primal_text),
+        one(schedule.infer, primal_text),
+        one(schedule.backward, adjoint_text),
+    )
+
+
+def flat_order(parameters: tuple[Parameter, ...]) -> tuple[tuple[Parameter, ...], ...]:
+    """Parameters of equal dimensions side by side, in declared order: the groups of the flat buffer."""
+    groups: dict[Dims, list[Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(parameter.value.dims, []).append(parameter)
+    return tuple(tuple(group) for group in groups.values())
+
+
+def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance) -> Context:
+    """Everything the template prints, from the scheduled gradient."""
+    declaration, primal = gradient.declaration, gradient.primal
+    kernels = lower_all(gradient, schedule)
+    printers = [Printer(kernel) for kernel in kernels]
+    forward = _forward_body(printers[0], gradient, keep=True)
+    infer = _forward_body(printers[1], gradient, keep=False)
+    backward = _backward_body(printers[2], gradient)
+    helpers = {helper for printer in printers for helper in printer.helpers}
+    groups = flat_order(declaration.parameters)
+    text = Text(inlined_products(primal))
+    descriptions = {equation.target.name: equation.description for equation in declaration.equations}
+    doc = declaration.doc.strip().splitlines() or [f"The cell {declaration.name}."]
+    sizes = size_names(declaration, primal)
+    derived = {dim: parts for dim, parts in derived_sizes(primal).items() if dim in all_dims(declaration, primal)}
+    carried_by_parameters = {dim for each in declaration.parameters for dim in each.value.dims}
+    unseen = [size for size in sizes if size not in carried_by_parameters]
+    names = [value.name for value in declaration.inputs]
+    single = len(declaration.outputs) == 1
+    with_dims = [
+        *(each.value for group in groups for each in group),
+        *(state.next for state in declaration.states),
+        *declaration.inputs,
+        *declaration.outputs,
+    ]
+    seeds = [seed for seed in gradient.seeds if seed.origin == "loss"]
+    return Context(
+        title=doc[0].rstrip("."),
+        summary=_summary(declaration.reference, doc[1:]),
+        version=provenance.version,
+        cell=provenance.cell,
+        digest=provenance.digest,
+        command=provenance.command,
+        equations=_printed_equations(primal, text, descriptions),
+        exports=tuple(sorted([*_EXPORTS, *([] if single else ["Outputs"])])),
+        sizes=sizes,
+        size_arguments=", ".join(f"{size}: int" for size in sizes),
+        size_names=", ".join(sizes),
+        start_doc=_start_doc(gradient),
+        start_lines=_start_lines(groups, gradient),
+        unseen_arguments="".join([", *"] + [f", {size}: int" for size in unseen]) if unseen else "",
+        unseen_sizes=", ".join(f'"{size}": {size}' for size in unseen),
+        derived=tuple((dim, " * ".join(f"self.{part}" for part in parts)) for dim, parts in derived.items()),
+        derived_lines=tuple(
+            f'lengths["{dim}"] = ' + " * ".join(f'lengths["{part}"]' for part in parts)
+            for dim, parts in derived.items()
+        ),
+        parameters=tuple(
+            Entry(each.value.name, _parameter_doc(each, gradient)) for group in groups for each in group
+        ),
+        groups=tuple(", ".join(f'"{each.value.name}"' for each in group) + "," for group in groups),
+        all_dims=tuple((name, dims) for name, dims in {value.name: _quoted(value.dims) for value in with_dims}.items()),
+        inputs=tuple(_entry(value, ("steps", "batch"), descriptions) for value in declaration.inputs),
+        states=tuple(_entry(state.next, ("batch",), descriptions) for state in declaration.states),
+        outputs=tuple(_entry(value, ("steps", "batch"), descriptions) for value in declaration.outputs),
+        several_outputs=not single,
+        outputs_type="Array" if single else "Outputs",
+        outputs_doc="; ".join(
+            f"{'' if single else value.name + ' '}{_spelled(('steps', 'batch', *value.dims))}"
+            for value in declaration.outputs
+        ),
+        inputs_doc="; ".join(
+            f"`{value.name}` is {_spelled(('steps', 'batch', *value.dims))}" for value in declaration.inputs
+        )
+        + ".",
+        arguments=", ".join(f"{name}: Array" for name in names),
+        argument_names=", ".join(names),
+        kernel_arguments=", ".join(f"_{name}: Array" for name in names),
+        check_arguments=", ".join(f"{name}: Any" for name in names),
+        check_pairs=" ".join(f'("{name}", {name}),' for name in names),
+        step_arguments=", ".join(f"{name}_t: Array" for name in names),
+        step_names=", ".join(f"{name}_t" for name in names),
+        step_values=", ".join(f"{name}_t[None]" for name in names),
+        step_output="outputs[0]" if single else "Outputs(*(output[0] for output in outputs))",
+        step_doc="; ".join(f"`{value.name}_t` is {_spelled(('batch', *value.dims))}" for value in declaration.inputs),
+        seed_lines=_seed_lines(gradient, single),
+        seed_names=", ".join(seed.adjoint.name for seed in seeds),
+        seed_arguments=", ".join(f"_{seed.adjoint.name}: Array" for seed in seeds),
+        forward=_indented(forward),
+        infer=_indented(infer),
+        backward=_indented(backward),
+        uses_erf="erf" in helpers,
+        erf_coefficients=tuple(map(repr, ERFC_COEFFICIENTS)),
+    )
+
+
+_EXPORTS = (
+    "Gradients Inputs Parameters Residuals Sizes State Workspace backward forward infer step".split()
+)
+
+
+def _indented(lines: list[str]) -> tuple[str, ...]:
+    return tuple(f"    {line}" if line else "" for line in lines)
+
+
+def _summary(reference: str, rest: list[str]) -> tuple[str, ...]:
+    lines = [line.rstrip() for line in rest]
+    if reference:
+        lines += ["", reference if reference.endswith(".") else f"{reference}."]
+    return tuple(lines)
+
+
+def _seed_lines(gradient: Gradient, single: bool) -> tuple[str, ...]:
+    """Completes what the caller gives of the loss's gradients, by output."""
+    lines = [] if single else [
+        "if d_outputs is None:",
+        "    d_outputs = Outputs()",
+        "if not isinstance(d_outputs, Outputs):",
+        '    raise TypeError(f"d_outputs: expected Outputs or None, got {_spell_type(d_outputs)}")',
+    ]
+    lines.append("lengths = _lengths(p.sizes)")
+    for seed in gradient.seeds:
+        if seed.origin != "loss":
+            continue
+        dims = seed.of.dims
+        shape = ", ".join(f'lengths["{dim}"]' for dim in dims)
+        axes = ", ".join(f'"{axis}"' for axis in ("steps", "batch", *dims))
+        argument = "d_outputs" if single else f"d_outputs.{seed.of.name}"
+        target = "d_outputs" if single else seed.adjoint.name
+        lines.append(
+            f'{target} = _full_seed("{argument}", {argument}, p, (steps, batch{", " if shape else ""}{shape}), ({axes}))'
+        )
+    return tuple(lines)
+
+
+def _start_doc(gradient: Gradient) -> str:
+    special = any(each.init is not None for each in gradient.declaration.parameters)
+    text = f"uniform in ±1/sqrt({_default_bound(gradient)})"
+    return f"{text} where the cell declares nothing else" if special else text
+
+
+def _start_lines(groups: tuple[tuple[Parameter, ...], ...], gradient: Gradient) -> tuple[str, ...]:
+    """The start values of all parameters, drawn in the order of the flat buffer."""
+    lines = []
+    if any(each.init is None for group in groups for each in group):
+        bound = _default_bound(gradient)
+        lines.append(f'bound = 1.0 / np.sqrt(_lengths(sizes)["{bound}"])' if bound else "bound = 1.0")
+    if all(each.init is None for group in groups for each in group):
+        return (*lines, "values = [random.uniform(-bound, bound, shape) for shape in shapes.values()]")
+    lines.append("values = [")
+    for group in groups:
+        for each in group:
+            shape = f'shapes["{each.value.name}"]'
+            match each.init:
+                case Constant(value):
+                    lines.append(f"    np.full({shape}, {value!r}),")
+                case Uniform(bound_of):
+                    lines.append(f"    random.uniform(-{bound_of!r}, {bound_of!r}, {shape}),")
+                case Normal(std):
+                    lines.append(f"    random.normal(0.0, {std!r}, {shape}),")
+                case _:
+                    lines.append(f"    random.uniform(-bound, bound, {shape}),")
+    return (*lines, "]")
+
+
+def _printed_equations(primal: Graph, text: Text, descriptions: Mapping[str, str]) -> tuple[str, ...]:
+    rows = [
+        (text.equation(equation), descriptions.get(equation.target.name, ""))
+        for equation in primal.equations
+        if equation.target not in text.inline
+    ]
+    rows = [(line, "" if what.startswith("pre-activation") else what) for line, what in rows]
+    width = max(len(line) for line, _ in rows)
+    return tuple(f"{line:<{min(width, 60)}}  {what}".rstrip() for line, what in rows)
+
+
+def _spelled(dims: Dims) -> str:
+    return "(" + ", ".join(dims) + ("," if len(dims) == 1 else "") + ")"
+
+
+def _quoted(dims: Dims) -> str:
+    return _spelled(tuple(f'"{dim}"' for dim in dims))
+
+
+def _parameter_doc(parameter: Parameter, gradient: Gradient) -> str:
+    """What a parameter is: its own description, else the first equation that reads it."""
+    what = parameter.description
+    if not what:
+        reader = next(
+            equation
+            for equation in gradient.declaration.equations
+            if parameter.value in equation.expression.free_symbols
+        )
+        what = f"in {Text().equation(reader)}"
+    return f"{_spelled(parameter.value.dims)}, {what}"
+
+
+def _entry(value: Value, leading: Dims, descriptions: Mapping[str, str]) -> Entry:
+    what = descriptions.get(value.name, "")
+    return Entry(value.name, _spelled((*leading, *value.dims)) + (f", {what}" if what else ""))
+
+
+def _default_bound(gradient: Gradient) -> str:
+    """The dimension of the default start values: ``hidden`` where there is one, else the first state's first."""
+    dims = all_dims(gradient.declaration, gradient.primal)
+    if "hidden" in dims:
+        return "hidden"
+    states = [state.next.dims[0] for state in gradient.declaration.states if state.next.dims]
+    return states[0] if states else (dims[0] if dims else "")
+
+
+# -- the bodies of the kernel functions -------------------------------------------------------------------------------
+
+
+def _head(gradient: Gradient, lines: list[str], source: str) -> list[str]:
+    """Sizes, as the rest of the body uses them; only those that it mentions."""
+    sizes = all_dims(gradient.declaration, gradient.primal)
+    joined = "\n".join(lines)
+    head = [f"_steps, _batch = {source}.shape[:2]"]
+    head += [f"_{dim} = _parameters.{dim}" for dim in sizes if _mentions(joined, f"_{dim}")]
+    return head
+
+
+def _mentions(text: str, name: str) -> bool:
+    import re
+
+    return re.search(rf"(?<![A-Za-z0-9_.]){re.escape(name)}(?![A-Za-z0-9_])", text) is not None
+
+
+def _batch_first(text: str, axes: int, *, steps: bool) -> str:
+    """An array whose batch is last, copied into the public layout."""
+    if axes == 2:
+        return f"{text}.T.copy()"
+    order = [0, axes - 1, *range(1, axes - 1)] if steps else [axes - 1, *range(axes - 1)]
+    if order == list(range(axes)):
+        return f"{text}.copy()"
+    return f"{text}.transpose({', '.join(map(str, order))}).copy()"
+
+
+def _batch_last(text: str, axes: int) -> str:
+    if axes == 1:
+        return text
+    return f"{text}.T" if axes == 2 else f"{text}.transpose({', '.join(map(str, [*range(1, axes), 0]))})"
+
+
+def _starts(kernel: Kernel, source: str) -> list[str]:
+    lines = []
+    for name, view in kernel.starts:
+        place = f"{_base(view)}[0]" if view.buffer.axes[:1] == (NODES,) else view.name
+        lines.append(f"np.copyto({place}, {_batch_last(f'{source}.{name}', len(view.axes))})")
+    return lines
+
+
+def _ends(kernel: Kernel) -> str:
+    parts = []
+    for name, view in kernel.ends:
+        text = f"{_base(view)}[-1]" if view.buffer.axes[:1] == (NODES,) else view.name
+        parts.append(f"{name}={_batch_first(text, len(view.axes), steps=False)}")
+    return f"State({', '.join(parts)})"
+
+
+def _base(view: View) -> str:
+    return f"_{view.buffer.name}"
+
+
+def _insert_starts(lines: list[str], starts: list[str]) -> list[str]:
+    """Start values go in right before the loop."""
+    at = next(index for index, line in enumerate(lines) if line.startswith("for _t in "))
+    blank = at - 1 if at and not lines[at - 1] else at
+    return [*lines[:blank], *starts, *lines[blank:]]
+
+
+def _forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[str]:
+    kernel, declaration = printer.kernel, gradient.declaration
+    lines = _insert_starts(printer.body(), _starts(kernel, "_initial"))
+    saved = {buffer.name: buffer for buffer in kernel.saved}
+    copies = []
+    for value in declaration.inputs:
+        buffer = saved.get(value.name)
+        if keep and buffer is not None and BATCH == buffer.axes[1]:
+            copies.append(f'_{value.name} = _copied(_{value.name}, _take("{value.name}", _{value.name}.shape))')
+    outputs = []
+    for name, view in kernel.results:
+        outputs.append((name, _batch_first(printer.text(view), len(view.axes), steps=True)))
+    if len(outputs) == 1:
+        result = outputs[0][1]
+    else:
+        result = f"Outputs({', '.join(f'{name}={text}' for name, text in outputs)})"
+    tail = [f"_outputs = {result}", f"_final = {_ends(kernel)}"]
+    if keep:
+        entries = ", ".join(f'"{buffer.name}": _{buffer.name}' for buffer in kernel.saved)
+        tail += [f"return _outputs, _final, {{{entries}}}"]
+    else:
+        tail += ["return _outputs, _final"]
+    body = [*copies, *lines, *tail]
+    return [*_head(gradient, body, f"_{declaration.inputs[0].name}"), *body]
+
+
+def _backward_body(printer: Printer, gradient: Gradient) -> list[str]:
+    kernel, declaration = printer.kernel, gradient.declaration
+    lines = _insert_starts(printer.body(), _starts(kernel, "_d_final"))
+    loads = [f'_{buffer.name} = _saved["{buffer.name}"]' for buffer in kernel.saved]
+    tail = []
+    inputs = []
+    returned = dict(kernel.results)
+    for each in declaration.parameters:
+        view = returned.get(each.value.name)
+        if view is not None and view.buffer.use is not Use.RESULT:
+            tail.append(f"_gradients.{each.value.name} = {printer.text(view)}")
+    for value in declaration.inputs:
+        view = returned.get(value.name)
+        if view is None:
+            inputs.append(f"{value.name}=np.zeros({printer.shape((STEPS, BATCH, *value.dims))}, _dtype)")
+        elif view.buffer.use is Use.RESULT:
+            inputs.append(f"{value.name}=_{view.buffer.name}")
+        else:
+            inputs.append(f"{value.name}={_batch_first(printer.text(view), len(view.axes), steps=True)}")
+    tail += [f"return Inputs({', '.join(inputs)}), {_ends(kernel)}"]
+    body = [*loads, *lines, *tail]
+    seed = next(seed.adjoint.name for seed in gradient.seeds if seed.origin == "loss")
+    return [*_head(gradient, body, f"_{seed}"), *body]
+
+
+def context_names() -> frozenset[str]:
+    """The names a template may use: the fields of the context."""
+    return frozenset(each.name for each in fields(Context))

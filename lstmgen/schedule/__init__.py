@@ -1,0 +1,1 @@
+"""Decides where and in what order the equations of a cell are computed, and lowers them to loop programs."""

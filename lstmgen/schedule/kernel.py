@@ -1,0 +1,288 @@
+"""The kernel: a small typed loop program, what scheduling yields and back ends print.
+
+Arrays have named axes: ``steps``, declared dimensions, ``stack<n>`` for n values side by side, and ``batch``. A
+:class:`View` is a named window on a :class:`Buffer`. Elementwise work comes as fused :class:`Block` assignments; a back
+end without fusion has :mod:`lstmgen.schedule.calls` break them up into :class:`Call`, one operation and one result each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+STEPS = "steps"
+NODES = "steps + 1"  # the points between steps: a state before the first step to one after the last
+BATCH = "batch"
+
+Axes = tuple[str, ...]
+
+
+class Use(StrEnum):
+    """What a buffer is for, and so how long it must live."""
+
+    PARAMETER = "parameter"  # a parameter itself
+    PACK = "pack"  # parameters copied side by side
+    INPUT = "input"  # an array that was passed in
+    RESIDUAL = "residual"  # saved by forward for backward
+    CARRIED = "carried"  # handed from step to step
+    SCRATCH = "scratch"  # of no interest afterwards
+    RESULT = "result"  # returned
+    MASK = "mask"  # scratch of truth values
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One array, by name, with the axes in the order of its memory."""
+
+    name: str
+    axes: Axes
+    use: Use
+
+
+@dataclass(frozen=True)
+class View:
+    """A window on a buffer under the name the code knows it by.
+
+    ``step`` is None for the whole buffer, else the offset from the current step that it shows (0, or 1 for what the
+    current step leaves behind); ``drop`` leaves out that many entries at the end ("last") or the beginning ("first") of
+    a buffer of nodes. ``start`` and ``stop`` select slots of a stack; ``stop`` None selects the one at ``start``.
+    """
+
+    name: str
+    buffer: Buffer
+    axes: Axes
+    step: int | None = None
+    drop: str = ""
+    start: int | None = None
+    stop: int | None = None
+
+
+@dataclass(frozen=True)
+class Const:
+    """A number."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a dimension, as a number."""
+
+    dim: str
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The entry of a view at the current index."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An elementary operation or a nonlinear function, by name."""
+
+    function: str
+    arguments: tuple[Scalar, ...]
+
+
+Scalar = Const | Size | Ref | Apply
+
+
+@dataclass(frozen=True)
+class Note:
+    """A comment: the equations that the statements after it compute."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Allocate:
+    """Makes a buffer; its contents are undefined."""
+
+    buffer: Buffer
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Copies parameters side by side into a stack."""
+
+    buffer: Buffer
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bind:
+    """Gives a view its name."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Product:
+    """``out = sum left * right`` over the labels that ``out`` lacks; one label per axis of each view."""
+
+    out: View
+    left: View
+    right: View
+    labels: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Assign:
+    """``out = value`` at every index of ``out``."""
+
+    out: View
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class Block:
+    """Elementwise assignments over one index space, in order: fused to one kernel where the target can."""
+
+    assignments: tuple[Assign, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One elementwise operation with its result's place."""
+
+    function: str
+    arguments: tuple[View | Const | Size, ...]
+    out: View
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """``out`` = the sum, maximum or first maximum's mask of ``value`` along ``axes``."""
+
+    kind: str
+    out: View
+    value: View
+    axes: Axes
+
+
+@dataclass(frozen=True)
+class Move:
+    """``out`` = ``value`` rearranged: ``kind`` is transpose, flatten, unflatten or copy."""
+
+    kind: str
+    out: View
+    value: View
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Sets a view to zero."""
+
+    out: View
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The time loop. ``swaps`` exchange names at the end of a step: what was written becomes what is read."""
+
+    reverse: bool
+    body: tuple[Statement, ...]
+    swaps: tuple[tuple[View, View], ...]
+
+
+Statement = Note | Allocate | Pack | Bind | Product | Block | Call | Reduce | Move | Clear | Loop
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One pass over time as a program.
+
+    ``parameters`` are those read directly, not through a pack. ``states`` are where the carried values start and end;
+    ``results`` where what is returned lies; ``saved`` the buffers that forward leaves for backward.
+    """
+
+    name: str
+    reverse: bool
+    parameters: tuple[str, ...]
+    inputs: tuple[tuple[str, Buffer], ...]
+    sizes: tuple[str, ...]
+    body: tuple[Statement, ...]
+    starts: tuple[tuple[str, View], ...]
+    ends: tuple[tuple[str, View], ...]
+    results: tuple[tuple[str, View], ...]
+    saved: tuple[Buffer, ...]
+
+
+def walk(statements: tuple[Statement, ...]) -> Iterator[Statement]:
+    """Every statement, those inside loops included."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, Loop):
+            yield from walk(statement.body)
+
+
+def views_of(scalar: Scalar) -> Iterator[View]:
+    """The views an expression reads."""
+    if isinstance(scalar, Ref):
+        yield scalar.view
+    elif isinstance(scalar, Apply):
+        for argument in scalar.arguments:
+            yield from views_of(argument)
+
+
+def show(kernel: Kernel) -> str:
+    """The kernel as text, for reading: one line a statement."""
+    lines = [f"kernel {kernel.name}"]
+    for statement in kernel.body:
+        lines += _show(statement, "  ")
+    return "\n".join(lines)
+
+
+def _show(statement: Statement, indent: str) -> list[str]:
+    match statement:
+        case Note(lines):
+            return [f"{indent}# {line}" for line in lines]
+        case Allocate(buffer):
+            return [f"{indent}allocate {buffer.name}[{', '.join(buffer.axes)}]  ({buffer.use})"]
+        case Pack(buffer, parameters):
+            return [f"{indent}pack {buffer.name} <- {', '.join(parameters)}"]
+        case Bind(view):
+            return [f"{indent}view {view.name} = {_window(view)}"]
+        case Product(out, left, right, labels):
+            spec = ", ".join(f"{v.name}[{' '.join(ls)}]" for v, ls in zip((left, right), labels[:2], strict=True))
+            return [f"{indent}product {out.name}[{' '.join(labels[2])}] <- {spec}"]
+        case Block(assignments):
+            return [f"{indent}{each.out.name} <- {scalar_text(each.value)}" for each in assignments]
+        case Call(function, arguments, out):
+            return [f"{indent}{out.name} <- {function}({', '.join(_argument(each) for each in arguments)})"]
+        case Reduce(kind, out, value, axes):
+            return [f"{indent}{out.name} <- {kind}({value.name}, over {', '.join(axes)})"]
+        case Move(kind, out, value):
+            return [f"{indent}{out.name} <- {kind}({value.name})"]
+        case Clear(out):
+            return [f"{indent}{out.name} <- 0"]
+        case Loop(reverse, body, swaps):
+            head = "for each step, last to first" if reverse else "for each step"
+            inner = [line for each in body for line in _show(each, indent + "  ")]
+            tail = [f"{indent}  swap {a.name}, {b.name}" for a, b in swaps]
+            return [f"{indent}{head}:", *inner, *tail]
+
+
+def _window(view: View) -> str:
+    parts = [] if view.step is None else ["step" if view.step == 0 else f"step + {view.step}"]
+    if view.start is not None:
+        parts.append(f"slot {view.start}" if view.stop is None else f"slots {view.start}:{view.stop}")
+    if view.drop:
+        parts.append(f"all but the {view.drop}")
+    return f"{view.buffer.name}[{', '.join(parts)}]" if parts else view.buffer.name
+
+
+def _argument(argument: View | Const | Size) -> str:
+    if isinstance(argument, View):
+        return argument.name
+    return f"{argument.value:g}" if isinstance(argument, Const) else f"|{argument.dim}|"
+
+
+def scalar_text(scalar: Scalar) -> str:
+    """An expression in prefix notation."""
+    if isinstance(scalar, Apply):
+        return f"{scalar.function}({', '.join(scalar_text(each) for each in scalar.arguments)})"
+    return scalar.view.name if isinstance(scalar, Ref) else _argument(scalar)
