@@ -7,6 +7,7 @@ the loop share scratch buffers, assigned by when they are last read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -293,6 +294,7 @@ class _Lowering:
             target = each.target
             if target not in self.buffers and target not in plan.slots and target not in self.stacks:
                 self.buffers[target] = self._result_buffer(target)
+                self.prologue.append(Allocate(self.buffers[target]))
 
     def _result_buffer(self, target: Value) -> Buffer:
         """Gradients go where they are returned: parameters' into the flat buffer, inputs' in the public layout."""
@@ -318,7 +320,11 @@ class _Lowering:
             return self._window(stack_name([s[-1].name for s in self.stacks[value].members]), value, self.stack_buffers[value], in_loop)
         if slot is not None:
             buffer = self.stack_buffers[slot.stack]
-            return self._window(value.name, value, buffer, in_loop, slot)
+            name = value.name
+            if slot.stop is not None:  # a run of slots is known by what it holds in the end
+                members = self.stacks[slot.stack].members[slot.start : slot.stop]
+                name = stack_name([each[-1].name for each in members])
+            return self._window(name, value, buffer, in_loop, slot)
         if value in self.saved:
             return self._window(value.name, value, self.saved[value], in_loop)
         raise InternalError(f"{plan.name}: {value} has no place")
@@ -367,11 +373,14 @@ class _Lowering:
 
     def _note(self, work: Work) -> list[Statement]:
         shown = [each for each in work.sources if each.target not in self.text.inline]
-        lines = []
-        for source in shown or work.sources:
-            description = self._description(source)
-            lines.append(self.text.equation(source) + (f"  ({description})" if description else ""))
-        return [Note(tuple(lines))]
+        if not shown:  # a product that lstmgen named: what it computes says more than its name
+            return [Note((", ".join(self.text(each.expression) for each in work.sources),))]
+        lines = [self.text.equation(each) for each in shown]
+        described = [self._description(each) for each in shown]
+        pattern = common_pattern(lines, [each.target.name for each in shown])
+        if pattern:
+            lines, described = [pattern], [", ".join(filter(None, described))]
+        return [Note(tuple(f"{line}  ({what})" if what else line for line, what in zip(lines, described, strict=True)))]
 
     def _description(self, equation: Equation) -> str:
         return "" if equation.target.role in (Role.ADJOINT, Role.PREACTIVATION) else equation.description
@@ -488,6 +497,27 @@ class _Lowering:
             if adjoint is not None:
                 found.append((value.name, self._view(adjoint, in_loop=False)))
         return tuple(found)
+
+
+def common_pattern(lines: Sequence[str], names: Sequence[str]) -> str:
+    """One line for several that differ in one word: ``k = sigmoid(a_k)  for k = f, i, o``; empty if they do not."""
+    if len(lines) < 2:
+        return ""
+    keys = [key for name in names for key in name.split("_") if all(key not in other.split("_") for other in names if other != name)]
+    if len(keys) != len(names):
+        return ""
+    words = {word for line in lines for name in re.findall(r"[A-Za-z]\w*", line) for word in name.split("_")}
+    letter = next((each for each in ("k", "q", "s", "u", "any") if each not in words), "")
+
+    def generalize(line: str, key: str) -> str:
+        return re.sub(
+            r"[A-Za-z]\w*", lambda m: "_".join(letter if word == key else word for word in m[0].split("_")), line
+        )
+
+    patterns = {generalize(line, key) for line, key in zip(lines, keys, strict=True)}
+    if not letter or len(patterns) != 1:
+        return ""
+    return f"{patterns.pop()}  for {letter} = {', '.join(keys)}"
 
 
 def declaration_sizes(gradient: Gradient) -> tuple[str, ...]:

@@ -71,9 +71,9 @@ def _forward_plan(
     kept = tuple(value for value in looped if value in wanted or previous.get(value) in wanted)
     kept += tuple(value for value in before if value in wanted and value not in kept)
     kept = tuple(sorted(set(kept), key=lambda value: [each.target for each in work].index(value)))
-    pinned = {*next_values, *(value for value in declaration.outputs), *after, *(state.previous for state in declaration.states)}
+    pinned = {*next_values, *(state.previous for state in declaration.states)}
     taken = [value.name for value in dependence]
-    work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned | (set(residuals) & before), taken)
+    work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, {*kept, *residuals}, taken)
     carried = tuple(Carried(state.previous, state.next) for state in declaration.states)
     return Plan(name, False, work, stacks, slots, carried, kept, declaration.inputs, primal.results)
 
@@ -123,7 +123,7 @@ def _backward_plan(
     kept = tuple(value for value in looped if value in after or value in of_inputs)
     pinned = {*outgoing, *of_inputs, *(seed.adjoint for seed in gradient.seeds), *residuals}
     taken = [value.name for value in dependence]
-    work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, taken, saved)
+    work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, kept, taken, saved)
     given = (*residuals, *(seed.adjoint for seed in gradient.seeds if seed.origin == "loss"))
     return Plan("backward", True, work, stacks, slots, carried, kept, given, results)
 

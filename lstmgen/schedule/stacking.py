@@ -311,12 +311,14 @@ def _columns(work: Sequence[Work], rank: Rank) -> list[_Columns]:
     return found
 
 
-def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Value]) -> None:
+def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Value], kept: Iterable[Value]) -> None:
     """Lets elementwise results take the slot of an operand that they are the last to read, and the other way round.
 
-    ``pinned`` values have a place of their own: states, results, whatever is kept for every step elsewhere.
+    ``pinned`` values have a place of their own: states, results. ``kept`` values are wanted later: they may take a slot
+    and nothing may overwrite them.
     """
     pinned = set(pinned)
+    lasting = pinned | set(kept)
     last_reader: dict[Value, Work] = {}
     for each in work:
         for value in each.reads:
@@ -333,7 +335,7 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
                 and value.dims == target.dims
                 and value.role != Role.PARAMETER
                 and last_reader[value] is each
-                and value not in pinned
+                and value not in lasting
                 and stacking.occupants[stacking.slots[value].stack][stacking.slots[value].start][-1] == value
             ):
                 stacking.inherit(target, value)
@@ -354,7 +356,7 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
                 and value not in stacking.slots
                 and value.dims == target.dims
                 and last_reader[value] is each
-                and value not in pinned
+                and value not in lasting
             ):
                 stacking.inherit(value, target, before=True)
                 break
@@ -515,6 +517,7 @@ def schedule_pass(
     rank: Rank,
     target: Target,
     pinned: Iterable[Value],
+    kept: Iterable[Value],
     taken: Iterable[str],
     given: Sequence[Stack] = (),
 ) -> tuple[tuple[Work, ...], tuple[Stack, ...], dict[Value, Slot]]:
@@ -529,7 +532,7 @@ def schedule_pass(
     if not target.stacks_products:
         return tuple(work), (), {}
     merged = stack_products(work, stacking)
-    inherit_slots(merged, stacking, pinned)
+    inherit_slots(merged, stacking, pinned, kept)
     if target.merges_calls:
         merged = merge_calls(merged, stacking)
     return merged, stacking.stacks(), stacking.slots

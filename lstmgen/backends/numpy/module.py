@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
+from lstmgen.backends.numpy.layout import wrapped
 from lstmgen.backends.numpy.printer import Printer
 from lstmgen.backends.templates import render
 from lstmgen.calculus.graph import Graph
@@ -21,10 +22,10 @@ from lstmgen.calculus.text import Text, inlined_products
 from lstmgen.declare.declaration import Constant, Normal, Parameter, Uniform
 from lstmgen.declare.symbols import Dims, Value
 from lstmgen.schedule.calls import buffered
-from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Kernel, Use, View, show
+from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Buffer, Kernel, Use, View, show
 from lstmgen.schedule.lowering import lower
 from lstmgen.schedule.target import Target
-from lstmgen.schedule.work import Plan, Schedule
+from lstmgen.schedule.work import Plan, Schedule, stack_count
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ _EXPORTS = (
 
 
 def _indented(lines: list[str]) -> tuple[str, ...]:
-    return tuple(f"    {line}" if line else "" for line in lines)
+    return tuple(part for line in lines for part in wrapped(f"    {line}" if line else ""))
 
 
 def _summary(reference: str, rest: list[str]) -> tuple[str, ...]:
@@ -444,10 +445,18 @@ def _backward_body(printer: Printer, gradient: Gradient) -> list[str]:
     tail = []
     inputs = []
     returned = dict(kernel.results)
+    stacked: dict[Buffer, dict[int, str]] = {}
     for each in declaration.parameters:
         view = returned.get(each.value.name)
-        if view is not None and view.buffer.use is not Use.RESULT:
+        if view is not None and view.buffer.use is not Use.RESULT and view.start is not None:
+            stacked.setdefault(view.buffer, {})[view.start] = f"_gradients.{each.value.name}"
+        elif view is not None and view.buffer.use is not Use.RESULT:
             tail.append(f"_gradients.{each.value.name} = {printer.text(view)}")
+    for buffer, slots in stacked.items():
+        if len(slots) == stack_count(buffer.axes[0]):
+            tail.append(f"{', '.join(slots[k] for k in sorted(slots))} = {printer.own(buffer)}")
+        else:
+            tail += [f"{slots[k]} = {printer.own(buffer)}[{k}]" for k in sorted(slots)]
     for value in declaration.inputs:
         view = returned.get(value.name)
         if view is None:

@@ -73,7 +73,8 @@ class Printer:
                 self._allocate(buffer)
             case Pack(buffer, parameters):
                 sources = ", ".join(f"_parameters.{name}" for name in parameters)
-                self._emit(f"{self.own(buffer)} = np.stack(({sources}))")
+                place = f'_take("{buffer.name}", {self.shape(buffer.axes)})'
+                self._emit(f"{self.own(buffer)} = np.stack(({sources}), out={place})")
             case Product():
                 self._product(statement)
             case Call():
@@ -171,8 +172,8 @@ class Printer:
     def _slots(self, buffer: Buffer, names: dict[int, list[str]]) -> list[str]:
         count = next(filter(None, (stack_count(axis) for axis in buffer.axes)))
         if len(names) == count:
-            lines = [f"{', '.join(names[slot][0] for slot in range(count))} = {self.own(buffer)}[_t]"]
-            more = [(other, slot[0]) for slot in names.values() for other in slot[1:]]
+            lines = [f"{', '.join(names[slot][-1] for slot in range(count))} = {self.own(buffer)}[_t]"]
+            more = [(other, slot[-1]) for slot in names.values() for other in slot[:-1]]
             if more:
                 lines.append(f"{', '.join(a for a, _ in more)} = {', '.join(b for _, b in more)}")
             return lines
@@ -417,6 +418,7 @@ class Printer:
         if view.step is None and view.buffer.use is not Use.CARRIED:
             return self._hoist(arranged, f"_{view.name}_matrix")
         if view.step is not None and view.start is None:
+            self.extents["t"] = self.extent(view.buffer.axes[0])
             whole = self._rearranged(self.own(view.buffer), ("t", *labels), [("t",), *groups])
             name = self._hoist(whole, f"_{view.name}_matrices")
             return f"{name}[_t]" if not view.step else f"{name}[_t + {view.step}]"
@@ -425,7 +427,7 @@ class Printer:
     def _rearranged(self, text: str, labels: Labels, groups: list[Labels]) -> str:
         order = tuple(label for group in groups for label in group)
         merged = any(len(group) != 1 for group in groups)
-        shape = [" * ".join(self.extents.get(label, "_steps") for label in group) or "1" for group in groups]
+        shape = [" * ".join(self.extents[label] for label in group) or "1" for group in groups]
         if order == labels:
             return f"{text}.reshape({', '.join(shape)})" if merged else text
         if len(groups) == 2 and tuple(label for group in groups[::-1] for label in group) == labels:

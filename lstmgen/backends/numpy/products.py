@@ -40,7 +40,8 @@ def matmul_forms(left: Labels, right: Labels, out: Labels) -> list[Form]:
             first, second = (right, left) if swapped else (left, right)
             rows = tuple(label for label in rest if label in first)
             columns = tuple(label for label in rest if label in second)
-            if rest == rows + columns:
+            # Without rows and columns it would be a dot product for each leading index, which einsum does better.
+            if rest and rest == rows + columns:
                 forms.append(Form(lead, rows, summed, columns, swapped))
                 break
     return forms
