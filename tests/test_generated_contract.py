@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -621,9 +621,11 @@ def arrays_in(record: Any) -> list[np.ndarray]:
     """The arrays that residuals hold, whatever record they are; not those of a workspace."""
     if isinstance(record, np.ndarray):
         return [record]
+    if isinstance(record, Mapping):
+        return [array for part in record.values() for array in arrays_in(part)]
     names = (*getattr(type(record), "__slots__", ()), *getattr(record, "__dict__", ()))
     parts = record if isinstance(record, tuple | list) else [getattr(record, n) for n in names]
-    inside = [part for part in parts if isinstance(part, np.ndarray | tuple | list)]
+    inside = [part for part in parts if isinstance(part, np.ndarray | tuple | list | dict)]
     return [array for part in inside for array in arrays_in(part)]
 
 

@@ -6,6 +6,7 @@ it out and decides nothing.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -217,7 +218,7 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         + ".",
         arguments=", ".join(f"{name}: Array" for name in names),
         argument_names=", ".join(names),
-        kernel_arguments=", ".join(f"_{name}: Array" for name in names),
+        kernel_arguments=",\n    ".join(f"_{name}: Array" for name in names),
         check_arguments=", ".join(f"{name}: Any" for name in names),
         check_pairs=" ".join(f'("{name}", {name}),' for name in names),
         step_arguments=", ".join(f"{name}_t: Array" for name in names),
@@ -226,8 +227,8 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         step_output="outputs[0]" if single else "Outputs(*(output[0] for output in outputs))",
         step_doc="; ".join(f"`{value.name}_t` is {_spelled(('batch', *value.dims))}" for value in declaration.inputs),
         seed_lines=_seed_lines(gradient, single),
-        seed_names=", ".join(seed.adjoint.name for seed in seeds),
-        seed_arguments=", ".join(f"_{seed.adjoint.name}: Array" for seed in seeds),
+        seed_names=", ".join(f"_{seed.adjoint.name}" for seed in seeds),
+        seed_arguments=",\n    ".join(f"_{seed.adjoint.name}: Array" for seed in seeds),
         forward=_indented(forward),
         infer=_indented(infer),
         backward=_indented(backward),
@@ -260,17 +261,12 @@ def _seed_lines(gradient: Gradient, single: bool) -> tuple[str, ...]:
         "if not isinstance(d_outputs, Outputs):",
         '    raise TypeError(f"d_outputs: expected Outputs or None, got {_spell_type(d_outputs)}")',
     ]
-    lines.append("lengths = _lengths(p.sizes)")
     for seed in gradient.seeds:
         if seed.origin != "loss":
             continue
-        dims = seed.of.dims
-        shape = ", ".join(f'lengths["{dim}"]' for dim in dims)
-        axes = ", ".join(f'"{axis}"' for axis in ("steps", "batch", *dims))
         argument = "d_outputs" if single else f"d_outputs.{seed.of.name}"
-        target = "d_outputs" if single else seed.adjoint.name
         lines.append(
-            f'{target} = _full_seed("{argument}", {argument}, p, (steps, batch{", " if shape else ""}{shape}), ({axes}))'
+            f'_{seed.adjoint.name} = _full_seed("{argument}", {argument}, p, _steps, _batch, {_quoted(seed.of.dims)})'
         )
     return tuple(lines)
 
@@ -359,13 +355,16 @@ def _head(gradient: Gradient, lines: list[str], source: str) -> list[str]:
     sizes = all_dims(gradient.declaration, gradient.primal)
     joined = "\n".join(lines)
     head = [f"_steps, _batch = {source}.shape[:2]"]
-    head += [f"_{dim} = _parameters.{dim}" for dim in sizes if _mentions(joined, f"_{dim}")]
+    if _mentions(joined, "_dtype"):
+        head.insert(0, "_dtype = _parameters.dtype")
+    used = [dim for dim in sizes if _mentions(joined, f"_{dim}")]
+    if used:
+        names, values = (", ".join(f"{prefix}{dim}" for dim in used) for prefix in ("_", "_parameters."))
+        head.append(f"{names} = {values}")
     return head
 
 
 def _mentions(text: str, name: str) -> bool:
-    import re
-
     return re.search(rf"(?<![A-Za-z0-9_.]){re.escape(name)}(?![A-Za-z0-9_])", text) is not None
 
 
