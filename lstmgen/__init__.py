@@ -1,0 +1,81 @@
+"""lstmgen: from the equations of a recurrent cell to proven kernels.
+
+``load`` makes a cell's generated module in memory, ``build`` writes it to a file, ``derive`` gives its derivation.
+What authors of cells and plugins need is in :mod:`lstmgen.api`. Importing this package is cheap: SymPy comes with the
+first call that needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lstmgen.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from types import ModuleType
+
+    from lstmgen.declare.cell import Cell
+    from lstmgen.derivation.narration import Derivation
+    from lstmgen.verify.report import Report
+
+__all__ = ["__version__", "build", "derive", "load"]
+
+
+def load(cell: str | Cell, backend: str = "numpy", **options: Any) -> ModuleType:
+    """The generated module of ``cell``, in memory.
+
+    ``cell`` is a registered name, the path of a file (``"./my_cell.py"``, ``"./my_cell.py:name"``) or a cell object;
+    ``options`` are the cell's. Equal equations give the same module again.
+
+    Raises :class:`lstmgen.errors.UserError` for whatever is wrong with the cell or its options. The module is not
+    proven; :func:`build` proves what it writes.
+
+    >>> import numpy as np, lstmgen
+    >>> lstm = lstmgen.load("lstm")
+    >>> p = lstm.Parameters.initialize(features=3, hidden=5, seed=0)
+    >>> outputs, final, residuals = lstm.forward(p, np.zeros((7, 2, 3), np.float32))
+    >>> outputs.shape
+    (7, 2, 5)
+    """
+    from lstmgen import pipeline
+
+    return pipeline.load(cell, backend, **options)
+
+
+def build(
+    cell: str | Cell,
+    backend: str = "numpy",
+    *,
+    out: str | PathLike[str] = "generated",
+    name: str = "",
+    require: str = "",
+    **options: Any,
+) -> Report:
+    """Generates ``cell`` for ``backend``, proves the result, writes it to the folder ``out`` and returns the proof.
+
+    Raises :class:`lstmgen.errors.ProofError` if the proof fails; nothing is written then. ``require`` is the least
+    level of proof that is accepted: device, host, compiled or derivation.
+    """
+    from pathlib import Path
+
+    from lstmgen import pipeline
+
+    compiled = pipeline.compile_cell(
+        pipeline.find_cell(cell),
+        pipeline.find_backend(backend),
+        options,
+        origin=cell if isinstance(cell, str) else "",
+        module=name,
+    )
+    report = pipeline.prove(compiled, require)
+    pipeline.write_files(Path(out), compiled.files)
+    return report
+
+
+def derive(cell: str | Cell, **options: Any) -> Derivation:
+    """The derivation of ``cell``'s gradient, step by step; ``str()`` of it is its text."""
+    from lstmgen import pipeline
+    from lstmgen.derivation.narration import narrate
+
+    return narrate(pipeline.derive_gradient(pipeline.find_cell(cell), options))

@@ -1,0 +1,1 @@
+"""The printed derivation: the steps of the calculus, told in order."""

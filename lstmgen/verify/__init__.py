@@ -1,0 +1,1 @@
+"""The proof that equations, interpreter, emitted code and finite differences agree."""

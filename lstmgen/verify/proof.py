@@ -1,0 +1,166 @@
+"""Proves a generated module: emitted code, equations and finite differences must agree.
+
+The module is run at a random sample. Its outputs and gradients are held against the interpreter (the same equations,
+evaluated obviously), its gradients against central differences of the loss over every entry of every parameter, input
+and initial state, and against the Taylor remainder; its float32 against its float64 code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from lstmgen.calculus.reverse import Gradient
+from lstmgen.calculus.unroll import run, run_adjoint
+from lstmgen.declare.operations import StopGradient
+from lstmgen.verify.differences import central_differences, taylor_test
+from lstmgen.verify.report import Comparison, Report
+from lstmgen.verify.sample import Sample, draw
+
+Array = Any
+INTERPRETER_LIMIT = 1e-11
+DIFFERENCES_LIMIT = 1e-7
+SINGLE_LIMIT = 2e-5
+
+
+def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: str, *, seed: int = 0) -> Report:
+    """The findings about ``module``, which was emitted from ``gradient``; see :class:`Report`."""
+    began = time.perf_counter()
+    sample = draw(gradient, seed=seed)
+    emitted = run_module(module, sample, np.float64)
+    expected = _interpreted(gradient, sample)
+    interpreted = tuple(compare(name, emitted[name], expected[name], INTERPRETER_LIMIT) for name in expected)
+
+    point = {
+        **sample.parameters,
+        **sample.inputs,
+        **{f"initial {name}": array for name, array in sample.initial.items()},
+    }
+    gradients = {name: emitted[f"d_{name}"] for name in point}
+    loss = _Loss(gradient, module, sample)
+    largest = max((float(np.max(np.abs(array), initial=0.0)) for array in gradients.values()), default=1.0)
+    differenced = tuple(
+        compare(f"d_{name}", gradients[name], central_differences(loss, array), DIFFERENCES_LIMIT, least=1e-3 * largest)
+        for name, array in point.items()
+    )
+    taylor = taylor_test(loss, point, gradients)
+    single = run_module(module, sample, np.float32)
+    whole = max(largest, max(float(np.max(np.abs(emitted[name]), initial=0.0)) for name in emitted))
+    compared = tuple(
+        compare(name, single[name].astype(float), emitted[name], SINGLE_LIMIT, least=whole) for name in emitted
+    )
+    entries = sum(array.size for array in point.values())
+    return Report(
+        gradient.declaration.name,
+        backend,
+        level,
+        str(sample),
+        interpreted,
+        differenced,
+        compared,
+        taylor,
+        entries,
+        time.perf_counter() - began,
+    )
+
+
+def compare(tensor: str, found: Array, expected: Array, limit: float, *, least: float = 1e-3) -> Comparison:
+    """The worst error of ``found``, relative to the largest entry expected or to ``least`` if that is larger."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape:
+        return Comparison(tensor, expected.shape, float("inf"), limit)
+    if not expected.size:
+        return Comparison(tensor, expected.shape, 0.0, limit)
+    error = np.abs(found - expected) / max(float(np.max(np.abs(expected))), least)
+    error = np.where(np.isfinite(found), error, np.inf)
+    where = np.unravel_index(int(np.argmax(error)), error.shape)
+    return Comparison(tensor, expected.shape, float(error[where]), limit, tuple(map(int, where)))
+
+
+def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Array]:
+    """Outputs, final states and all gradients of one forward and one backward, and what ``infer`` gives, by name."""
+
+    def cast(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array.astype(dtype) for name, array in arrays.items()}
+
+    names = {name: sample.sizes[name] for name in module.Sizes._fields}
+    p = module.Parameters.initialize(**names, dtype=dtype, seed=0)
+    for name, array in cast(sample.parameters).items():
+        setattr(p, name, array)
+    inputs, initial = cast(sample.inputs).values(), module.State(**cast(sample.initial))
+    outputs, final, residuals = module.forward(p, *inputs, initial=initial)
+    d_outputs = cast(sample.d_outputs)
+    several = len(d_outputs) > 1
+    gradients = module.backward(
+        p,
+        residuals,
+        module.Outputs(**d_outputs) if several else next(iter(d_outputs.values())),
+        d_final=module.State(**cast(sample.d_final)),
+    )
+    inferred, inferred_final = module.infer(p, *inputs, initial=initial)
+    found: dict[str, Array] = {}
+    for index, name in enumerate(d_outputs):
+        found[f"output {name}"] = outputs[index] if several else outputs
+        found[f"inferred {name}"] = inferred[index] if several else inferred
+    for name in sample.initial:
+        found[f"final {name}"] = getattr(final, name)
+        found[f"inferred final {name}"] = getattr(inferred_final, name)
+    found |= {f"d_{name}": getattr(gradients.parameters, name) for name in sample.parameters}
+    found |= {f"d_{name}": getattr(gradients.inputs, name) for name in sample.inputs}
+    found |= {f"d_initial {name}": getattr(gradients.initial, name) for name in sample.initial}
+    return {name: np.asarray(array) for name, array in found.items()}
+
+
+def _interpreted(gradient: Gradient, sample: Sample) -> dict[str, Array]:
+    trajectory = sample.trajectory
+    adjoints = run_adjoint(gradient, sample.sizes, trajectory, sample.d_outputs, sample.d_final)
+    found = {f"output {name}": array for name, array in trajectory.outputs.items()}
+    found |= {f"final {name}": array for name, array in trajectory.final.items()}
+    found |= {f"inferred {name}": array for name, array in trajectory.outputs.items()}
+    found |= {f"inferred final {name}": array for name, array in trajectory.final.items()}
+    found |= {f"d_{name}": array for name, array in adjoints.parameters.items()}
+    found |= {f"d_{name}": array for name, array in adjoints.inputs.items()}
+    found |= {f"d_initial {name}": array for name, array in adjoints.initial.items()}
+    return found
+
+
+class _Loss:
+    """The loss whose gradient the sample's ``d_outputs`` and ``d_final`` make: a weighted sum of all results.
+
+    It runs the emitted forward, except where something stands under ``stop_gradient``: a constant of the calculus must
+    be held at the unperturbed run, which only the interpreter can do.
+    """
+
+    def __init__(self, gradient: Gradient, module: ModuleType, sample: Sample) -> None:
+        self.gradient, self.module, self.sample = gradient, module, sample
+        held = [each.target for each in gradient.primal.equations if isinstance(each.expression, StopGradient)]
+        self.frozen = [{value: values[value] for value in held} for values in sample.trajectory.steps] if held else []
+        names = {name: sample.sizes[name] for name in module.Sizes._fields}
+        self.p = module.Parameters.initialize(**names, dtype=np.float64, seed=0)
+
+    def __call__(self) -> float:
+        sample = self.sample
+        if self.frozen:
+            trajectory = run(
+                self.gradient.declaration,
+                self.gradient.primal,
+                sample.sizes,
+                sample.parameters,
+                sample.inputs,
+                sample.initial,
+                self.frozen,
+            )
+            outputs, final = list(trajectory.outputs.values()), trajectory.final
+        else:
+            for name, array in sample.parameters.items():
+                setattr(self.p, name, array)
+            start = self.module.State(**sample.initial)
+            result, last = self.module.infer(self.p, *sample.inputs.values(), initial=start)
+            outputs = list(result) if len(sample.d_outputs) > 1 else [result]
+            final = last._asdict()
+        total = sum(float(np.sum(a * b)) for a, b in zip(outputs, sample.d_outputs.values(), strict=True))
+        return total + sum(float(np.sum(final[name] * array)) for name, array in sample.d_final.items())

@@ -1,0 +1,128 @@
+"""What a proof found, as data and as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One tensor compared: the worst error, relative to ``scale``, and the index where it is."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    error: float
+    limit: float
+    where: tuple[int, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error keeps to the limit; one that is not a number does not."""
+        return self.error <= self.limit
+
+
+@dataclass(frozen=True)
+class Taylor:
+    """Orders at which the remainder shrinks: without the gradient (1 expected), and with it (2)."""
+
+    first: float
+    second: float
+    at_rounding: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether both orders are as expected; a remainder that is rounding alone has no order."""
+        return self.at_rounding or (abs(self.first - 1.0) <= 0.2 and self.second >= 1.8)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A proof's findings. ``interpreted`` holds emitted against interpreted values, ``differenced`` emitted gradients
+    against central finite differences, ``single`` the float32 code against the float64 code."""
+
+    cell: str
+    backend: str
+    level: str
+    sample: str
+    interpreted: tuple[Comparison, ...]
+    differenced: tuple[Comparison, ...]
+    single: tuple[Comparison, ...]
+    taylor: Taylor
+    entries: int
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every comparison keeps to its limit."""
+        comparisons = (*self.interpreted, *self.differenced, *self.single)
+        return self.taylor.passed and all(each.passed for each in comparisons)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        worst = max((each.error for each in self.differenced), default=0.0)
+        word = "proven" if self.passed else "NOT proven"
+        return (
+            f"{self.cell} for {self.backend}: {word} at level {self.level}; {self.entries} gradient entries within "
+            f"{worst:.1e} of finite differences, {self.seconds:.2f} s"
+        )
+
+    def __str__(self) -> str:
+        differenced = {each.tensor: each for each in self.differenced}
+        rows = [("tensor", "shape", "emitted code", "gradient against", "worst at")]
+        rows += [("", "", "against equations", "finite differences", "")]
+        for each in self.interpreted:
+            other = differenced.get(each.tensor)
+            rows.append(
+                (each.tensor, _shape(each.shape), _error(each), _error(other) if other else "", _where(other or each))
+            )
+        rows.append(("limit", "", _limit(self.interpreted), _limit(self.differenced), ""))
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        table = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        rule = "-" * max(map(len, table))
+        lines = [
+            f"{self.cell} for {self.backend}, proof at level {self.level}: {self.entries} gradient entries, all compared",
+            f"sample: {self.sample}",
+            "",
+            *table[:2],
+            rule,
+            *table[2:-1],
+            rule,
+            table[-1],
+            "",
+            f"Taylor test    {self._taylor_text()}",
+        ]
+        worst = max(self.single, key=lambda each: each.error, default=None)
+        if worst:
+            lines.append(
+                f"float32        off by {_error(worst)} of the largest gradient entry at worst, in {worst.tensor} "
+                f"(limit {worst.limit:.0e})"
+            )
+        verdict = "proven" if self.passed else "NOT PROVEN"
+        return "\n".join([*lines, f"{verdict} in {self.seconds:.2f} s"])
+
+    def _taylor_text(self) -> str:
+        taylor = self.taylor
+        if taylor.at_rounding:
+            return "the remainder is rounding: the loss is linear here"
+        text = (
+            f"remainder shrinks with order {taylor.first:.2f} without the gradient (1 expected), "
+            f"{taylor.second:.2f} with it (2 expected)"
+        )
+        return text if taylor.passed else f"{text}  FAILED"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
+
+
+def _error(comparison: Comparison) -> str:
+    return f"{comparison.error:.1e}" + ("" if comparison.passed else "  FAILED")
+
+
+def _limit(comparisons: tuple[Comparison, ...]) -> str:
+    return f"{max((each.limit for each in comparisons), default=0.0):.0e}"
+
+
+def _where(comparison: Comparison) -> str:
+    return f"[{', '.join(map(str, comparison.where))}]"
