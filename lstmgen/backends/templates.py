@@ -33,3 +33,8 @@ def render(template: str, context: Any) -> str:
     """The template filled from a frozen dataclass."""
     values = {each.name: getattr(context, each.name) for each in fields(context)}
     return environment().get_template(template).render(values)
+
+
+def render_text(template: str, **values: str) -> str:
+    """The template filled from plain strings."""
+    return environment().get_template(template).render(values)

@@ -1,0 +1,358 @@
+"""The command line.
+
+Every command imports what it needs when it runs, so that `lstmgen list` stays quick. A user's mistake is printed as a
+message with its code and ends with 2, a failed check with 1; anything unexpected says that it is a defect.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lstmgen.errors import DeclarationError, InternalError, LstmgenError, ProofError, UserError
+from lstmgen.version import VERSION
+
+if TYPE_CHECKING:
+    from lstmgen.declare.cell import Cell
+    from lstmgen.pipeline import Compiled
+
+STAGES = ("graph", "gradient", "schedule", "kernel", "source")
+LEVELS = ("device", "host", "compiled", "derivation")
+
+
+class _Commands(click.Group):
+    """Prints errors by whose fault they are, and lists commands in the order in which they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProofError as error:
+            click.echo(f"error: {error}", err=True)
+            if error.report is not None:
+                click.echo(f"\n{error.report}", err=True)
+            ctx.exit(1)
+        except UserError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(2)
+        except LstmgenError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(3)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, KeyboardInterrupt):
+            raise
+        except OSError as error:
+            click.echo(f"error LG002: {error.strerror or error}: {error.filename}", err=True)
+            ctx.exit(2)
+        except Exception as error:
+            import traceback
+
+            click.echo(traceback.format_exc(), err=True)
+            click.echo(str(InternalError(f"{type(error).__name__}: {error}")), err=True)
+            ctx.exit(3)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="lstmgen")
+def main() -> None:
+    """From the equations of a recurrent cell to proven, readable kernels and their derivation.
+
+    CELL is the name of a registered cell (lstmgen list cells), a file that declares one (./my_cell.py), or one of
+    several in a file (./my_cell.py:name).
+    """
+
+
+def _set_option(function: Any) -> Any:
+    return click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the cell; may be repeated."
+    )(function)
+
+
+def _backend_option(function: Any) -> Any:
+    return click.option("--backend", default="numpy", show_default=True, help="The back end to generate for.")(function)
+
+
+@main.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--backend", "backends", multiple=True, help="A back end; may be repeated.  [default: numpy]")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder to write to.  [default: generated]")
+@click.option("--name", default="", help="Name of the module, instead of one made from cell, options and back end.")
+@_set_option
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file would change.")
+@click.option("--require", type=click.Choice(LEVELS), default=None, help="The least level of proof to accept.")
+@click.pass_context
+def build(
+    ctx: click.Context,
+    cells: tuple[str, ...],
+    backends: tuple[str, ...],
+    out: Path | None,
+    name: str,
+    settings: tuple[str, ...],
+    check: bool,
+    require: str | None,
+) -> None:
+    """Generate kernels, prove them, and write them.
+
+    Without CELL, builds what [tool.lstmgen] of ./pyproject.toml names; with --check and without CELL, checks the files
+    that are there.
+    """
+    configured = _configuration() if not cells else {}
+    folder = out or Path(configured.get("out", "generated"))
+    if check and not cells:
+        ctx.exit(_check_folder(folder))
+    wanted = cells or tuple(configured.get("cells", ()))
+    if not wanted:
+        click.echo(ctx.get_help())
+        return
+    if name and len(wanted) * max(len(backends), 1) > 1:
+        raise UserError("--name names one file; several are to be built", code="LG301", hint="build them one by one")
+    stale = 0
+    for cell in wanted:
+        for backend in backends or tuple(configured.get("backends", ())) or ("numpy",):
+            with _progress(f"building {cell} for {backend}"):
+                compiled = _compile(cell, backend, settings, name)
+                if check:
+                    stale += _check_files(folder, compiled)
+                    continue
+                _build_one(folder, compiled, require or "")
+    if check:
+        ctx.exit(1 if stale else 0)
+
+
+def _build_one(folder: Path, compiled: Compiled, require: str) -> None:
+    from lstmgen import pipeline
+
+    report = pipeline.prove(compiled, require)
+    pipeline.write_files(folder, compiled.files)
+    click.echo(report.summary)
+    for file in compiled.files:
+        click.echo(f"wrote {folder / file}")
+
+
+def _check_files(folder: Path, compiled: Compiled) -> int:
+    """How many of the files differ from what would be written; says which."""
+    stale = 0
+    for name, text in compiled.files.items():
+        place = folder / name
+        if not place.is_file():
+            click.echo(f"would create {place}")
+        elif place.read_text(encoding="utf-8") != text:
+            click.echo(f"would change {place}")
+        else:
+            click.echo(f"{place} is current")
+            continue
+        stale += 1
+    return stale
+
+
+def _check_folder(folder: Path) -> int:
+    """Checks every generated file in ``folder`` by the command in its header; the exit code."""
+    import re
+    import shlex
+
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}", code="LG302", hint="name one with --out, or build something")
+    stale = found = 0
+    for place in sorted(folder.glob("*.py")):
+        head = place.read_text(encoding="utf-8")[:4000]
+        match = re.search(r"^    lstmgen build (.+)$", head, re.MULTILINE)
+        if "Generated by lstmgen" not in head or match is None:
+            continue
+        found += 1
+        arguments = build.make_context("build", shlex.split(match[1])).params
+        (cell,) = arguments["cells"]
+        beside = [each / cell for each in (Path(), folder, folder.parent)]
+        if cell.partition(":")[0].endswith(".py"):
+            cell = next((str(each) for each in beside if Path(str(each).partition(":")[0]).is_file()), cell)
+        (backend,) = arguments["backends"] or ("numpy",)
+        stale += _check_files(folder, _compile(cell, backend, arguments["settings"], arguments["name"]))
+    if not found:
+        click.echo(f"no generated files in {folder}")
+    return 1 if stale else 0
+
+
+@main.command()
+@click.argument("cell")
+@click.option("--format", "form", default="text", show_default=True, help="The format (lstmgen list formats).")
+@click.option("--notation", default="code", show_default=True, help="The notation (lstmgen list notations).")
+@click.option("--part", default="", help="One part only: forward, backward or sums.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file to write to.")
+@_set_option
+def derive(cell: str, form: str, notation: str, part: str, out: Path | None, settings: tuple[str, ...]) -> None:
+    """Print how the cell's gradient is derived, step by step."""
+    from lstmgen import pipeline, plugins
+    from lstmgen.derivation.narration import narrate
+
+    render = plugins.load("formats", form)
+    chosen = plugins.load("notations", notation)
+    found = _find(cell)
+    gradient = pipeline.derive_gradient(found, _options(found, settings))
+    _tell_warnings(gradient.declaration.warnings)
+    text = render(narrate(gradient), chosen, part)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        pipeline.write_files(out.parent, {out.name: text})
+        click.echo(f"wrote {out}")
+
+
+@main.command()
+@click.argument("cell")
+@_backend_option
+@_set_option
+@click.option("--require", type=click.Choice(LEVELS), default=None, help="The least level of proof to accept.")
+def verify(cell: str, backend: str, settings: tuple[str, ...], require: str | None) -> None:
+    """Prove a cell's kernels and print the report; write nothing."""
+    from lstmgen import pipeline
+
+    click.echo(str(pipeline.prove(_compile(cell, backend, settings), require or "")))
+
+
+@main.command()
+@click.argument("cell")
+@click.option("--stage", type=click.Choice(STAGES), default="source", show_default=True, help="Which stage to print.")
+@_backend_option
+@_set_option
+def show(cell: str, stage: str, backend: str, settings: tuple[str, ...]) -> None:
+    """Print what a stage makes of a cell: its graph, gradient, schedule, kernels or source."""
+    from lstmgen.stages import describe
+
+    click.echo(describe(_compile(cell, backend, settings), stage), nl=False)
+
+
+@main.command("list")
+@click.argument("group", type=click.Choice(("cells", "backends", "notations", "formats")), required=False)
+@click.option("--verbose", "-v", is_flag=True, help="Load each plugin and say what is wrong with those that are broken.")
+def list_command(group: str | None, verbose: bool) -> None:
+    """List what is installed: cells, backends, notations, formats."""
+    from lstmgen import plugins
+
+    for each in (group,) if group else plugins.GROUPS:
+        if not group:
+            click.echo(f"{each}:")
+        indent = "" if group else "  "
+        found = plugins.available(each)
+        width = max((len(plugin.name) for plugin in found), default=0)
+        for plugin in found:
+            line = f"{indent}{plugin.name:<{width}}  {', '.join(plugin.packages)}"
+            if plugin.conflict:
+                line += "  CONFLICT: two packages claim this name"
+            elif verbose:
+                line += f"  BROKEN: {why}" if (why := plugins.broken(plugin)) else f"  {plugin.target}"
+            click.echo(line)
+
+
+@main.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write NAME.py, a commented cell to begin with. It builds as it stands."""
+    from lstmgen.backends.templates import render_text
+    from lstmgen.declare.names import reason_against
+    from lstmgen.pipeline import write_files
+
+    reason = reason_against(name)
+    if reason:
+        raise UserError(reason[1], code=reason[0], hint=reason[2])
+    place = Path(f"{name}.py")
+    if place.exists():
+        raise UserError(f"{place} exists and is left as it is", code="LG305", hint="choose another name")
+    write_files(Path(), {place.name: render_text("new_cell.py.jinja", name=name)})
+    click.echo(f"wrote {place}; now: lstmgen build ./{place}")
+
+
+# -- help for the commands --------------------------------------------------------------------------------------------
+
+
+def _find(cell: str) -> Cell:
+    from lstmgen import pipeline
+
+    return pipeline.find_cell(cell)
+
+
+def _options(cell: Cell, settings: Iterable[str]) -> dict[str, Any]:
+    """The options of ``--set key=value``, by the cell's own types; raises :class:`UserError` (LG113)."""
+    known = {option.name: option for option in cell.options}
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set needs KEY=VALUE, not {setting!r}", code="LG113", hint=f"--set {key}=...")
+        if key in known:
+            found[key] = known[key].parse(text)
+        else:
+            cell.settings({key: text})  # raises, and names the options there are
+    return found
+
+
+def _compile(cell: str, backend: str, settings: Iterable[str], name: str = "") -> Compiled:
+    from lstmgen import pipeline
+
+    found = _find(cell)
+    compiled = pipeline.compile_cell(
+        found, pipeline.find_backend(backend), _options(found, settings), origin=cell, module=name
+    )
+    _tell_warnings(compiled.declaration.warnings)
+    return compiled
+
+
+def _tell_warnings(warnings: Iterable[object]) -> None:
+    for warning in warnings:
+        click.echo(str(warning), err=True)
+
+
+def _configuration() -> dict[str, Any]:
+    """[tool.lstmgen] of ./pyproject.toml; empty without one. Raises :class:`UserError` (LG306) if it is malformed."""
+    import tomllib
+
+    file = Path("pyproject.toml")
+    if not file.is_file():
+        return {}
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("lstmgen", {})
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"pyproject.toml: {error}", code="LG306") from None
+    for key in ("cells", "backends"):
+        if key in found and not (isinstance(found[key], list) and all(isinstance(each, str) for each in found[key])):
+            raise UserError(f"[tool.lstmgen] {key} must be a list of names", code="LG306", hint=f'{key} = ["..."]')
+    unknown = sorted(set(found) - {"cells", "backends", "out"})
+    if unknown:
+        raise UserError(
+            f"[tool.lstmgen] has no key {', '.join(unknown)}", code="LG306", hint="it takes cells, backends and out"
+        )
+    return dict(found)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[None]:
+    """Shows ``what`` on a terminal once it has taken more than a second, and takes it away again."""
+    import threading
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+
+    def tell() -> None:
+        start = time.monotonic()
+        while not done.wait(1.0):
+            click.echo(f"\r{what} ... {time.monotonic() - start:.0f} s", err=True, nl=False)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        click.echo("\r\033[K", err=True, nl=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What each stage made of a cell, as text: for `lstmgen show`."""
+
+from __future__ import annotations
+
+from lstmgen.calculus.graph import Dependence
+from lstmgen.calculus.text import Text
+from lstmgen.pipeline import Compiled
+from lstmgen.schedule.work import Plan, Region
+
+
+def describe(compiled: Compiled, stage: str) -> str:
+    """The text of one stage: graph, gradient, schedule, kernel or source."""
+    stages = {
+        "graph": _graph,
+        "gradient": _gradient,
+        "schedule": _schedule,
+        "kernel": lambda each: each.backend.kernels(each.gradient, each.schedule) + "\n",
+        "source": lambda each: "\n".join(each.files.values()),
+    }
+    return stages[stage](compiled)
+
+
+def _graph(compiled: Compiled) -> str:
+    text = Text()
+    dependence = compiled.primal.dependence()
+    lines = [f"graph of {compiled.declaration.name}, digest {compiled.digest}", ""]
+    for value in compiled.primal.free:
+        lines.append(f"  {value.role:<10} {value.name} ({', '.join(value.dims)})")
+    lines.append("")
+    for equation in compiled.primal.equations:
+        kind = {Dependence.SHARED: "shared", Dependence.INPUT_ONLY: "input-only", Dependence.RECURRENT: "recurrent"}
+        dims = f"({', '.join(equation.target.dims)})"
+        lines.append(f"  {kind[dependence[equation.target]]:<10} {text.equation(equation):<44} {dims}")
+    return "\n".join(lines) + "\n"
+
+
+def _gradient(compiled: Compiled) -> str:
+    text = Text()
+    gradient = compiled.gradient
+    lines = [f"gradient of {compiled.declaration.name}", ""]
+    lines += [f"  in   {seed.adjoint.name}, from the {seed.origin}" for seed in gradient.seeds]
+    lines += [f"  in   {value.name}, saved by forward" for value in gradient.residuals]
+    lines.append("")
+    lines += [f"  {text.equation(equation)}" for equation in gradient.adjoint.equations]
+    lines += ["", f"  out  {', '.join(value.name for value in gradient.adjoint.results)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _schedule(compiled: Compiled) -> str:
+    schedule = compiled.schedule
+    affine = "affine" if schedule.recurrence.affine else "not affine"
+    lines = [
+        f"schedule of {compiled.declaration.name} for {compiled.backend.name}",
+        "",
+        f"  exchanges a step: {schedule.recurrence.exchanges}; update {affine} in the states",
+        f"  residuals: {', '.join(value.name for value in schedule.residuals)}",
+    ]
+    for plan in (schedule.forward, schedule.infer, schedule.backward):
+        lines += ["", *_plan(plan)]
+    return "\n".join(lines) + "\n"
+
+
+def _plan(plan: Plan) -> list[str]:
+    text = Text()
+    lines = [f"{plan.name}{', last step first' if plan.reverse else ''}"]
+    for region in Region:
+        work = plan.in_region(region)
+        if work:
+            lines.append(f"  {region}")
+            lines += [f"    {each.target.name} = {text(each.expression)}" for each in work]
+    if plan.stacks:
+        lines.append("  side by side, and what takes whose place")
+        for stack in plan.stacks:
+            slots = ", ".join(" > ".join(value.name for value in slot) for slot in stack.members)
+            lines.append(f"    [{slots}]")
+    return lines
