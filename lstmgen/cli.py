@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lstmgen.errors import DeclarationError, InternalError, LstmgenError, ProofError, UserError
+from lstmgen.errors import InternalError, LstmgenError, ProofError, UserError
 from lstmgen.version import VERSION
 
 if TYPE_CHECKING:
@@ -229,7 +229,9 @@ def show(cell: str, stage: str, backend: str, settings: tuple[str, ...]) -> None
 
 @main.command("list")
 @click.argument("group", type=click.Choice(("cells", "backends", "notations", "formats")), required=False)
-@click.option("--verbose", "-v", is_flag=True, help="Load each plugin and say what is wrong with those that are broken.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Load each plugin and say what is wrong with those that are broken."
+)
 def list_command(group: str | None, verbose: bool) -> None:
     """List what is installed: cells, backends, notations, formats."""
     from lstmgen import plugins

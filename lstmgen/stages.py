@@ -14,10 +14,18 @@ def describe(compiled: Compiled, stage: str) -> str:
         "graph": _graph,
         "gradient": _gradient,
         "schedule": _schedule,
-        "kernel": lambda each: each.backend.kernels(each.gradient, each.schedule) + "\n",
-        "source": lambda each: "\n".join(each.files.values()),
+        "kernel": _kernel,
+        "source": _source,
     }
     return stages[stage](compiled)
+
+
+def _kernel(compiled: Compiled) -> str:
+    return compiled.backend.kernels(compiled.gradient, compiled.schedule) + "\n"
+
+
+def _source(compiled: Compiled) -> str:
+    return "\n".join(compiled.files.values())
 
 
 def _graph(compiled: Compiled) -> str:

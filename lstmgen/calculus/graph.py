@@ -40,7 +40,7 @@ def operands_of(expression: Expr) -> tuple[Value, ...]:
         if isinstance(node, Value):
             found.setdefault(node)
         for arg in node.args:
-            visit(arg)  # type: ignore[arg-type]
+            visit(arg)
 
     visit(expression)
     return tuple(found)
@@ -135,23 +135,20 @@ def _in_normal_form(expression: Expr) -> bool:
     if isinstance(expression, Operation):
         return all(is_atom(value) for value in expression.values)
     if is_call(expression):
-        return all(
-            is_atom(arg) or is_condition(arg) and _condition_over_atoms(arg)  # type: ignore[arg-type]
-            for arg in expression.args
-        )
+        return all(is_atom(arg) or (is_condition(arg) and _condition_over_atoms(arg)) for arg in expression.args)
     return _is_algebra(expression)
 
 
 def _condition_over_atoms(condition: Boolean) -> bool:
     if isinstance(condition, Relational):
         return all(is_atom(side) for side in condition.args)
-    return all(_condition_over_atoms(arg) for arg in condition.args)  # type: ignore[arg-type]
+    return all(_condition_over_atoms(arg) for arg in condition.args)
 
 
 def _is_algebra(expression: Expr) -> bool:
     if is_atom(expression):
         return True
-    return isinstance(expression, Add | Mul | Pow) and all(_is_algebra(arg) for arg in expression.args)  # type: ignore[arg-type]
+    return isinstance(expression, Add | Mul | Pow) and all(_is_algebra(arg) for arg in expression.args)
 
 
 def substitute(expression: Expr, replacement: Mapping[Value, Expr]) -> Expr:
@@ -160,7 +157,7 @@ def substitute(expression: Expr, replacement: Mapping[Value, Expr]) -> Expr:
         return replacement.get(expression, expression)
     if not expression.args or not (expression.free_symbols & replacement.keys()):
         return expression
-    arguments = [substitute(arg, replacement) for arg in expression.args]  # type: ignore[arg-type]
+    arguments = [substitute(arg, replacement) for arg in expression.args]
     if isinstance(expression, Add | Mul | Pow) or is_condition(expression):
-        return expression.func(*arguments, evaluate=False)  # type: ignore[return-value]
-    return expression.func(*arguments)  # type: ignore[return-value]
+        return expression.func(*arguments, evaluate=False)
+    return expression.func(*arguments)

@@ -37,9 +37,7 @@ _COMPARE = {
 class Interpreter:
     """Evaluates one graph. ``known`` says of free values what they depend on, where their role does not."""
 
-    def __init__(
-        self, graph: Graph, sizes: Mapping[str, int], known: Mapping[Value, Dependence] | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, sizes: Mapping[str, int], known: Mapping[Value, Dependence] | None = None) -> None:
         self.graph = graph
         self.sizes = sizes
         self.dependence = graph.dependence(known)
@@ -75,7 +73,7 @@ class Interpreter:
             return self._aligned(expression, target, found)
         if not expression.args:
             return float(expression)
-        arguments = [self._elementwise(arg, target, found) for arg in expression.args]  # type: ignore[arg-type]
+        arguments = [self._elementwise(arg, target, found) for arg in expression.args]
         if isinstance(expression, Add):
             return sum(arguments[1:], arguments[0])
         if isinstance(expression, Mul):
@@ -141,7 +139,7 @@ class Interpreter:
             any_rows |= self.has_rows(value)
             letters.append(("z" if self.has_rows(value) else "") + "".join(chr(97 + label) for label in labels))
         result = ("z" if any_rows else "") + "".join(chr(97 + label) for label in out)
-        arrays = [found[value] for value in expression.values]  # type: ignore[index]
+        arrays = [found[value] for value in expression.values]
         return np.einsum(f"{letters[0]},{letters[1]}->{result}", *arrays)
 
 

@@ -34,9 +34,7 @@ class Normalizer:
         """Keeps names that will be defined later from being given to intermediates."""
         self._names |= set(names)
 
-    def define(
-        self, target: Value, expression: Expr, description: str = "", place: Place | None = None
-    ) -> Value:
+    def define(self, target: Value, expression: Expr, description: str = "", place: Place | None = None) -> Value:
         """Appends ``target = expression``, with whatever equations it needs before it."""
         normal = self.normal(expression, target.name, place)
         self.equations.append(Equation(target, normal, description, place))
@@ -54,14 +52,14 @@ class Normalizer:
         if is_call(expression):
             single = len(expression.args) == 1 and root
             hint = f"a_{owner}" if single else ""
-            return expression.func(*[self._argument(arg, owner, hint, place) for arg in expression.args])  # type: ignore[arg-type, return-value]
+            return expression.func(*[self._argument(arg, owner, hint, place) for arg in expression.args])
         arguments = []
         for arg in expression.args:
-            if isinstance(arg, Operation) or is_call(arg):  # type: ignore[arg-type]
-                arguments.append(self.atom(arg, owner, place=place))  # type: ignore[arg-type]
+            if isinstance(arg, Operation) or is_call(arg):
+                arguments.append(self.atom(arg, owner, place=place))
             else:
-                arguments.append(self.normal(arg, owner, place, root=False))  # type: ignore[arg-type]
-        return expression.func(*arguments, evaluate=False)  # type: ignore[return-value]
+                arguments.append(self.normal(arg, owner, place, root=False))
+        return expression.func(*arguments, evaluate=False)
 
     def atom(self, expression: Expr, owner: str, hint: str = "", place: Place | None = None) -> Expr:
         """A value that stands for ``expression``: itself, one named before, or a new intermediate."""
@@ -84,10 +82,10 @@ class Normalizer:
     def _argument(self, arg: Expr, owner: str, hint: str, place: Place | None) -> Expr:
         if is_condition(arg):
             if isinstance(arg, Relational):
-                sides = [self.atom(side, owner, place=place) for side in arg.args]  # type: ignore[arg-type]
-                return arg.func(*sides, evaluate=False)  # type: ignore[return-value]
-            parts = [self._argument(part, owner, "", place) for part in arg.args]  # type: ignore[arg-type]
-            return arg.func(*parts, evaluate=False)  # type: ignore[return-value]
+                sides = [self.atom(side, owner, place=place) for side in arg.args]
+                return arg.func(*sides, evaluate=False)
+            parts = [self._argument(part, owner, "", place) for part in arg.args]
+            return arg.func(*parts, evaluate=False)
         return self.atom(arg, owner, hint, place)
 
     def _operation(self, expression: Operation, owner: str, place: Place | None) -> Expr:
@@ -117,7 +115,7 @@ class Normalizer:
         symbols = [arg for arg in normal.args if isinstance(arg, Value)]
         if is_call(normal) and len(normal.args) == 1 and symbols:
             return f"{type(normal).__name__}_{symbols[0].name}"
-        if isinstance(normal, Contract) or isinstance(normal, Mul) and len(symbols) == len(normal.args) <= 3:
+        if isinstance(normal, Contract) or (isinstance(normal, Mul) and len(symbols) == len(normal.args) <= 3):
             return "_".join(symbol.name for symbol in symbols)
         return f"{owner}_{'sum' if isinstance(normal, Add) else 'part'}"
 

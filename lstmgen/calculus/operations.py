@@ -30,7 +30,8 @@ class Contract(Operation):
 
     def __new__(cls, left: Expr, right: Expr, *axes: Any) -> Contract:
         labels = [Tuple(*map(Integer, each)) for each in axes]
-        return Expr.__new__(cls, left, right, *labels)
+        made: Contract = Expr.__new__(cls, left, right, *labels)
+        return made
 
     @property
     def axes(self) -> tuple[Axes, Axes, Axes]:
@@ -54,7 +55,8 @@ class Total(Operation):
     """The sum over all rows and all steps: what turns a row's contribution into the adjoint of a shared value."""
 
     def __new__(cls, value: Expr) -> Total:
-        return Expr.__new__(cls, value)
+        made: Total = Expr.__new__(cls, value)
+        return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         return operands[0]
@@ -64,12 +66,13 @@ class FirstMaximum(Operation):
     """1 where ``value`` has its first maximum along a dimension, else 0: the derivative of ``MaxOver``."""
 
     def __new__(cls, value: Expr, dim: Any) -> FirstMaximum:
-        return Expr.__new__(cls, value, dim)
+        made: FirstMaximum = Expr.__new__(cls, value, dim)
+        return made
 
     @property
     def dim(self) -> str:
         """The dimension along which the maximum is taken."""
-        return str(self.args[1].name)  # type: ignore[attr-defined]
+        return str(self.args[1].name)
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         return operands[0]
@@ -79,12 +82,13 @@ class Unflatten(Operation):
     """One dimension split into several again: the inverse of ``Flatten``."""
 
     def __new__(cls, value: Expr, dims: Any) -> Unflatten:
-        return Expr.__new__(cls, value, dims)
+        made: Unflatten = Expr.__new__(cls, value, dims)
+        return made
 
     @property
     def dims(self) -> Dims:
         """The dimensions of the result."""
-        return tuple(str(each.name) for each in self.args[1].args)  # type: ignore[attr-defined]
+        return tuple(str(each.name) for each in self.args[1].args)
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         return self.dims

@@ -43,7 +43,7 @@ class Ordering:
             isinstance(arg, Number) and arg.is_negative for arg in expression.args
         )
         if isinstance(expression, Mul):
-            factors = [self.key(arg) for arg in expression.args if not isinstance(arg, Number)]  # type: ignore[arg-type]
+            factors = [self.key(arg) for arg in expression.args if not isinstance(arg, Number)]
             smallest = min(factors, default=(0, 0, 0.0, ""))
             return (1 if not negative else 3, *smallest[1:], len(factors))
         parts = [self.key(arg) for arg in expression.args if isinstance(arg, Expr)]
@@ -54,12 +54,12 @@ class Ordering:
         """``expression`` with every sum and product in order, unevaluated so that it stays so."""
         if not expression.args or isinstance(expression, Operation):
             return expression
-        arguments = [self.arrange(arg) for arg in expression.args]  # type: ignore[arg-type]
+        arguments = [self.arrange(arg) for arg in expression.args]
         if isinstance(expression, Add | Mul):
             return type(expression)(*sorted(arguments, key=self.key), evaluate=False)
         if isinstance(expression, Pow | Relational | And | Or | Not):
-            return expression.func(*arguments, evaluate=False)  # type: ignore[return-value]
-        return expression.func(*arguments)  # type: ignore[return-value]
+            return expression.func(*arguments, evaluate=False)
+        return expression.func(*arguments)
 
 
 def is_boolean(expression: object) -> bool:

@@ -95,7 +95,9 @@ class _Reverse:
     def _seed(self) -> tuple[Seed, ...]:
         several = len(self.declaration.outputs) > 1
         seeds = [
-            Seed(Value(f"d_outputs_{output.name}" if several else "d_outputs", output.dims, Role.ADJOINT), output, "loss")
+            Seed(
+                Value(f"d_outputs_{output.name}" if several else "d_outputs", output.dims, Role.ADJOINT), output, "loss"
+            )
             for output in self.declaration.outputs
         ]
         seeds += [
@@ -129,9 +131,7 @@ class _Reverse:
         seeds = tuple(seed.adjoint for seed in self.seeds)
         adjoint = Graph(f"{self.primal.name}: adjoint", (*seeds, *used, *sizes), tuple(equations), results).verify()
         residuals = tuple(value for value in used if value.role not in (Role.PARAMETER, Role.SIZE))
-        return Gradient(
-            self.declaration, self.primal, adjoint, self.adjoints, self.seeds, residuals, tuple(self.steps)
-        )
+        return Gradient(self.declaration, self.primal, adjoint, self.adjoints, self.seeds, residuals, tuple(self.steps))
 
     def _collect(self, value: Value, *, always: bool = False) -> Value | None:
         """The adjoint of ``value``, defined as the sum of its contributions; None if the loss does not depend on it."""

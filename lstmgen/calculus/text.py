@@ -83,21 +83,21 @@ class Text:
         if isinstance(expression, Pow):
             return self._power(expression)
         if isinstance(expression, Relational):
-            left, right = (self(side) for side in expression.args)  # type: ignore[arg-type]
+            left, right = (self(side) for side in expression.args)
             return f"{left} {_COMPARE[type(expression).__name__]} {right}", SUM
         if isinstance(expression, And | Or):
             word = " and " if isinstance(expression, And) else " or "
-            return word.join(f"({self(arg)})" for arg in expression.args), SUM  # type: ignore[arg-type]
+            return word.join(f"({self(arg)})" for arg in expression.args), SUM
         if isinstance(expression, Not):
-            return f"not ({self(expression.args[0])})", SUM  # type: ignore[arg-type]
-        arguments = ", ".join(self(arg) for arg in expression.args)  # type: ignore[arg-type]
+            return f"not ({self(expression.args[0])})", SUM
+        arguments = ", ".join(self(arg) for arg in expression.args)
         name = type(expression).__name__
         return f"{'abs' if name == 'absolute' else name}({arguments})", ATOM
 
     def _sum(self, expression: Add) -> str:
         text = ""
         for term in expression.args:
-            sign, body = split_sign(term)  # type: ignore[arg-type]
+            sign, body = split_sign(term)
             printed = self._wrap(body, PRODUCT)
             text += (f" {sign} " if text else ("-" if sign == "-" else "")) + printed
         return text
@@ -121,10 +121,10 @@ class Text:
 
     def _power(self, expression: Pow) -> tuple[str, int]:
         base, exponent = expression.args
-        if exponent.is_negative:  # type: ignore[attr-defined]
-            bottom = Pow(base, -exponent, evaluate=False) if exponent != -1 else base  # type: ignore[operator]
-            return f"1 / {self._wrap(bottom, POWER)}", PRODUCT  # type: ignore[arg-type]
-        return f"{self._wrap(base, ATOM)}**{self._wrap(exponent, ATOM)}", POWER  # type: ignore[arg-type]
+        if exponent.is_negative:
+            bottom = Pow(base, -exponent, evaluate=False) if exponent != -1 else base
+            return f"1 / {self._wrap(bottom, POWER)}", PRODUCT
+        return f"{self._wrap(base, ATOM)}**{self._wrap(exponent, ATOM)}", POWER
 
     def _operation(self, expression: Operation) -> tuple[str, int]:
         values = expression.values
@@ -144,7 +144,7 @@ class Text:
             return f'flatten({names[0]}, "{expression.to}")', ATOM
         if isinstance(expression, Unflatten):
             return f"unflatten({names[0]}, {' x '.join(expression.dims)})", ATOM
-        word = {Outer: "outer", Total: "total", StopGradient: "stop_gradient"}[type(expression)]  # type: ignore[index]
+        word = {Outer: "outer", Total: "total", StopGradient: "stop_gradient"}[type(expression)]
         return f"{word}({', '.join(names)})", ATOM
 
     def _contract(self, expression: Contract) -> tuple[str, int]:
@@ -179,7 +179,7 @@ def split_sign(term: Expr) -> tuple[str, Expr]:
     if isinstance(term, Mul) and isinstance(term.args[0], Number) and term.args[0].is_negative:
         first, rest = -term.args[0], term.args[1:]
         factors = rest if first == 1 else (first, *rest)
-        return "-", factors[0] if len(factors) == 1 else Mul(*factors, evaluate=False)  # type: ignore[return-value]
+        return "-", factors[0] if len(factors) == 1 else Mul(*factors, evaluate=False)
     return "+", term
 
 
@@ -192,5 +192,5 @@ def split_quotient(expression: Mul) -> tuple[list[Expr], list[Expr]]:
             power = -factor.exp
             below.append(factor.base if power == 1 else Pow(factor.base, power, evaluate=False))
         else:
-            above.append(factor)  # type: ignore[arg-type]
+            above.append(factor)
     return above, below

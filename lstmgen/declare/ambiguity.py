@@ -45,11 +45,15 @@ def ambiguous_products(function: Callable[..., Any]) -> Iterator[AmbiguousProduc
         if operators[0] is ast.Mult:
             if isinstance(inner.left, ast.Constant | ast.UnaryOp):
                 continue  # 2 * U @ h is the same either way
-            yield AmbiguousProduct(first + node.lineno - 1, f"{a} * {b} @ {c}", f"({a} * {b}) @ {c}", f"{a} * ({b} @ {c})")
+            yield AmbiguousProduct(
+                first + node.lineno - 1, f"{a} * {b} @ {c}", f"({a} * {b}) @ {c}", f"{a} * ({b} @ {c})"
+            )
         else:
             if isinstance(node.right, ast.Constant):
                 continue
-            yield AmbiguousProduct(first + node.lineno - 1, f"{a} @ {b} * {c}", f"({a} @ {b}) * {c}", f"{a} @ ({b} * {c})")
+            yield AmbiguousProduct(
+                first + node.lineno - 1, f"{a} @ {b} * {c}", f"({a} @ {b}) * {c}", f"{a} @ ({b} * {c})"
+            )
 
 
 def _text(source: str, node: ast.expr) -> str:

@@ -17,7 +17,7 @@ from sympy import Expr, Symbol, sympify
 from sympy.core.relational import Relational
 
 from lstmgen.declare.canonical import canonical
-from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, State, Uniform
+from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, Uniform
 from lstmgen.declare.names import reason_against
 from lstmgen.declare.operations import Matmul, ShapeMistake, spell
 from lstmgen.declare.shapes import dims_of

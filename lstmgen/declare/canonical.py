@@ -19,7 +19,7 @@ from lstmgen.declare.operations import Operation, ShapeMistake
 
 
 def _flat(kind: type[Expr], arguments: list[Expr]) -> list[Expr]:
-    return [inner for arg in arguments for inner in (arg.args if isinstance(arg, kind) else (arg,))]  # type: ignore[misc]
+    return [inner for arg in arguments for inner in (arg.args if isinstance(arg, kind) else (arg,))]
 
 
 def _product(factors: list[Expr]) -> Expr:
@@ -52,10 +52,10 @@ def canonical(expression: Expr) -> Expr:
     Raises :class:`ShapeMistake` (LG112) for a function or construct that has no derivative here.
     """
     if isinstance(expression, Symbol | Number | NumberSymbol | Boolean) and not expression.args:
-        return expression  # type: ignore[return-value]
+        return expression
     if isinstance(expression, Operation):
         return expression.with_values([canonical(value) for value in expression.values])
-    arguments = [canonical(arg) for arg in expression.args]  # type: ignore[arg-type]
+    arguments = [canonical(arg) for arg in expression.args]
     if isinstance(expression, Add):
         return Add(*_flat(Add, arguments), evaluate=False)
     if isinstance(expression, Mul):
@@ -63,7 +63,7 @@ def canonical(expression: Expr) -> Expr:
     if isinstance(expression, Pow):
         return _power(arguments[0], arguments[1])
     if isinstance(expression, Relational | And | Or | Not):
-        return expression.func(*arguments, evaluate=False)  # type: ignore[return-value]
+        return expression.func(*arguments, evaluate=False)
     kind: type[Expr] = type(expression)
     if kind in FROM_SYMPY:
         return _fold(FROM_SYMPY[kind], arguments)
@@ -110,4 +110,4 @@ def rebuild(expression: Expr, leaf: Callable[[Expr], Expr] = lambda each: each) 
     """``expression`` evaluated by SymPy from its leaves up, as the calculus needs it; printing keeps the declared tree."""
     if not expression.args or isinstance(expression, Operation | Function):
         return leaf(expression)
-    return expression.func(*[rebuild(arg, leaf) for arg in expression.args])  # type: ignore[arg-type, return-value]
+    return expression.func(*[rebuild(arg, leaf) for arg in expression.args])

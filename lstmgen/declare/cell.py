@@ -17,7 +17,7 @@ from sympy import evaluate
 
 from lstmgen.declare.ambiguity import ambiguous_products
 from lstmgen.declare.builder import Equations
-from lstmgen.declare.declaration import Declaration, Equation, State
+from lstmgen.declare.declaration import Declaration, State
 from lstmgen.declare.names import PATTERN
 from lstmgen.declare.operations import matrix_operators
 from lstmgen.declare.symbols import Role, Value
@@ -231,7 +231,9 @@ def _unused(eq: Equations, function: Callable[..., None]) -> list[Diagnostic]:
             tell("LG106", name, f"parameter {name!r} is never used", "use it, or remove it")
     for size in eq.sizes:
         if not any(size.name in value.dims for value in eq._known):
-            tell("LG101", f"size {size.name}", f"no value has a dimension {size.name!r}", "name a dimension of this cell")
+            tell(
+                "LG101", f"size {size.name}", f"no value has a dimension {size.name!r}", "name a dimension of this cell"
+            )
     for equation in eq.equations:
         target = equation.target
         if target not in eq.mentioned and target not in next_values:

@@ -65,7 +65,7 @@ class State:
     @property
     def name(self) -> str:
         """The state's name, which is that of its value at this step."""
-        return self.next.name
+        return str(self.next.name)
 
 
 @dataclass(frozen=True)

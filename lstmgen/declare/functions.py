@@ -25,7 +25,7 @@ _TWO_OVER_SQRT_PI = Float(1.1283791670955126)
 Array = Any  # real or complex ndarray; the interpreter needs both
 
 
-class _Elementwise(Function):
+class _Elementwise(Function):  # type: ignore[misc]  # SymPy has no types
     """A real elementwise function that SymPy never rewrites."""
 
     is_real = True
@@ -175,8 +175,12 @@ _DEFINITIONS = (
     Definition(sigmoid, 1, lambda y, x: (y * (1 - y),), _sigmoid, range="(0, 1)"),
     Definition(tanh, 1, lambda y, x: (1 - y**2,), np.tanh, range="(-1, 1)"),
     Definition(
-        relu, 1, lambda y, x: (_step(y > 0),), lambda x: np.where(x.real > 0, x, 0.0 * x),
-        kinks=lambda x: (x,), range="[0, inf)",
+        relu,
+        1,
+        lambda y, x: (_step(y > 0),),
+        lambda x: np.where(x.real > 0, x, 0.0 * x),
+        kinks=lambda x: (x,),
+        range="[0, inf)",
     ),
     Definition(softplus, 1, lambda y, x: (1 - exp(-y),), _softplus, range="(0, inf)"),
     Definition(logsigmoid, 1, lambda y, x: (1 - exp(y),), lambda x: -_softplus(-x), range="(-inf, 0)"),
@@ -184,24 +188,37 @@ _DEFINITIONS = (
     Definition(log, 1, lambda y, x: (1 / x,), np.log),
     Definition(sqrt, 1, lambda y, x: (Rational(1, 2) / y,), np.sqrt, range="[0, inf)"),
     Definition(
-        absolute, 1, lambda y, x: (sign(x),), lambda x: np.where(x.real < 0, -x, x),
-        kinks=lambda x: (x,), range="[0, inf)",
+        absolute,
+        1,
+        lambda y, x: (sign(x),),
+        lambda x: np.where(x.real < 0, -x, x),
+        kinks=lambda x: (x,),
+        range="[0, inf)",
     ),
     Definition(
         sign, 1, lambda y, x: (Integer(0),), lambda x: np.sign(x.real), kinks=lambda x: (x,), range="{-1, 0, 1}"
     ),
     Definition(erf, 1, lambda y, x: (_TWO_OVER_SQRT_PI * exp(-(x**2)),), _erf, range="(-1, 1)"),
     Definition(
-        maximum, 2, lambda y, a, b: (_step(a >= b), 1 - _step(a >= b)),
-        lambda a, b: np.where(a.real >= b.real, a, b), kinks=lambda a, b: (a - b,),
+        maximum,
+        2,
+        lambda y, a, b: (_step(a >= b), 1 - _step(a >= b)),
+        lambda a, b: np.where(a.real >= b.real, a, b),
+        kinks=lambda a, b: (a - b,),
     ),
     Definition(
-        minimum, 2, lambda y, a, b: (_step(a <= b), 1 - _step(a <= b)),
-        lambda a, b: np.where(a.real <= b.real, a, b), kinks=lambda a, b: (a - b,),
+        minimum,
+        2,
+        lambda y, a, b: (_step(a <= b), 1 - _step(a <= b)),
+        lambda a, b: np.where(a.real <= b.real, a, b),
+        kinks=lambda a, b: (a - b,),
     ),
     Definition(
-        where, 3, lambda y, condition, a, b: (Integer(0), _step(condition), 1 - _step(condition)),
-        _select, kinks=lambda condition, a, b: _comparison_kink(condition),
+        where,
+        3,
+        lambda y, condition, a, b: (Integer(0), _step(condition), 1 - _step(condition)),
+        _select,
+        kinks=lambda condition, a, b: _comparison_kink(condition),
     ),
     Definition(clip, 3, expansion=lambda x, low, high: minimum(maximum(x, low), high)),
     Definition(silu, 1, expansion=lambda x: x * sigmoid(x)),

@@ -31,9 +31,7 @@ RESERVED: dict[str, str] = {
 }
 """Names that no value or dimension may have, and what each means already."""
 
-RESERVED_FOR_INPUTS: dict[str, str] = dict.fromkeys(
-    _ARGUMENTS.split(), "another argument of the generated functions"
-)
+RESERVED_FOR_INPUTS: dict[str, str] = dict.fromkeys(_ARGUMENTS.split(), "another argument of the generated functions")
 """Names that no input may have besides: inputs are positional arguments of the generated functions."""
 
 

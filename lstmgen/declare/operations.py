@@ -30,7 +30,7 @@ def spell(dims: Dims) -> str:
     return "(" + ", ".join(dims) + ("," if len(dims) == 1 else "") + ")"
 
 
-class Operation(Expr):
+class Operation(Expr):  # type: ignore[misc]  # SymPy has no types
     """Base of the structural operations; ``operands`` says how many leading ``args`` are values."""
 
     operands: ClassVar[int] = 1
@@ -65,7 +65,8 @@ class Matmul(Operation):
     operands = 2
 
     def __new__(cls, left: Any, right: Any) -> Matmul:
-        return Expr.__new__(cls, sympify(left), sympify(right))
+        made: Matmul = Expr.__new__(cls, sympify(left), sympify(right))
+        return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         left, right = operands
@@ -99,7 +100,8 @@ class Outer(Operation):
     operands = 2
 
     def __new__(cls, left: Any, right: Any) -> Outer:
-        return Expr.__new__(cls, sympify(left), sympify(right))
+        made: Outer = Expr.__new__(cls, sympify(left), sympify(right))
+        return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         left, right = operands
@@ -142,7 +144,8 @@ class Transpose(Operation):
     """The last two dimensions exchanged."""
 
     def __new__(cls, value: Any) -> Transpose:
-        return Expr.__new__(cls, sympify(value))
+        made: Transpose = Expr.__new__(cls, sympify(value))
+        return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         (dims,) = operands
@@ -157,7 +160,8 @@ class Flatten(Operation):
     """All dimensions joined to one, the last running fastest."""
 
     def __new__(cls, value: Any, to: Any) -> Flatten:
-        return Expr.__new__(cls, sympify(value), _name_argument(to))
+        made: Flatten = Expr.__new__(cls, sympify(value), _name_argument(to))
+        return made
 
     @property
     def to(self) -> str:
@@ -168,7 +172,9 @@ class Flatten(Operation):
         (dims,) = operands
         if len(dims) < 2 or len(set(dims)) != len(dims):
             raise ShapeMistake(
-                "LG102", f"cannot flatten {spell(dims)} to {self.to!r}", "give it two or more dimensions of distinct names"
+                "LG102",
+                f"cannot flatten {spell(dims)} to {self.to!r}",
+                "give it two or more dimensions of distinct names",
             )
         return (self.to,)
 
@@ -177,7 +183,8 @@ class StopGradient(Operation):
     """The value itself, held constant by the calculus."""
 
     def __new__(cls, value: Any) -> StopGradient:
-        return Expr.__new__(cls, sympify(value))
+        made: StopGradient = Expr.__new__(cls, sympify(value))
+        return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         return operands[0]

@@ -42,5 +42,5 @@ def dims_of(expression: Expr) -> Dims:
     if isinstance(expression, Operation):
         return expression.shape([dims_of(value) for value in expression.values])
     if isinstance(expression, Add | Mul | Pow | Relational) or expression.args:
-        return align([dims_of(arg) for arg in expression.args])  # type: ignore[arg-type]
+        return align([dims_of(arg) for arg in expression.args])
     return ()

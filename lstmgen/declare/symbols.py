@@ -27,7 +27,7 @@ class Role:
     ADJOINT = "adjoint"
 
 
-class Value(Symbol):
+class Value(Symbol):  # type: ignore[misc]  # SymPy has no types
     """A real array-valued symbol with named dimensions.
 
     SymPy caches symbols by name and assumptions; this class goes past that cache (``__xnew__``), or a vector ``h`` and

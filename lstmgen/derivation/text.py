@@ -34,7 +34,9 @@ def _head(derivation: Derivation) -> list[str]:
 
 def _forward(derivation: Derivation, notation: Notation) -> list[str]:
     text = Text(derivation.inlined_forward)
-    rows = [(f"({line.number})", text.equation(line.equation), line.equation.description) for line in derivation.forward]
+    rows = [
+        (f"({line.number})", text.equation(line.equation), line.equation.description) for line in derivation.forward
+    ]
     width = max(len(row[1]) for row in rows)
     return [
         "Forward, one step",

@@ -162,7 +162,9 @@ class _Breaker:
         axes = self._axes(value, place)
         if value.function in (*COMPARISONS, *LOGICAL):
             target = self.pool.take(axes, Use.MASK)
-        elif axes == place.axes and place.buffer.use is not Use.MASK and not any(overlap(each, place) for each in needed):
+        elif (
+            axes == place.axes and place.buffer.use is not Use.MASK and not any(overlap(each, place) for each in needed)
+        ):
             target = place
         else:
             target = self.pool.take(axes)

@@ -2,7 +2,7 @@
 
 Arrays have named axes: ``steps``, declared dimensions, ``stack<n>`` for n values side by side, and ``batch``. A
 :class:`View` is a named window on a :class:`Buffer`. Elementwise work comes as fused :class:`Block` assignments; a back
-end without fusion has :mod:`lstmgen.schedule.calls` break them up into :class:`Call`, one operation and one result each.
+end without fusion has :mod:`lstmgen.schedule.calls` break them up into :class:`Call`, one operation each.
 """
 
 from __future__ import annotations
@@ -113,13 +113,6 @@ class Pack:
 
 
 @dataclass(frozen=True)
-class Bind:
-    """Gives a view its name."""
-
-    view: View
-
-
-@dataclass(frozen=True)
 class Product:
     """``out = sum left * right`` over the labels that ``out`` lacks; one label per axis of each view."""
 
@@ -188,25 +181,24 @@ class Loop:
     swaps: tuple[tuple[View, View], ...]
 
 
-Statement = Note | Allocate | Pack | Bind | Product | Block | Call | Reduce | Move | Clear | Loop
+Statement = Note | Allocate | Pack | Product | Block | Call | Reduce | Move | Clear | Loop
 
 
 @dataclass(frozen=True)
 class Kernel:
     """One pass over time as a program.
 
-    ``parameters`` are those read directly, not through a pack. ``states`` are where the carried values start and end;
-    ``results`` where what is returned lies; ``saved`` the buffers that forward leaves for backward.
+    ``parameters`` are those read directly, not through a pack. ``carried`` is, for every state, the view that holds it
+    when a step begins, and so where it starts and where it ends; ``results`` is where what is returned lies; ``saved``
+    are the buffers that forward leaves for backward.
     """
 
     name: str
     reverse: bool
     parameters: tuple[str, ...]
     inputs: tuple[tuple[str, Buffer], ...]
-    sizes: tuple[str, ...]
     body: tuple[Statement, ...]
-    starts: tuple[tuple[str, View], ...]
-    ends: tuple[tuple[str, View], ...]
+    carried: tuple[tuple[str, View], ...]
     results: tuple[tuple[str, View], ...]
     saved: tuple[Buffer, ...]
 
@@ -244,8 +236,6 @@ def _show(statement: Statement, indent: str) -> list[str]:
             return [f"{indent}allocate {buffer.name}[{', '.join(buffer.axes)}]  ({buffer.use})"]
         case Pack(buffer, parameters):
             return [f"{indent}pack {buffer.name} <- {', '.join(parameters)}"]
-        case Bind(view):
-            return [f"{indent}view {view.name} = {_window(view)}"]
         case Product(out, left, right, labels):
             spec = ", ".join(f"{v.name}[{' '.join(ls)}]" for v, ls in zip((left, right), labels[:2], strict=True))
             return [f"{indent}product {out.name}[{' '.join(labels[2])}] <- {spec}"]

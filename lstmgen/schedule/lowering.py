@@ -1,57 +1,46 @@
 """Plan in, kernel out: values become views on buffers, equations become statements.
 
-Every array of the loop has ``batch`` as its last axis, so that a stacked product's slots are contiguous and elementwise
-calls run over long rows. What is wanted for every step lies in buffers with a ``steps`` axis in front; other values of
-the loop share scratch buffers, assigned by when they are last read.
+SymPy's trees end here: what comes out is the kernel's own small set of statements and scalar expressions.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sympy import Add, Expr, Mul, Number, NumberSymbol, Pow
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
 
-from lstmgen.calculus.graph import Dependence
 from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.text import Text, split_quotient, split_sign
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
 from lstmgen.declare.symbols import Role, Value
-from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import (
     BATCH,
-    NODES,
     STEPS,
-    Allocate,
     Apply,
     Assign,
-    Axes,
-    Bind,
     Block,
-    Buffer,
     Clear,
     Const,
     Kernel,
     Loop,
     Move,
     Note,
-    Pack,
     Product,
     Reduce,
     Ref,
     Scalar,
     Size,
     Statement,
-    Use,
     View,
 )
-from lstmgen.schedule.stacking import stack_name
-from lstmgen.schedule.work import Plan, Region, Schedule, Slot, Stack, Work
+from lstmgen.schedule.storage import Storage, assign_storage
+from lstmgen.schedule.work import Plan, Region, Schedule, Work
 
 _COMPARE = {
     "StrictGreaterThan": "greater",
@@ -65,351 +54,111 @@ _COMPARE = {
 
 def lower(gradient: Gradient, schedule: Schedule, plan: Plan, text: Text) -> Kernel:
     """The kernel of one pass. ``text`` prints the equations that its notes carry."""
-    return _Lowering(gradient, schedule, plan, text).run()
+    return _Lowering(gradient, plan, assign_storage(gradient, schedule, plan), text).run()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Lowering:
     gradient: Gradient
-    schedule: Schedule
     plan: Plan
+    storage: Storage
     text: Text
-    stacks: dict[Value, Stack] = field(default_factory=dict)
-    stack_buffers: dict[Value, Buffer] = field(default_factory=dict)
-    buffers: dict[Value, Buffer] = field(default_factory=dict)
-    bound: dict[tuple[Value, bool], View] = field(default_factory=dict)
-    prologue: list[Statement] = field(default_factory=list)
-    outside: list[Statement] = field(default_factory=list)
-    parameters: list[str] = field(default_factory=list)
-
-    # -- where values lie --------------------------------------------------------------------------------------------
 
     def run(self) -> Kernel:
-        plan, declaration = self.plan, self.gradient.declaration
-        self.dependence = self._dependence()
-        self.stacks = {stack.value: stack for stack in plan.stacks}
-        self.saved = {value: buffer for value, buffer in self._residual_buffers().items()}
-        self.regions = {each.target: each.region for each in plan.work}
-        self.loop_reads = {value for each in plan.in_region(Region.LOOP) for value in each.reads}
-        self._assign_buffers()
-        once = self._statements(Region.ONCE)
-        before = self._statements(Region.BEFORE)
-        binds_from = len(self.outside)
-        body = self._loop_body()
-        invariant = self.outside[binds_from:]
-        after = self._statements(Region.AFTER)
-        swaps = tuple(
-            (self._view(each.incoming, in_loop=True), self._view(each.outgoing, in_loop=True))
-            for each in plan.carried
-            if each.outgoing != each.incoming and not self._kept_state(each.outgoing)
+        plan, declaration, storage = self.plan, self.gradient.declaration, self.storage
+        body = self._statements(Region.LOOP)
+        swaps = []
+        for each in plan.carried:
+            incoming, outgoing = (self._view(value, True) for value in (each.incoming, each.outgoing))
+            if incoming == outgoing:  # nothing depends on the step before: it receives nothing
+                body.append(Clear(incoming))
+            elif incoming.buffer != outgoing.buffer:
+                swaps.append((incoming, outgoing))
+        loop = Loop(plan.reverse, tuple(body), tuple(swaps))
+        statements = (
+            *storage.setup,
+            *self._statements(Region.ONCE),
+            *self._statements(Region.BEFORE),
+            loop,
+            *self._statements(Region.AFTER),
         )
-        stopped = tuple(Clear(self._view(each.incoming, in_loop=True)) for each in plan.carried if each.outgoing == each.incoming)
-        starts, ends = self._ends()
-        loop = Loop(plan.reverse, (*body, *stopped), swaps)
-        statements = (*self.prologue, *once, *before, *invariant, loop, *after)
+        # After the last exchange of names, what was handed on last is known as the incoming value.
+        carried = tuple(
+            (state.name, self._view(each.incoming, True))
+            for each, state in zip(plan.carried, declaration.states, strict=True)
+        )
         return Kernel(
             plan.name,
             plan.reverse,
-            tuple(self.parameters),
-            tuple((value.name, self.buffers[value]) for value in plan.given if value in self.buffers and self.buffers[value].use is Use.INPUT),
-            declaration_sizes(self.gradient),
+            storage.parameters,
+            storage.inputs,
             statements,
-            starts,
-            ends,
+            carried,
             self._results(),
-            tuple(dict.fromkeys(self.saved.values())),
+            storage.saved,
         )
 
-    def _dependence(self) -> dict[Value, Dependence]:
-        found = dict(self.gradient.primal.dependence())
-        for each in self.plan.work:
-            shared = isinstance(each.expression, Total) or each.region is Region.ONCE
-            if each.region is Region.AFTER and all(found.get(value) is Dependence.SHARED for value in each.reads):
-                shared = True
-            found[each.target] = Dependence.SHARED if shared else Dependence.RECURRENT
-            slot = self.plan.slots.get(each.target)
-            members = self._members(each.target)
-            for member in members:
-                found[member] = found[each.target]
-            if slot is not None:
-                found.setdefault(slot.stack, found[each.target])
-        for stack in self.plan.stacks:
-            if stack.is_pack:
-                found[stack.value] = Dependence.SHARED
-        for value, slot in self.plan.slots.items():
-            if slot.stop is not None and value not in found:
-                found[value] = found.get(slot.stack, Dependence.RECURRENT)
-        return found
+    def _view(self, value: Value, in_loop: bool) -> View:
+        return self.storage.view(value, in_loop=in_loop)
 
-    def _members(self, value: Value) -> list[Value]:
-        for stack in self.plan.stacks:
-            if stack.value == value:
-                return [each for slot in stack.members for each in slot]
-        slot = self.plan.slots.get(value)
-        if slot is not None and slot.stop is not None:
-            stack = next(each for each in self.plan.stacks if each.value == slot.stack)
-            return [each for part in stack.members[slot.start : slot.stop] for each in part]
-        return []
-
-    def _has_rows(self, value: Value) -> bool:
-        if value.role in (Role.PARAMETER, Role.SIZE):
-            return False
-        return self.dependence.get(value, Dependence.RECURRENT) is not Dependence.SHARED
-
-    def _residual_buffers(self) -> dict[Value, Buffer]:
-        """For every residual, the buffer that forward leaves it in."""
-        forward = self.schedule.forward
-        states = {state.previous: state for state in self.gradient.declaration.states}
-        states |= {state.next: state for state in self.gradient.declaration.states}
-        stacks = {slot_value: stack for stack in forward.stacks for slot in stack.members for slot_value in slot[-1:]}
-        found: dict[Value, Buffer] = {}
-        for value in self.schedule.residuals:
-            if value in states:
-                state = states[value]
-                found[value] = Buffer(state.name, (NODES, *state.next.dims, BATCH), Use.RESIDUAL)
-            elif value in stacks:
-                stack = stacks[value]
-                name = stack_name([slot[-1].name for slot in stack.members])
-                found[value] = Buffer(name, (STEPS, *stack.value.dims, BATCH), Use.RESIDUAL)
-            elif value.role == Role.INPUT:
-                found[value] = Buffer(value.name, (STEPS, BATCH, *value.dims), Use.RESIDUAL)
-            else:
-                found[value] = Buffer(value.name, (STEPS, *value.dims, BATCH), Use.RESIDUAL)
-        return found
-
-    def _kept_state(self, value: Value) -> bool:
-        return value in self.plan.kept
-
-    def _assign_buffers(self) -> None:
-        plan = self.plan
-        forward = not plan.reverse
-        for value in plan.given:
-            if value in self.saved and not forward:
-                continue
-            if value.role == Role.INPUT and forward and plan.name == "forward" and value in self.saved:
-                continue
-            self.buffers[value] = Buffer(value.name, (STEPS, BATCH, *value.dims), Use.INPUT)
-        for each in plan.carried:
-            if self._kept_state(each.outgoing):
-                buffer = self.saved.get(each.incoming) if plan.name == "forward" else None
-                buffer = buffer or (self.saved.get(each.outgoing) if plan.name == "forward" else None)
-                buffer = buffer or Buffer(each.outgoing.name, (NODES, *each.outgoing.dims, BATCH), Use.CARRIED)
-                self.buffers[each.incoming] = self.buffers[each.outgoing] = buffer
-                self.prologue.append(Allocate(buffer))
-            else:
-                for value in dict.fromkeys((each.incoming, each.outgoing)):
-                    self.buffers[value] = Buffer(value.name, (*value.dims, BATCH), Use.CARRIED)
-                    self.prologue.append(Allocate(self.buffers[value]))
-        for stack in plan.stacks:
-            self._assign_stack(stack)
-        for value in plan.slots:
-            if value.role == Role.PARAMETER and plan.slots[value].stop is None:
-                continue
-        # Parameters that something reads directly.
-        for each in plan.work:
-            for value in each.reads:
-                if value.role == Role.PARAMETER and value not in self.stacks and value not in plan.slots:
-                    if value.name not in self.parameters:
-                        self.parameters.append(value.name)
-                    self.buffers[value] = Buffer(value.name, value.dims, Use.PARAMETER)
-                elif value.role == Role.PARAMETER and value in plan.slots and plan.slots[value].stop is None:
-                    if value.name not in self.parameters:
-                        self.parameters.append(value.name)
-                    self.buffers[value] = Buffer(value.name, value.dims, Use.PARAMETER)
-        self._assign_values()
-
-    def _assign_stack(self, stack: Stack) -> None:
-        plan = self.plan
-        last = [slot[-1] for slot in stack.members]
-        name = stack_name([value.name for value in last])
-        if stack.is_pack:
-            buffer = Buffer(name, stack.value.dims, Use.PACK)
-            self.prologue += [Pack(buffer, tuple(value.name for value in last))]
-        elif not self._has_rows(stack.value):
-            buffer = Buffer(name, stack.value.dims, Use.SCRATCH)
-            self.prologue.append(Allocate(buffer))
-        elif any(value in self.saved for value in last) and plan.name in ("forward", "backward"):
-            buffer = next(self.saved[value] for value in last if value in self.saved)
-            if plan.name == "forward":
-                self.prologue.append(Allocate(buffer))
-        else:
-            every = [value for slot in stack.members for value in slot]
-            per_step = any(self.regions.get(value) in (Region.BEFORE, Region.AFTER) for value in (*every, stack.value))
-            per_step |= any(value in plan.kept for value in every)
-            per_step |= any(
-                each.region is not Region.LOOP and set(self._members(each.target)) & set(every) for each in plan.work
-            )
-            axes = (*stack.value.dims, BATCH)
-            buffer = Buffer(name, (STEPS, *axes) if per_step else axes, Use.SCRATCH)
-            self.prologue.append(Allocate(buffer))
-        self.stack_buffers[stack.value] = buffer
-
-    def _assign_values(self) -> None:
-        """Buffers of single values: their own where every step is wanted, else shared scratch."""
-        plan = self.plan
-        loop = plan.in_region(Region.LOOP)
-        last_read = {value: index for index, each in enumerate(loop) for value in each.reads}
-        free: dict[Axes, list[Buffer]] = {}
-        busy: list[tuple[int, Buffer]] = []
-        count = 0
-        for each in plan.work:
-            target = each.target
-            if target in self.buffers or target in plan.slots or target in self.stacks:
-                continue
-            axes = (*target.dims, BATCH) if self._has_rows(target) else target.dims
-            if plan.name == "forward" and target in self.saved:
-                self.buffers[target] = self.saved[target]
-            elif target in plan.results and each.region is not Region.LOOP and target.role == Role.ADJOINT:
-                continue  # placed by _result_buffer
-            elif each.region is Region.LOOP and target not in plan.kept:
-                continue
-            else:
-                per_step = self._has_rows(target)
-                self.buffers[target] = Buffer(target.name, (STEPS, *axes) if per_step else axes, Use.SCRATCH)
-            self.prologue.append(Allocate(self.buffers[target]))
-        for index, each in enumerate(loop):
-            target = each.target
-            for until, buffer in list(busy):
-                if until < index:
-                    busy.remove((until, buffer))
-                    free.setdefault(buffer.axes, []).append(buffer)
-            if target in self.buffers or target in plan.slots or target in self.stacks:
-                continue
-            axes = (*target.dims, BATCH) if self._has_rows(target) else target.dims
-            # A result may overwrite an operand that is read here for the last time, if it is of its own shape and the
-            # statement works entry by entry.
-            reusable = [one for one in busy if one[0] == index and one[1].axes == axes]
-            if reusable and not isinstance(each.expression, Operation):
-                busy.remove(reusable[0])
-                buffer = reusable[0][1]
-            elif free.get(axes):
-                buffer = free[axes].pop()
-            else:
-                buffer = Buffer(f"scratch{count}", axes, Use.SCRATCH)
-                count += 1
-                self.prologue.append(Allocate(buffer))
-            self.buffers[target] = buffer
-            busy.append((last_read.get(target, index), buffer))
-        for each in plan.work:
-            target = each.target
-            if target not in self.buffers and target not in plan.slots and target not in self.stacks:
-                self.buffers[target] = self._result_buffer(target)
-                self.prologue.append(Allocate(self.buffers[target]))
-
-    def _result_buffer(self, target: Value) -> Buffer:
-        """Gradients go where they are returned: parameters' into the flat buffer, inputs' in the public layout."""
-        for value in self.gradient.declaration.inputs:
-            if self.gradient.adjoints.get(value) == target:
-                return Buffer(target.name, (STEPS, BATCH, *target.dims), Use.RESULT)
-        return Buffer(target.name, target.dims, Use.RESULT)
-
-    # -- views -------------------------------------------------------------------------------------------------------
-
-    def _view(self, value: Value, *, in_loop: bool) -> View:
-        key = (value, in_loop)
-        if key not in self.bound:
-            self.bound[key] = self._make_view(value, in_loop)
-        return self.bound[key]
-
-    def _make_view(self, value: Value, in_loop: bool) -> View:
-        plan = self.plan
-        if value in self.buffers:
-            return self._window(value.name, value, self.buffers[value], in_loop)
-        slot = plan.slots.get(value)
-        if slot is None and value in self.stacks:
-            return self._window(stack_name([s[-1].name for s in self.stacks[value].members]), value, self.stack_buffers[value], in_loop)
-        if slot is not None:
-            buffer = self.stack_buffers[slot.stack]
-            name = value.name
-            if slot.stop is not None:  # a run of slots is known by what it holds in the end
-                members = self.stacks[slot.stack].members[slot.start : slot.stop]
-                name = stack_name([each[-1].name for each in members])
-            return self._window(name, value, buffer, in_loop, slot)
-        if value in self.saved:
-            return self._window(value.name, value, self.saved[value], in_loop)
-        raise InternalError(f"{plan.name}: {value} has no place")
-
-    def _window(self, name: str, value: Value, buffer: Buffer, in_loop: bool, slot: Slot | None = None) -> View:
-        axes = list(buffer.axes)
-        step: int | None = None
-        drop = ""
-        is_next = any(value == each.outgoing for each in self.plan.carried) and not self.plan.reverse
-        is_next |= any(value == state.next for state in self.gradient.declaration.states)
-        if axes[:1] == [NODES]:
-            if in_loop:
-                step = 1 if is_next else 0
-                axes = axes[1:]
-            else:
-                drop = "first" if is_next else "last"
-                axes[0] = STEPS
-        elif axes[:1] == [STEPS] and in_loop:
-            step = 0
-            axes = axes[1:]
-        start = stop = None
-        if slot is not None:
-            start, stop = slot.start, slot.stop
-            at = next(index for index, axis in enumerate(axes) if axis.startswith("stack"))
-            if stop is None:
-                axes.pop(at)
-            else:
-                axes[at] = f"stack{stop - start}"
-        return View(name, buffer, tuple(axes), step, drop, start, stop)
+    def _results(self) -> tuple[tuple[str, View], ...]:
+        """What is returned: outputs, or the gradients of parameters and inputs."""
+        declaration = self.gradient.declaration
+        if not self.plan.reverse:
+            return tuple((value.name, self._view(value, False)) for value in declaration.outputs)
+        wanted = [*(each.value for each in declaration.parameters), *declaration.inputs]
+        return tuple(
+            (value.name, self._view(self.gradient.adjoints[value], False))
+            for value in wanted
+            if value in self.gradient.adjoints
+        )
 
     # -- statements --------------------------------------------------------------------------------------------------
 
     def _statements(self, region: Region) -> list[Statement]:
+        in_loop = region is Region.LOOP
         found: list[Statement] = []
         for each in self.plan.in_region(region):
-            found += self._note(each)
-            found += self._compute(each, in_loop=False)
+            found += [self._note(each), self._compute(each, in_loop)]
         return found
 
-    def _loop_body(self) -> list[Statement]:
-        found: list[Statement] = []
-        for each in self.plan.in_region(Region.LOOP):
-            found += self._note(each)
-            found += self._compute(each, in_loop=True)
-        return found
-
-    def _note(self, work: Work) -> list[Statement]:
+    def _note(self, work: Work) -> Note:
         shown = [each for each in work.sources if each.target not in self.text.inline]
         if not shown:  # a product that lstmgen named: what it computes says more than its name
-            return [Note((", ".join(self.text(each.expression) for each in work.sources),))]
+            return Note((", ".join(self.text(each.expression) for each in work.sources),))
         lines = [self.text.equation(each) for each in shown]
         described = [self._description(each) for each in shown]
         pattern = common_pattern(lines, [each.target.name for each in shown])
         if pattern:
             lines, described = [pattern], [", ".join(filter(None, described))]
-        return [Note(tuple(f"{line}  ({what})" if what else line for line, what in zip(lines, described, strict=True)))]
+        return Note(tuple(f"{line}  ({what})" if what else line for line, what in zip(lines, described, strict=True)))
 
     def _description(self, equation: Equation) -> str:
         return "" if equation.target.role in (Role.ADJOINT, Role.PREACTIVATION) else equation.description
 
-    def _compute(self, work: Work, *, in_loop: bool) -> list[Statement]:
+    def _compute(self, work: Work, in_loop: bool) -> Statement:
         target, expression = work.target, work.expression
-        out = self._view(target, in_loop=in_loop)
+        out = self._view(target, in_loop)
         totalled = isinstance(expression, Total)
         if isinstance(expression, Total):
-            expression = expression.args[0]  # type: ignore[assignment]
+            expression = expression.args[0]
         if isinstance(expression, Contract):
-            return [self._product(out, expression, in_loop)]
+            return self._product(out, expression, in_loop)
         if totalled:
-            value = self._view(expression, in_loop=in_loop)  # type: ignore[arg-type]
+            value = self._view(expression, in_loop)
             axes = tuple(axis for axis in value.axes if axis in (STEPS, BATCH))
-            return [Reduce("total", out, value, axes)]
+            return Reduce("total", out, value, axes)
         if isinstance(expression, Operation):
-            return [self._structural(out, expression, in_loop)]
-        return [Block((Assign(out, self._scalar(expression, in_loop)),))]
+            return self._structural(out, expression, in_loop)
+        return Block((Assign(out, self._scalar(expression, in_loop)),))
 
     def _product(self, out: View, expression: Contract, in_loop: bool) -> Product:
-        left, right = (self._view(value, in_loop=in_loop) for value in expression.values)  # type: ignore[arg-type]
+        left, right = (self._view(value, in_loop) for value in expression.values)
         of_left, of_right, of_out = expression.axes
-        return Product(
-            out, left, right, (_labels(left, of_left), _labels(right, of_right), _labels(out, of_out))
-        )
+        return Product(out, left, right, (_labels(left, of_left), _labels(right, of_right), _labels(out, of_out)))
 
     def _structural(self, out: View, expression: Operation, in_loop: bool) -> Statement:
-        value = self._view(expression.values[0], in_loop=in_loop)  # type: ignore[arg-type]
+        value = self._view(expression.values[0], in_loop)
         if isinstance(expression, SumOver):
             return Reduce("sum", out, value, (expression.dim,))
         if isinstance(expression, MaxOver):
@@ -417,13 +166,13 @@ class _Lowering:
         if isinstance(expression, FirstMaximum):
             return Reduce("first maximum", out, value, (expression.dim,))
         kinds = {Transpose: "transpose", Flatten: "flatten", Unflatten: "unflatten", StopGradient: "copy"}
-        return Move(kinds[type(expression)], out, value)  # type: ignore[index]
+        return Move(kinds[type(expression)], out, value)
 
     def _scalar(self, expression: Expr, in_loop: bool) -> Scalar:
         if isinstance(expression, Value):
             if expression.role == Role.SIZE:
                 return Size(expression.name)
-            return Ref(self._view(expression, in_loop=in_loop))
+            return Ref(self._view(expression, in_loop))
         if isinstance(expression, Number | NumberSymbol):
             return Const(float(expression))
         if isinstance(expression, Add):
@@ -432,7 +181,7 @@ class _Lowering:
             return self._product_of_factors(expression, in_loop)
         if isinstance(expression, Pow):
             return self._power(expression, in_loop)
-        arguments = tuple(self._scalar(arg, in_loop) for arg in expression.args)  # type: ignore[arg-type]
+        arguments = tuple(self._scalar(arg, in_loop) for arg in expression.args)
         if isinstance(expression, Relational):
             return Apply(_COMPARE[type(expression).__name__], arguments)
         if isinstance(expression, And | Or):
@@ -445,7 +194,7 @@ class _Lowering:
     def _sum(self, expression: Add, in_loop: bool) -> Scalar:
         result: Scalar | None = None
         for term in expression.args:
-            sign, body = split_sign(term)  # type: ignore[arg-type]
+            sign, body = split_sign(term)
             value = self._scalar(body, in_loop)
             if result is None:
                 result = Apply("negative", (value,)) if sign == "-" else value
@@ -475,35 +224,17 @@ class _Lowering:
             return Apply("divide", (Const(1.0), _raised(base, -exponent)))
         return _raised(base, exponent)
 
-    # -- ends --------------------------------------------------------------------------------------------------------
-
-    def _ends(self) -> tuple[tuple[tuple[str, View], ...], tuple[tuple[str, View], ...]]:
-        """Where carried values come in and where they are found when the loop is over, by state."""
-        starts, ends = [], []
-        for each, state in zip(self.plan.carried, self.gradient.declaration.states, strict=True):
-            incoming = self._view(each.incoming, in_loop=True)
-            starts.append((state.name, incoming))
-            ends.append((state.name, incoming))  # after the last swap, what was written is called incoming
-        return tuple(starts), tuple(ends)
-
-    def _results(self) -> tuple[tuple[str, View], ...]:
-        declaration = self.gradient.declaration
-        if not self.plan.reverse:
-            return tuple((value.name, self._view(value, in_loop=False)) for value in declaration.outputs)
-        wanted = [*(each.value for each in declaration.parameters), *declaration.inputs]
-        found = []
-        for value in wanted:
-            adjoint = self.gradient.adjoints.get(value)
-            if adjoint is not None:
-                found.append((value.name, self._view(adjoint, in_loop=False)))
-        return tuple(found)
-
 
 def common_pattern(lines: Sequence[str], names: Sequence[str]) -> str:
     """One line for several that differ in one word: ``k = sigmoid(a_k)  for k = f, i, o``; empty if they do not."""
     if len(lines) < 2:
         return ""
-    keys = [key for name in names for key in name.split("_") if all(key not in other.split("_") for other in names if other != name)]
+    keys = [
+        key
+        for name in names
+        for key in name.split("_")
+        if all(key not in other.split("_") for other in names if other != name)
+    ]
     if len(keys) != len(names):
         return ""
     words = {word for line in lines for name in re.findall(r"[A-Za-z]\w*", line) for word in name.split("_")}
@@ -518,13 +249,6 @@ def common_pattern(lines: Sequence[str], names: Sequence[str]) -> str:
     if not letter or len(patterns) != 1:
         return ""
     return f"{patterns.pop()}  for {letter} = {', '.join(keys)}"
-
-
-def declaration_sizes(gradient: Gradient) -> tuple[str, ...]:
-    """The dimensions whose sizes a kernel mentions."""
-    from lstmgen.calculus.interpreter import all_dims
-
-    return all_dims(gradient.declaration, gradient.primal)
 
 
 def _labels(view: View, labels: Sequence[int]) -> tuple[str, ...]:
@@ -547,6 +271,3 @@ def _raised(base: Scalar, exponent: Expr) -> Scalar:
     if exponent == 2:
         return Apply("square", (base,))
     return Apply("power", (base, Const(float(exponent))))
-
-
-__all__ = ["Bind", "lower"]

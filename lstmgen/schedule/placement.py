@@ -82,23 +82,18 @@ def split_sums(
     for equation in graph.equations:
         target, expression = equation.target, equation.expression
         terms = list(expression.args) if isinstance(expression, Add) else []
-        static = [term for term in terms if _static(term, found)]  # type: ignore[arg-type]
+        static = [term for term in terms if _static(term, found)]
         from_input = [
-            term
-            for term in static
-            if any(found[value] is Dependence.INPUT_ONLY for value in operands_of(term))  # type: ignore[arg-type]
+            term for term in static if any(found[value] is Dependence.INPUT_ONLY for value in operands_of(term))
         ]
         dims = set(target.dims)
         if (
             found[target] is Dependence.RECURRENT
             and from_input
             and len(static) >= 2
-            and all(
-                dims == {dim for value in operands_of(term) for dim in value.dims}  # type: ignore[arg-type]
-                for term in static
-            )
+            and all(dims == {dim for value in operands_of(term) for dim in value.dims} for term in static)
         ):
-            name = f"{target.name}_{operands_of(from_input[0])[0].name.rsplit('_', 1)[-1]}"  # type: ignore[arg-type]
+            name = f"{target.name}_{operands_of(from_input[0])[0].name.rsplit('_', 1)[-1]}"
             while name in names:
                 name += "_"
             names.add(name)
@@ -131,7 +126,7 @@ def without_aliases(
         target = equation.target
         renames = isinstance(expression, Value) and expression.dims == target.dims and expression not in moving
         if renames and target not in keep:
-            renamed[target] = expression  # type: ignore[assignment]
+            renamed[target] = expression
         else:
             kept.append(Equation(target, expression, equation.description, equation.place))
     return tuple(kept), renamed

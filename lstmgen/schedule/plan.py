@@ -31,9 +31,7 @@ def schedule(gradient: Gradient, target: Target) -> Schedule:
     dependence = primal.dependence()
     read = {value for each in adjoint_equations for value in operands_of(each.expression)}
     primal_values = [*primal.free, *(each.target for each in primal.equations)]
-    residuals = tuple(
-        value for value in primal_values if value in read and dependence[value] is not Dependence.SHARED
-    )
+    residuals = tuple(value for value in primal_values if value in read and dependence[value] is not Dependence.SHARED)
     forward = _forward_plan("forward", gradient, primal, dependence, residuals, target)
     infer = _forward_plan("infer", gradient, primal, dependence, (), target)
     saved = _saved_stacks(forward, residuals)
@@ -140,7 +138,7 @@ def _fuse_totals(work: Sequence[Work]) -> tuple[Work, ...]:
     for each in work:
         if isinstance(each.expression, Total):
             (value,) = each.expression.args
-            inner = by_target.get(value)  # type: ignore[call-overload]
+            inner = by_target.get(value)
             if inner is not None and isinstance(inner.expression, Contract) and readers[inner.target] == 1:
                 fused[each.target] = replace(
                     each, expression=Total(inner.expression), sources=(*each.sources, *inner.sources)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from os.path import commonprefix
-from typing import Any
+from typing import Any, Protocol
 
 from sympy import Add, Expr
 
@@ -59,9 +60,9 @@ def slot_rank(gradient: Gradient) -> Rank:
 
 def stack_name(names: Sequence[str]) -> str:
     """One name for several: what they share, around what tells them apart (``U_f``, ``U_i`` become ``U_fi``)."""
-    prefix = commonprefix(list(names))
+    prefix = commonprefix(list(names))  # noqa: RUF071 - names, not paths
     prefix = prefix[: prefix.rfind("_") + 1]
-    suffix = commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]
+    suffix = commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
     suffix = suffix[suffix.find("_") :] if "_" in suffix else ""
     middles = [name[len(prefix) : len(name) - len(suffix)] for name in names]
     joint = "" if all(len(middle) == 1 for middle in middles) else "_"
@@ -107,7 +108,7 @@ class Stacking:
             self.slots[value] = Slot(stack, index)
 
     def inherit(self, value: Value, predecessor: Value, *, before: bool = False) -> None:
-        """Gives ``value`` the slot of ``predecessor``, which it overwrites (or, with ``before``, that overwrites it)."""
+        """Gives ``value`` the slot of ``predecessor``, which it overwrites; with ``before``, which overwrites it."""
         slot = self.slots[predecessor]
         self.slots[value] = slot
         occupants = self.occupants[slot.stack][slot.start]
@@ -131,18 +132,12 @@ class Stacking:
         wanted = Slot(first.stack, first.start, first.start + count)
         return any(value.name == name and slot == wanted for value, slot in self.slots.items())
 
-    def stacks(self) -> tuple[Stack, ...]:
-        """The stacks as they stand."""
-        return tuple(Stack(value, tuple(map(tuple, slots))) for value, slots in self.occupants.items())
-
 
 def stack_products(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
     """Merges products into taller and wider ones wherever their operands can lie side by side."""
-    groups = [*_columns(work, stacking.rank), *_rows(work, stacking.rank), *_totals(work, stacking.rank)]
+    groups: list[_Group] = [*_columns(work, stacking.rank), *_rows(work, stacking.rank), *_totals(work, stacking.rank)]
     # Larger groups first: a smaller one can then be a run of a larger one's slots.
-    wanted = sorted(
-        (members for group in groups for members in group.requests()), key=len, reverse=True
-    )
+    wanted = sorted((members for group in groups for members in group.requests()), key=len, reverse=True)
     for members in wanted:
         stacking.request(members)
     merged = list(work)
@@ -150,6 +145,14 @@ def stack_products(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]
         if all(stacking.request(members) for members in group.requests()):
             merged = group.apply(merged, stacking)
     return tuple(merged)
+
+
+class _Group(Protocol):
+    """Products that can become one if their operands and results can lie side by side."""
+
+    def requests(self) -> list[list[Value]]: ...
+
+    def apply(self, works: Sequence[Work], stacking: Stacking) -> list[Work]: ...
 
 
 @dataclass(frozen=True)
@@ -166,16 +169,14 @@ class _Rows:
 
     def requests(self) -> list[list[Value]]:
         lefts = [self._contract(work).values[0] for work in self.works]
-        return [lefts, [work.target for work in self.works]]  # type: ignore[list-item]
+        return [lefts, [work.target for work in self.works]]
 
     def apply(self, works: Sequence[Work], stacking: Stacking) -> list[Work]:
         lefts, targets = self.requests()
         left_axes, right_axes, out = self._contract(self.works[0]).axes
         right = self._contract(self.works[0]).values[1]
         label = 1 + max((*left_axes, *right_axes))
-        expression: Expr = Contract(
-            stacking.span(lefts), right, (label, *left_axes), right_axes, (label, *out)
-        )
+        expression: Expr = Contract(stacking.span(lefts), right, (label, *left_axes), right_axes, (label, *out))
         if self.totalled:
             expression = Total(expression)
         sources = tuple(source for work in self.works for source in work.sources)
@@ -192,15 +193,13 @@ class _Columns:
 
     def requests(self) -> list[list[Value]]:
         contracts = [work.expression for work in self.works]
-        return [[each.values[side] for each in contracts] for side in (0, 1)]  # type: ignore[attr-defined]
+        return [[each.values[side] for each in contracts] for side in (0, 1)]
 
     def apply(self, works: Sequence[Work], stacking: Stacking) -> list[Work]:
         lefts, rights = self.requests()
-        left_axes, right_axes, out = self.works[0].expression.axes  # type: ignore[attr-defined]
+        left_axes, right_axes, out = self.works[0].expression.axes
         label = 1 + max((*left_axes, *right_axes))
-        product = Contract(
-            stacking.span(lefts), stacking.span(rights), (label, *left_axes), (label, *right_axes), out
-        )
+        product = Contract(stacking.span(lefts), stacking.span(rights), (label, *left_axes), (label, *right_axes), out)
         targets = {work.target for work in self.works}
         rest = [term for term in self.sum.expression.args if term not in targets]
         sources = tuple(source for work in self.works for source in work.sources)
@@ -230,7 +229,7 @@ class _Totals:
     works: tuple[Work, ...]
 
     def requests(self) -> list[list[Value]]:
-        return [[work.expression.args[0] for work in self.works], [work.target for work in self.works]]  # type: ignore[misc]
+        return [[work.expression.args[0] for work in self.works], [work.target for work in self.works]]
 
     def apply(self, works: Sequence[Work], stacking: Stacking) -> list[Work]:
         values, targets = self.requests()
@@ -245,7 +244,7 @@ def _totals(work: Sequence[Work], rank: Rank) -> list[_Totals]:
         if isinstance(each.expression, Total) and isinstance(each.expression.args[0], Value):
             groups.setdefault((each.region, each.expression.args[0].dims), []).append(each)
     return [
-        _Totals(tuple(sorted(group, key=lambda each: rank(each.expression.args[0]))))  # type: ignore[arg-type]
+        _Totals(tuple(sorted(group, key=lambda each: rank(each.expression.args[0]))))
         for group in groups.values()
         if len(group) > 1 and len({each.expression.args[0] for each in group}) == len(group)
     ]
@@ -281,7 +280,8 @@ def _rows(work: Sequence[Work], rank: Rank) -> list[_Rows]:
 
 def _row_key(work: Work) -> Value:
     inner = work.expression.args[0] if isinstance(work.expression, Total) else work.expression
-    return inner.values[0]  # type: ignore[attr-defined, no-any-return]
+    left: Value = inner.values[0]
+    return left
 
 
 def _columns(work: Sequence[Work], rank: Rank) -> list[_Columns]:
@@ -296,18 +296,18 @@ def _columns(work: Sequence[Work], rank: Rank) -> list[_Columns]:
             continue
         groups: dict[tuple[Any, ...], list[Work]] = {}
         for term in each.expression.args:
-            product = by_target.get(term)  # type: ignore[call-overload]
+            product = by_target.get(term)
             if product is None or readers[product.target] != 1 or not isinstance(product.expression, Contract):
                 continue
             left, right = product.expression.values
             if _is_shared(left) and isinstance(right, Value) and product.region is each.region:
-                key = (product.expression.axes, left.dims, right.dims)  # type: ignore[attr-defined]
+                key = (product.expression.axes, left.dims, right.dims)
                 groups.setdefault(key, []).append(product)
         for group in groups.values():
             # A sum of products with one right operand is a matter of rows.
-            if len(group) > 1 and len({member.expression.values[1] for member in group}) == len(group):  # type: ignore[attr-defined]
-                key = lambda member: rank(member.expression.values[0])  # noqa: E731
-                found.append(_Columns(each, tuple(sorted(group, key=key))))
+            if len(group) > 1 and len({member.expression.values[1] for member in group}) == len(group):
+                ranked = sorted(group, key=lambda member: rank(member.expression.values[0]))
+                found.append(_Columns(each, tuple(ranked)))
     return found
 
 
@@ -402,9 +402,7 @@ def _preorder(expression: Any) -> Iterable[Any]:
         yield from _preorder(arg)
 
 
-def _runs(
-    group: Sequence[Work], stacking: Stacking, depends: Mapping[Value, set[Value]]
-) -> list[list[Work]]:
+def _runs(group: Sequence[Work], stacking: Stacking, depends: Mapping[Value, set[Value]]) -> list[list[Work]]:
     """The maximal runs of neighbouring slots whose work is independent of one another."""
     runs: list[list[Work]] = []
     for each in group:
@@ -489,12 +487,7 @@ def _in_order(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
 
 
 def _occupant_order(stacking: Stacking) -> dict[Value, Value]:
-    return {
-        one: two
-        for slots in stacking.occupants.values()
-        for slot in slots
-        for one, two in zip(slot, slot[1:], strict=False)
-    }
+    return {one: two for slots in stacking.occupants.values() for slot in slots for one, two in pairwise(slot)}
 
 
 def _written(work: Work, stacking: Stacking) -> list[Value]:
@@ -510,6 +503,43 @@ def _read(work: Work, stacking: Stacking) -> list[Value]:
         parts = _parts(value, stacking)
         found += [part for part in parts if part in wanted] if len(parts) > 1 else parts
     return found
+
+
+def _named_by_contents(
+    work: Sequence[Work], stacking: Stacking
+) -> tuple[tuple[Work, ...], tuple[Stack, ...], dict[Value, Slot]]:
+    """Names stacks, and runs of their slots, by what they hold in the end: ``fio`` for [a_f > f, a_i > i, ...]."""
+    names: dict[Value, Value] = {}
+    used: set[str] = {value.name for value in stacking.slots if value not in stacking.occupants}
+
+    def rename(value: Value, slots: Sequence[Sequence[Value]]) -> Value:
+        name = stack_name([slot[-1].name for slot in slots])
+        while name in used:
+            name += "_"
+        return Value(name, value.dims, value.role)
+
+    for stack, slots in stacking.occupants.items():
+        names[stack] = rename(stack, slots)
+    used |= {value.name for value in names.values()}
+    runs: dict[Slot, Value] = {}
+    for value, slot in stacking.slots.items():
+        if slot.stop is not None:
+            used.discard(value.name)
+    for value, slot in stacking.slots.items():
+        if slot.stop is not None:
+            if slot not in runs:
+                runs[slot] = rename(value, stacking.occupants[slot.stack][slot.start : slot.stop])
+            names[value] = runs[slot]
+    stacks = tuple(Stack(names[value], tuple(map(tuple, slots))) for value, slots in stacking.occupants.items())
+    slots_by_value = {
+        names.get(value, value): Slot(names[slot.stack], slot.start, slot.stop)
+        for value, slot in stacking.slots.items()
+    }
+    renamed = tuple(
+        Work(names.get(each.target, each.target), substitute(each.expression, names), each.region, each.sources)
+        for each in work
+    )
+    return renamed, stacks, slots_by_value
 
 
 def schedule_pass(
@@ -535,4 +565,4 @@ def schedule_pass(
     inherit_slots(merged, stacking, pinned, kept)
     if target.merges_calls:
         merged = merge_calls(merged, stacking)
-    return merged, stacking.stacks(), stacking.slots
+    return _named_by_contents(merged, stacking)

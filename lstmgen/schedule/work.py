@@ -91,6 +91,16 @@ class Plan:
     given: tuple[Value, ...]
     results: tuple[Value, ...]
 
+    def members(self, value: Value) -> list[Value]:
+        """The values that a stack, or a run of its slots, stands for; none for a single value."""
+        slot = self.slots.get(value)
+        for stack in self.stacks:
+            if stack.value == value:
+                return [each for part in stack.members for each in part]
+            if slot is not None and slot.stop is not None and stack.value == slot.stack:
+                return [each for part in stack.members[slot.start : slot.stop] for each in part]
+        return []
+
     def in_region(self, region: Region) -> tuple[Work, ...]:
         """The work of one region, in order."""
         return tuple(each for each in self.work if each.region is region)

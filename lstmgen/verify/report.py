@@ -78,7 +78,9 @@ class Report:
             )
         rows.append(("limit", "", _limit(self.interpreted), _limit(self.differenced), ""))
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        table = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        table = [
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
         rule = "-" * max(map(len, table))
         lines = [
             f"{self.cell} for {self.backend}, proof at level {self.level}: {self.entries} gradient entries, all compared",

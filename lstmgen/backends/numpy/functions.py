@@ -8,10 +8,27 @@ from __future__ import annotations
 from lstmgen.schedule.calls import COMPARISONS, LOGICAL, Functions
 from lstmgen.schedule.kernel import Apply, Const, Scalar
 
-_CALLS = (
-    "add subtract multiply divide negative square power tanh exp log sqrt absolute sign maximum minimum logaddexp "
-    "where erf copy"
-).split()
+_CALLS = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+    "square",
+    "power",
+    "tanh",
+    "exp",
+    "log",
+    "sqrt",
+    "absolute",
+    "sign",
+    "maximum",
+    "minimum",
+    "logaddexp",
+    "where",
+    "erf",
+    "copy",
+]
 
 
 def _call(function: str, *arguments: Scalar) -> Apply:

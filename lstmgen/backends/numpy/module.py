@@ -94,9 +94,7 @@ class NumpyBackend:
     name = "numpy"
     target = Target("numpy")
 
-    def emit(
-        self, gradient: Gradient, schedule: Schedule, provenance: Provenance, module: str
-    ) -> Mapping[str, str]:
+    def emit(self, gradient: Gradient, schedule: Schedule, provenance: Provenance, module: str) -> Mapping[str, str]:
         """The module's text under its file name."""
         return {f"{module}.py": render("numpy/module.py.jinja", build_context(gradient, schedule, provenance))}
 
@@ -198,9 +196,7 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
             f'lengths["{dim}"] = ' + " * ".join(f'lengths["{part}"]' for part in parts)
             for dim, parts in derived.items()
         ),
-        parameters=tuple(
-            Entry(each.value.name, _parameter_doc(each, gradient)) for group in groups for each in group
-        ),
+        parameters=tuple(Entry(each.value.name, _parameter_doc(each, gradient)) for group in groups for each in group),
         groups=tuple(", ".join(f'"{each.value.name}"' for each in group) + "," for group in groups),
         all_dims=tuple((name, dims) for name, dims in {value.name: _quoted(value.dims) for value in with_dims}.items()),
         inputs=tuple(_entry(value, ("steps", "batch"), descriptions) for value in declaration.inputs),
@@ -237,9 +233,19 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
     )
 
 
-_EXPORTS = (
-    "Gradients Inputs Parameters Residuals Sizes State Workspace backward forward infer step".split()
-)
+_EXPORTS = [
+    "Gradients",
+    "Inputs",
+    "Parameters",
+    "Residuals",
+    "Sizes",
+    "State",
+    "Workspace",
+    "backward",
+    "forward",
+    "infer",
+    "step",
+]
 
 
 def _indented(lines: list[str]) -> tuple[str, ...]:
@@ -255,12 +261,16 @@ def _summary(reference: str, rest: list[str]) -> tuple[str, ...]:
 
 def _seed_lines(gradient: Gradient, single: bool) -> tuple[str, ...]:
     """Completes what the caller gives of the loss's gradients, by output."""
-    lines = [] if single else [
-        "if d_outputs is None:",
-        "    d_outputs = Outputs()",
-        "if not isinstance(d_outputs, Outputs):",
-        '    raise TypeError(f"d_outputs: expected Outputs or None, got {_spell_type(d_outputs)}")',
-    ]
+    lines = (
+        []
+        if single
+        else [
+            "if d_outputs is None:",
+            "    d_outputs = Outputs()",
+            "if not isinstance(d_outputs, Outputs):",
+            '    raise TypeError(f"d_outputs: expected Outputs or None, got {_spell_type(d_outputs)}")',
+        ]
+    )
     for seed in gradient.seeds:
         if seed.origin != "loss":
             continue
@@ -386,7 +396,7 @@ def _batch_last(text: str, axes: int) -> str:
 
 def _starts(kernel: Kernel, source: str) -> list[str]:
     lines = []
-    for name, view in kernel.starts:
+    for name, view in kernel.carried:
         place = f"{_base(view)}[0]" if view.buffer.axes[:1] == (NODES,) else view.name
         lines.append(f"np.copyto({place}, {_batch_last(f'{source}.{name}', len(view.axes))})")
     return lines
@@ -394,7 +404,7 @@ def _starts(kernel: Kernel, source: str) -> list[str]:
 
 def _ends(kernel: Kernel) -> str:
     parts = []
-    for name, view in kernel.ends:
+    for name, view in kernel.carried:
         text = f"{_base(view)}[-1]" if view.buffer.axes[:1] == (NODES,) else view.name
         parts.append(f"{name}={_batch_first(text, len(view.axes), steps=False)}")
     return f"State({', '.join(parts)})"
@@ -418,7 +428,7 @@ def _forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[s
     copies = []
     for value in declaration.inputs:
         buffer = saved.get(value.name)
-        if keep and buffer is not None and BATCH == buffer.axes[1]:
+        if keep and buffer is not None and buffer.axes[1] == BATCH:
             copies.append(f'_{value.name} = _copied(_{value.name}, _take("{value.name}", _{value.name}.shape))')
     outputs = []
     for name, view in kernel.results:

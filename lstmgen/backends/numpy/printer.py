@@ -28,7 +28,6 @@ from lstmgen.schedule.kernel import (
     Pack,
     Product,
     Reduce,
-    Size,
     Statement,
     Use,
     View,
@@ -347,7 +346,7 @@ class Printer:
     def _product(self, product: Product) -> None:
         left, right, out = product.left, product.right, product.out
         of_left, of_right, of_out = product.labels
-        sizes = {}
+        sizes: dict[str, str] = {}
         for view, labels in zip((left, right, out), product.labels, strict=True):
             sizes |= dict(zip(labels, map(self.extent, view.axes), strict=True))
         self.extents = sizes
@@ -453,7 +452,7 @@ class Printer:
         self._emit(f"np.multiply({', '.join(texts)}, out={self.text(product.out)})")
 
 
-_FIXED = frozenset("_t _steps _batch _take _dtype _parameters _gradients _initial _saved".split())
+_FIXED = frozenset(["_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_initial", "_saved"])
 
 
 def _own(name: str) -> str:
