@@ -427,25 +427,29 @@ def _forward(
     _initial: State,
     _take: Callable[..., Array],
 ) -> tuple[Array, State, dict[str, Array]]:
+    """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
     _x = _copied(_x, _take("x", _x.shape))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
+    # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
         out=_take("W_fiog", (4, _hidden, _features)),
     )
-    _fiog = _take("fiog", (_steps, 4, _hidden, _batch))
     _U_fiog = np.stack(
         (_parameters.U_f, _parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_fiog", (4, _hidden, _hidden))
     )
-    _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _b_fiog = np.stack(
         (_parameters.b_f, _parameters.b_i, _parameters.b_o, _parameters.b_g), out=_take("b_fiog", (4, _hidden))
     )
+    # Arrays for all steps.
+    _h = _take("h", (_steps + 1, _hidden, _batch))
+    _c = _take("c", (_steps + 1, _hidden, _batch))
+    _fiog = _take("fiog", (_steps, 4, _hidden, _batch))
     _tanh_c = _take("tanh_c", (_steps, _hidden, _batch))
+    # Working space.
+    _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
+    _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
     np.matmul(
         _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fiog.reshape(_steps, 4 * _hidden, _batch)
@@ -495,25 +499,29 @@ def _infer(
     _initial: State,
     _take: Callable[..., Array],
 ) -> tuple[Array, State]:
+    """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    c_prev = _take("c_prev", (_hidden, _batch))
-    c = _take("c", (_hidden, _batch))
+    # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
         out=_take("W_fiog", (4, _hidden, _features)),
     )
-    _fiog = _take("fiog", (_steps, 4, _hidden, _batch))
     _U_fiog = np.stack(
         (_parameters.U_f, _parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_fiog", (4, _hidden, _hidden))
     )
-    _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _b_fiog = np.stack(
         (_parameters.b_f, _parameters.b_i, _parameters.b_o, _parameters.b_g), out=_take("b_fiog", (4, _hidden))
     )
+    # Arrays for all steps.
+    _h = _take("h", (_steps + 1, _hidden, _batch))
+    _fiog = _take("fiog", (_steps, 4, _hidden, _batch))
+    # Working space.
+    c_prev = _take("c_prev", (_hidden, _batch))
+    c = _take("c", (_hidden, _batch))
+    _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _scratch0 = _take("scratch0", (_hidden, _batch))
+    _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
     np.matmul(
         _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fiog.reshape(_steps, 4 * _hidden, _batch)
@@ -565,6 +573,7 @@ def _backward(
     _gradients: Parameters,
     _take: Callable[..., Array],
 ) -> tuple[Inputs, State]:
+    """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -573,25 +582,28 @@ def _backward(
     _c = _saved["c"]
     _fiog = _saved["fiog"]
     _tanh_c = _saved["tanh_c"]
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (3, _hidden, _batch))
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
+    # Parameters that enter one product or one call lie side by side.
     _U_fiog = np.stack(
         (_parameters.U_f, _parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_fiog", (4, _hidden, _hidden))
     )
-    _d_a_fiog = _take("d_a_fiog", (_steps, 4, _hidden, _batch))
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
         out=_take("W_fiog", (4, _hidden, _features)),
     )
+    # Arrays for all steps.
+    _d_a_fiog = _take("d_a_fiog", (_steps, 4, _hidden, _batch))
+    _d_x = np.empty((_steps, _batch, _features), _dtype)
+    # Working space.
+    d_h_next = _take("d_h_next", (_hidden, _batch))
+    d_h_prev = _take("d_h_prev", (_hidden, _batch))
+    d_c_next = _take("d_c_next", (_hidden, _batch))
+    d_c_prev = _take("d_c_prev", (_hidden, _batch))
     _d_W_fiog = _take("d_W_fiog", (4, _hidden, _features))
     _d_U_fiog = _take("d_U_fiog", (4, _hidden, _hidden))
     _d_b_fiog = _take("d_b_fiog", (4, _hidden))
     _scratch0 = _take("scratch0", (_hidden, _batch))
-    _d_x = np.empty((_steps, _batch, _features), _dtype)
+    _temporary0 = _take("temporary0", (_hidden, _batch))
+    _temporary1 = _take("temporary1", (3, _hidden, _batch))
     d_tanh_c = d_c = _scratch0
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden).T
     _d_a_fiog_matrices = _d_a_fiog.reshape(_steps, 4 * _hidden, _batch)
@@ -605,7 +617,7 @@ def _backward(
         f, i, o, g = _fiog[_t]
         tanh_c = _tanh_c[_t]
         c_prev = _c[_t]
-        _d_a_fio_t, _d_a_fiog_t = _d_a_fiog[_t, :3], _d_a_fiog[_t]
+        _d_a_fio_t = _d_a_fiog[_t, :3]
         _fio_t = _fiog[_t, :3]
         # d_h = d_outputs + d_h_next
         np.add(d_outputs.T, d_h_next, out=d_h)

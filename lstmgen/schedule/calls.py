@@ -54,7 +54,9 @@ def buffered(kernel: Kernel, functions: Functions) -> Kernel:
     pool = _Pool()
     body = _statements(kernel.body, functions, pool)
     allocations = [Allocate(buffer) for buffer in pool.made]
-    return replace(kernel, body=(*allocations, *body))
+    setup = [index for index, each in enumerate(body) if isinstance(each, Allocate)]
+    at = setup[-1] + 1 if setup else 0
+    return replace(kernel, body=(*body[:at], *allocations, *body[at:]))
 
 
 class _Pool:

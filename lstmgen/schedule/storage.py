@@ -15,7 +15,7 @@ from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.operations import Operation
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import InternalError
-from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Allocate, Axes, Buffer, Pack, Use, View
+from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Allocate, Axes, Buffer, Note, Pack, Use, View
 from lstmgen.schedule.work import Plan, Region, Schedule, Slot, Stack, Work
 
 
@@ -61,7 +61,7 @@ class Storage:
     plan: Plan
     next_values: frozenset[Value]
     buffers: dict[Value, Buffer]
-    setup: tuple[Allocate | Pack, ...]
+    setup: tuple[Note | Allocate | Pack, ...]
     parameters: tuple[str, ...]
     saved: tuple[Buffer, ...]
     inputs: tuple[tuple[str, Buffer], ...]
@@ -133,7 +133,7 @@ class _Assignment:
             plan,
             frozenset(state.next for state in declaration.states),
             self.buffers,
-            tuple(self.setup),
+            _in_sections(self.setup),
             tuple(self.parameters),
             tuple(dict.fromkeys(self.residuals.values())) if saves or plan.reverse else (),
             tuple(inputs),
@@ -247,3 +247,21 @@ class _Assignment:
         of_input = any(self.gradient.adjoints.get(value) == target for value in inputs)
         lead = (STEPS, BATCH) if of_input else ()
         return Buffer(target.name, (*lead, *target.dims), Use.RESULT)
+
+
+def _in_sections(setup: Sequence[Allocate | Pack]) -> tuple[Note | Allocate | Pack, ...]:
+    """The making of all buffers in an order that reads well, each kind under a note."""
+    packs = [each for each in setup if isinstance(each, Pack)]
+    allocations = [each for each in setup if isinstance(each, Allocate)]
+    whole = [each for each in allocations if each.buffer.axes[:1] in ((STEPS,), (NODES,))]
+    rest = [each for each in allocations if each not in whole]
+    sections: list[tuple[str, Sequence[Allocate | Pack]]] = [
+        ("Parameters that enter one product or one call lie side by side.", packs),
+        ("Arrays for all steps.", whole),
+        ("Working space.", rest),
+    ]
+    found: list[Note | Allocate | Pack] = []
+    for title, statements in sections:
+        if statements:
+            found += [Note((title,)), *statements]
+    return tuple(found)

@@ -6,7 +6,6 @@ it out and decides nothing.
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +13,7 @@ from dataclasses import dataclass, fields
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
 from lstmgen.backends.numpy.layout import wrapped
-from lstmgen.backends.numpy.printer import Printer
+from lstmgen.backends.numpy.printer import Printer, mentions
 from lstmgen.backends.templates import render
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
@@ -365,17 +364,13 @@ def _head(gradient: Gradient, lines: list[str], source: str) -> list[str]:
     sizes = all_dims(gradient.declaration, gradient.primal)
     joined = "\n".join(lines)
     head = [f"_steps, _batch = {source}.shape[:2]"]
-    if _mentions(joined, "_dtype"):
+    if mentions(joined, "_dtype"):
         head.insert(0, "_dtype = _parameters.dtype")
-    used = [dim for dim in sizes if _mentions(joined, f"_{dim}")]
+    used = [dim for dim in sizes if mentions(joined, f"_{dim}")]
     if used:
         names, values = (", ".join(f"{prefix}{dim}" for dim in used) for prefix in ("_", "_parameters."))
         head.append(f"{names} = {values}")
     return head
-
-
-def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"(?<![A-Za-z0-9_.]){re.escape(name)}(?![A-Za-z0-9_])", text) is not None
 
 
 def _batch_first(text: str, axes: int, *, steps: bool) -> str:

@@ -6,6 +6,7 @@ the loop its window at the current step is ``h`` or ``h_prev``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -116,7 +117,7 @@ class Printer:
             self._statement(statement)
         body, self.lines = self.lines, outer
         self.in_loop = False
-        windows = self._windows(loop)
+        windows = self._windows(loop, "\n".join(body))
         for line in self._invariant(loop):
             self._emit(line)
         for expression, name in self.hoisted.items():
@@ -144,11 +145,11 @@ class Printer:
             views |= {view: None for view in found if isinstance(view, View)}
         return list(views)
 
-    def _windows(self, loop: Loop) -> list[str]:
-        """Names for the windows on the current step, one line a buffer."""
+    def _windows(self, loop: Loop, body: str) -> list[str]:
+        """Names for the windows on the current step that the loop's ``body`` mentions, one line a buffer."""
         groups: dict[tuple[Buffer, bool], dict[tuple[int | None, int | None, int | None], list[str]]] = {}
         for view in self._loop_views(loop):
-            if view.step is None:
+            if view.step is None or not mentions(body, self.local(view)):
                 continue
             windows = groups.setdefault((view.buffer, view.start is not None and view.stop is None), {})
             names = windows.setdefault((view.step, view.start, view.stop), [])
@@ -453,6 +454,11 @@ class Printer:
 
 
 _FIXED = frozenset(["_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_initial", "_saved"])
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether a name stands in a piece of code by itself."""
+    return re.search(rf"(?<![A-Za-z0-9_.]){re.escape(name)}(?![A-Za-z0-9_])", text) is not None
 
 
 def _own(name: str) -> str:
