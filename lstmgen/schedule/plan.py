@@ -12,7 +12,8 @@ from lstmgen.declare.declaration import Equation
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.schedule.placement import ancestors, place, split_sums, without_aliases
 from lstmgen.schedule.recurrence import classify
-from lstmgen.schedule.stacking import schedule_pass, slot_rank
+from lstmgen.schedule.stacking import schedule_pass
+from lstmgen.schedule.stacks import slot_rank
 from lstmgen.schedule.target import Target
 from lstmgen.schedule.work import Carried, Plan, Region, Schedule, Stack, Work
 

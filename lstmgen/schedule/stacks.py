@@ -1,0 +1,171 @@
+"""Stacks while they are being formed: who lies beside whom, under what name, and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os.path import commonprefix
+
+from lstmgen.calculus.graph import is_call, substitute
+from lstmgen.calculus.reverse import Gradient
+from lstmgen.declare.symbols import Role, Value
+from lstmgen.schedule.work import Slot, Stack, Work, stacked
+
+Rank = Callable[[Value], tuple[int, int]]
+
+
+def slot_rank(gradient: Gradient) -> Rank:
+    """The order of values within a stack: by the function they end in, then by declaration.
+
+    A product, the sum it enters and a parameter in it all rank as the gate they belong to, and so does an adjoint.
+    """
+    primal = gradient.primal
+    order = {equation.target: index for index, equation in enumerate(primal.equations)}
+    functions: dict[str, int] = {}
+    for equation in primal.equations:
+        if is_call(equation.expression):
+            functions.setdefault(type(equation.expression).__name__, len(functions))
+    uses = primal.uses()
+    ranks: dict[Value, tuple[int, int]] = {}
+    for equation in reversed(primal.equations):
+        target = equation.target
+        if is_call(equation.expression):
+            ranks[target] = (functions[type(equation.expression).__name__], order[target])
+        readers = uses.get(target, ())
+        if len(readers) == 1 and readers[0].target.dims == target.dims and not is_call(equation.expression):
+            ranks[target] = ranks.get(readers[0].target, (len(functions), order[readers[0].target]))
+        ranks.setdefault(target, (len(functions), order[target]))
+    for value in primal.free:
+        if value.role == Role.PARAMETER:
+            readers = uses.get(value, ())
+            ranks[value] = ranks[readers[0].target] if readers else (len(functions), 0)
+    for value, adjoint in gradient.adjoints.items():
+        ranks.setdefault(adjoint, ranks.get(value, (len(functions), 0)))
+    return lambda value: ranks.get(value, (len(functions), len(order)))
+
+
+def stack_name(names: Sequence[str]) -> str:
+    """One name for several: what they share, around what tells them apart (``U_f``, ``U_i`` become ``U_fi``)."""
+    prefix = commonprefix(list(names))  # noqa: RUF071 - names, not paths
+    prefix = prefix[: prefix.rfind("_") + 1]
+    suffix = commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
+    suffix = suffix[suffix.find("_") :] if "_" in suffix else ""
+    middles = [name[len(prefix) : len(name) - len(suffix)] for name in names]
+    joint = "" if all(len(middle) == 1 for middle in middles) else "_"
+    text = joint.join(middles)
+    if len(text) > 24:
+        text = f"{middles[0]}_to_{middles[-1]}"
+    return f"{prefix}{text}{suffix}"
+
+
+@dataclass
+class Stacking:
+    """The stacks of one pass while they are being formed."""
+
+    rank: Rank
+    taken: set[str]
+    values: dict[Value, Value] = field(default_factory=dict)  # member to stack
+    slots: dict[Value, Slot] = field(default_factory=dict)
+    occupants: dict[Value, list[list[Value]]] = field(default_factory=dict)
+
+    def request(self, members: Sequence[Value]) -> bool:
+        """Asks that ``members`` lie side by side in this order; says whether they do."""
+        slots = [self.slots.get(value) for value in members]
+        if all(slot is None for slot in slots):
+            self._open(members)
+            return True
+        if any(slot is None for slot in slots):
+            return False
+        first = slots[0]
+        assert first is not None
+        return all(
+            slot is not None and slot.stack == first.stack and slot.start == first.start + k
+            for k, slot in enumerate(slots)
+        )
+
+    def _open(self, members: Sequence[Value]) -> None:
+        name = stack_name([value.name for value in members])
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        stack = Value(name, stacked(members[0].dims, len(members)), members[0].role)
+        self.occupants[stack] = [[value] for value in members]
+        for index, value in enumerate(members):
+            self.slots[value] = Slot(stack, index)
+
+    def inherit(self, value: Value, predecessor: Value, *, before: bool = False) -> None:
+        """Gives ``value`` the slot of ``predecessor``, which it overwrites; with ``before``, which overwrites it."""
+        slot = self.slots[predecessor]
+        self.slots[value] = slot
+        occupants = self.occupants[slot.stack][slot.start]
+        occupants.insert(0 if before else len(occupants), value)
+
+    def span(self, members: Sequence[Value]) -> Value:
+        """The value that stands for ``members`` together: their stack, or a run of its slots."""
+        first = self.slots[members[0]]
+        count = len(self.occupants[first.stack])
+        if len(members) == count:
+            return first.stack
+        name = stack_name([value.name for value in members])
+        while name in self.taken and not self._same_span(name, first, len(members)):
+            name += "_"
+        self.taken.add(name)
+        value = Value(name, stacked(members[0].dims, len(members)), members[0].role)
+        self.slots[value] = Slot(first.stack, first.start, first.start + len(members))
+        return value
+
+    def _same_span(self, name: str, first: Slot, count: int) -> bool:
+        wanted = Slot(first.stack, first.start, first.start + count)
+        return any(value.name == name and slot == wanted for value, slot in self.slots.items())
+
+    def parts(self, value: Value) -> list[Value]:
+        """The single values that a stack or a run of its slots stands for; a single value itself."""
+        if value in self.occupants:
+            return [each for slot in self.occupants[value] for each in slot]
+        slot = self.slots.get(value)
+        if slot is not None and slot.stop is not None:
+            return [each for part in self.occupants[slot.stack][slot.start : slot.stop] for each in part]
+        return [value]
+
+
+def named_by_contents(
+    work: Sequence[Work], stacking: Stacking
+) -> tuple[tuple[Work, ...], tuple[Stack, ...], dict[Value, Slot]]:
+    """Names stacks, and runs of their slots, by what they hold in the end: ``fio`` for [a_f > f, a_i > i, ...]."""
+    names: dict[Value, Value] = {}
+    used: set[str] = {value.name for value in stacking.slots if value not in stacking.occupants}
+
+    def rename(value: Value, slots: Sequence[Sequence[Value]]) -> Value:
+        name = stack_name([slot[-1].name for slot in slots])
+        while name in used:
+            name += "_"
+        return Value(name, value.dims, value.role)
+
+    for stack, slots in stacking.occupants.items():
+        names[stack] = rename(stack, slots)
+    used |= {value.name for value in names.values()}
+    runs: dict[Slot, Value] = {}
+    for value, slot in stacking.slots.items():
+        if slot.stop is not None:
+            used.discard(value.name)
+    for value, slot in stacking.slots.items():
+        if slot.stop is not None:
+            if slot not in runs:
+                runs[slot] = rename(value, stacking.occupants[slot.stack][slot.start : slot.stop])
+            names[value] = runs[slot]
+    stacks = tuple(Stack(names[value], tuple(map(tuple, slots))) for value, slots in stacking.occupants.items())
+    slots_by_value = {
+        names.get(value, value): Slot(names[slot.stack], slot.start, slot.stop)
+        for value, slot in stacking.slots.items()
+    }
+    renamed = tuple(
+        Work(names.get(each.target, each.target), substitute(each.expression, names), each.region, each.sources)
+        for each in work
+    )
+    return renamed, stacks, slots_by_value
+
+
+def replace_work(works: Sequence[Work], old: Sequence[Work], new: Work) -> list[Work]:
+    """``works`` with ``new`` at the place of the last of ``old``: all it reads is computed by then."""
+    last = max(index for index, each in enumerate(works) if each in old)
+    return [new if index == last else each for index, each in enumerate(works) if index == last or each not in old]
