@@ -1,7 +1,7 @@
 """Discovery of plugins: entry points in, one object out.
 
-Listing imports nothing; loading imports one plugin. A name that two packages claim is an error that names both; a plugin
-that fails to import is shown as broken and harms no other.
+Listing imports nothing; loading imports one plugin. A name that two packages claim is an error that names both; a
+plugin that fails to import is shown as broken and harms no other.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _claims(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else "an unknown package"
+    return (entry.dist.name if entry.dist is not None else None) or "an unknown package"
 
 
 def available(group: str) -> tuple[Plugin, ...]:
@@ -74,7 +74,7 @@ def load(group: str, name: str) -> Any:
     (entry,) = claims[name]
     try:
         return entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"the {group[:-1]} {name!r} of {_package(entry)} is broken: {type(error).__name__}: {error}",
             code="LG203",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sympy import Expr
 
-from lstmgen.calculus.reverse import Gradient, Seed, Step
+from lstmgen.calculus.reverse import Gradient, Seed, Step, adjoint_name
 from lstmgen.calculus.text import inlined_products
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.symbols import Role, Value
@@ -35,16 +35,27 @@ class Path:
 
 @dataclass(frozen=True)
 class Passage:
-    """The adjoint of one value: its paths, and the equation they add up to."""
+    """The adjoint of one value: its paths, and the equation they add up to.
+
+    A value that lstmgen named, as one term of a sum, has the sum's adjoint for its own; ``equation`` is then the sum's.
+    """
 
     value: Value
     paths: tuple[Path, ...]
     equation: Equation
 
+    @property
+    def borrowed(self) -> bool:
+        """Whether ``equation`` is that of another value's adjoint."""
+        return bool(self.equation.target.name != adjoint_name(self.value))
+
 
 @dataclass(frozen=True)
 class Derivation:
-    """A cell's derivation: ``forward`` in order, ``backward`` in the reverse order, then what adds up over time."""
+    """A cell's derivation: ``forward`` in order, ``backward`` in the reverse order, then what adds up over time.
+
+    ``inlined_forward`` and ``inlined_backward`` are the values that lstmgen named and that read better in place.
+    """
 
     gradient: Gradient
     forward: tuple[Line, ...]
@@ -66,29 +77,22 @@ def narrate(gradient: Gradient) -> Derivation:
     inlined = inlined_products(primal)
     shown = [equation for equation in primal.equations if equation.target not in inlined]
     numbers = {equation.target: index + 1 for index, equation in enumerate(shown)}
-    for equation in primal.equations:  # a product printed in place counts as the equation it stands in
+    uses, defined = primal.uses(), adjoint.definitions()
+    for equation in reversed(primal.equations):  # a product printed in place counts as the equation it stands in
         if equation.target in inlined:
-            reader = next(each for each in primal.uses()[equation.target])
-            numbers[equation.target] = numbers.get(reader.target, 0)
-    for equation in reversed(primal.equations):
-        if equation.target in inlined:
-            reader = primal.uses()[equation.target][0]
-            numbers[equation.target] = numbers[reader.target]
-    defined = adjoint.definitions()
-    inlined_backward = inlined_products(adjoint) | {
-        target: equation.expression
-        for target, equation in defined.items()
-        if target.role == Role.INTERMEDIATE and target.name.endswith("_row")
+            numbers[equation.target] = numbers[uses[equation.target][0].target]
+    inlined_backward = {
+        target: equation.expression for target, equation in defined.items() if target.role == Role.INTERMEDIATE
     }
     passages = []
     for value, symbol in gradient.adjoints.items():
-        if value in inlined or symbol not in defined:
+        if symbol not in defined:
             continue
         paths = [Path(None, None, seed) for seed in gradient.seeds if seed.of == value]
-        paths += [
-            Path(numbers.get(step.equation.target), step, None) for step in gradient.steps if step.operand == value
-        ]
-        passages.append(Passage(value, tuple(paths), defined[symbol]))
+        paths += [Path(numbers[step.equation.target], step, None) for step in gradient.steps if step.operand == value]
+        passage = Passage(value, tuple(paths), defined[symbol])
+        if not (value in inlined and passage.borrowed):  # a product in a sum is read as part of it
+            passages.append(passage)
     parameters = {each.value for each in gradient.declaration.parameters}
     return Derivation(
         gradient,

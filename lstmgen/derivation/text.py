@@ -59,7 +59,7 @@ def _backward(derivation: Derivation, notation: Notation) -> list[str]:
 
 
 def _sums(derivation: Derivation, notation: Notation) -> list[str]:
-    text = Text(derivation.inlined_backward)
+    text = _backward_text(derivation)
     rows = [text.equation(passage.equation) for passage in derivation.sums]
     return [
         "Parameters",
@@ -71,17 +71,21 @@ def _sums(derivation: Derivation, notation: Notation) -> list[str]:
     ]
 
 
+def _backward_text(derivation: Derivation) -> Text:
+    return Text(derivation.inlined_forward | derivation.inlined_backward)
+
+
 def _passage(derivation: Derivation, passage: Passage, notation: Notation) -> list[str]:
-    forward, backward = Text(derivation.inlined_forward), Text(derivation.inlined_backward)
+    forward, backward = Text(derivation.inlined_forward), _backward_text(derivation)
     ways = [_way(path) for path in passage.paths]
-    lines = [f"  {passage.value.name} reaches the loss through {_list(ways)}:"]
+    name = forward(passage.value)
+    lines = [f"  {name} reaches the loss through {_list(ways)}:"]
     single = len(passage.paths) == 1
     for path in passage.paths:
         lines += [f"      {line}" for line in _chain(path, derivation, forward, backward, notation, single)]
-    result = f"      {backward.equation(passage.equation)}"
-    if result.strip() not in [line.strip() for line in lines]:
-        lines.append(result)
-    return lines
+    if passage.borrowed:
+        return [*lines, f"      so the gradient of {name} is {backward(passage.equation.target)}"]
+    return [*lines, f"      {backward.equation(passage.equation)}"]
 
 
 def _way(path: Path) -> str:
@@ -98,17 +102,13 @@ def _chain(
         return [] if single else [f"{_way(path)}: {path.seed.adjoint.name}"]
     step = path.step
     assert step is not None
-    gradient = derivation.gradient
     target = step.equation.target
-    adjoint = gradient.adjoints[target]
-    by = step.operand.name
     label = "" if single else f"{_way(path)}: "
     if step.partial is None:
         return [f"{label}{_structural(step.equation.expression, forward)} gives {backward(step.contribution)}"]
-    return [
-        f"{label}{adjoint.name} * {notation.derivative(target.name, by)}, where "
-        f"{notation.derivative(target.name, by)} = {backward(step.partial)}"
-    ]
+    adjoint = backward(derivation.gradient.adjoints[target])
+    local = notation.derivative(target.name, forward(step.operand))
+    return [f"{label}{adjoint} * {local}, where {local} = {backward(step.partial)}"]
 
 
 def _structural(expression: Expr, forward: Text) -> str:

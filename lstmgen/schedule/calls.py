@@ -144,15 +144,17 @@ class _Breaker:
             later = [view for each in value.arguments[index + 1 :] for view in views_of(each)]
             held = [each for each in operands if isinstance(each, View)]
             operands.append(self._intermediate(argument, place, (*outer, *later, *held)))
-        if value.function == "where" and isinstance(operands[1], View) and overlap(operands[1], place):
-            # The call writes the last operand first, so it must not stand on the one before.
-            saved = self.pool.take(place.axes)
-            self.calls.append(Call("where", tuple(operands), saved))
-            self.calls.append(Call("copy", (saved,), place))
-            return
         count = self.functions.scratch.get(value.function, 0)
         working = [self.pool.take(place.axes) for _ in range(count)]
-        self.calls.append(Call(value.function, (*operands, *working), place))
+        # Calls that write their result in several goes must not stand on an operand that they read later.
+        late = operands if count else operands[1:2] if value.function == "where" else []
+        if any(isinstance(each, View) and overlap(each, place) for each in late):
+            apart = self.pool.take(place.axes)
+            self.calls.append(Call(value.function, (*operands, *working), apart))
+            self.calls.append(Call("copy", (apart,), place))
+            working.append(apart)
+        else:
+            self.calls.append(Call(value.function, (*operands, *working), place))
         for each in working:
             self.pool.release(each)
         for operand in operands:
