@@ -70,7 +70,7 @@ def _forward_plan(
     kept = tuple(value for value in looped if value in wanted or previous.get(value) in wanted)
     kept += tuple(value for value in before if value in wanted and value not in kept)
     kept = tuple(sorted(set(kept), key=lambda value: [each.target for each in work].index(value)))
-    pinned = {*next_values, *(state.previous for state in declaration.states)}
+    pinned = {*next_values, *(state.previous for state in declaration.states), *declaration.inputs}
     taken = [value.name for value in dependence]
     work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, {*kept, *residuals}, taken)
     carried = tuple(Carried(state.previous, state.next) for state in declaration.states)

@@ -27,9 +27,10 @@ def schedule_pass(
 ) -> tuple[tuple[Work, ...], tuple[Stack, ...], dict[Value, Slot]]:
     """Stacks the products of a pass and merges its calls, as far as the target profits.
 
-    ``given`` are stacks that an earlier pass has filled and this one reads.
+    ``pinned`` values have a place of their own, ``kept`` ones are wanted after the loop, names in ``taken`` are the
+    cell's; ``given`` are stacks that an earlier pass has filled and this one reads.
     """
-    stacking = Stacking(rank, set(taken))
+    stacking = Stacking(rank, set(taken), frozenset(pinned))
     for stack in given:
         stacking.occupants[stack.value] = [list(slot) for slot in stack.members]
         stacking.slots |= {slot[0]: Slot(stack.value, index) for index, slot in enumerate(stack.members)}

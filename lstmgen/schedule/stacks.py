@@ -60,10 +60,11 @@ def stack_name(names: Sequence[str]) -> str:
 
 @dataclass
 class Stacking:
-    """The stacks of one pass while they are being formed."""
+    """The stacks of one pass while they are being formed. ``fixed`` values have a place that no stack can offer."""
 
     rank: Rank
     taken: set[str]
+    fixed: frozenset[Value]
     values: dict[Value, Value] = field(default_factory=dict)  # member to stack
     slots: dict[Value, Slot] = field(default_factory=dict)
     occupants: dict[Value, list[list[Value]]] = field(default_factory=dict)
@@ -71,6 +72,8 @@ class Stacking:
     def request(self, members: Sequence[Value]) -> bool:
         """Asks that ``members`` lie side by side in this order; says whether they do."""
         slots = [self.slots.get(value) for value in members]
+        if any(slot is None and value in self.fixed for slot, value in zip(slots, members, strict=True)):
+            return False
         if all(slot is None for slot in slots):
             self._open(members)
             return True

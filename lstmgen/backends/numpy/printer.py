@@ -320,23 +320,27 @@ class Printer:
 
     # -- structural --------------------------------------------------------------------------------------------------
 
+    def _batch_last(self, view: View) -> tuple[str, tuple[str, ...]]:
+        """A view with the batch as its last axis, whatever its memory, and its axes then."""
+        seen = self._elementwise_view(view)
+        return _transposed(self.text(view), [view.axes.index(axis) for axis in seen.axes]), seen.axes
+
     def _reduce(self, statement: Reduce) -> None:
-        out, value = statement.out, statement.value
-        axes = [index for index, axis in enumerate(value.axes) if axis in statement.axes]
+        (value, value_axes), (out, out_axes) = self._batch_last(statement.value), self._batch_last(statement.out)
+        axes = [index for index, axis in enumerate(value_axes) if axis in statement.axes]
         axis = str(axes[0]) if len(axes) == 1 else f"({', '.join(map(str, axes))})"
-        text, place = self.text(value), self.text(out)
-        rest = tuple(axis for axis in value.axes if axis not in statement.axes)
         if statement.kind == "first maximum":
-            self._emit(f"{place}.fill(0)")
-            self._emit(f"np.put_along_axis({place}, {text}.argmax({axis})[{_insertion(axes[0])}], 1, {axis})")
+            self._emit(f"{out}.fill(0)")
+            self._emit(f"np.put_along_axis({out}, {value}.argmax({axis})[{_insertion(axes[0])}], 1, {axis})")
             return
-        place = _transposed(place, [out.axes.index(each) for each in rest])
-        self._emit(f"np.{_UNARY_KIND[statement.kind]}({text}, axis={axis}, out={place})")
+        rest = [axis for axis in value_axes if axis not in statement.axes]
+        place = _transposed(out, [out_axes.index(each) for each in rest])
+        self._emit(f"np.{_UNARY_KIND[statement.kind]}({value}, axis={axis}, out={place})")
 
     def _move(self, kind: str, out: View, value: View) -> None:
-        text, place = self.text(value), self.text(out)
+        (text, axes), (place, _) = self._batch_last(value), self._batch_last(out)
         if kind == "transpose":
-            dims = [index for index, axis in enumerate(value.axes) if axis not in (STEPS, BATCH)]
+            dims = [index for index, axis in enumerate(axes) if axis not in (STEPS, BATCH)]
             text = f"{text}.swapaxes({dims[-2]}, {dims[-1]})"
         elif kind in ("flatten", "unflatten"):
             text = f"{text}.reshape({place}.shape)"
