@@ -3,7 +3,9 @@
 from lstmgen.declare.cell import Cell, cell
 from lstmgen.declare.declaration import Constant, Normal, Uniform
 from lstmgen.declare.functions import (
-    absolute,
+    absolute as abs,  # the name that equations use; Python's own abs() gives the same
+)
+from lstmgen.declare.functions import (
     clip,
     equal,
     erf,
@@ -29,7 +31,7 @@ __all__ = [
     "Constant",
     "Normal",
     "Uniform",
-    "absolute",
+    "abs",
     "cell",
     "clip",
     "equal",

@@ -6,7 +6,6 @@ message with its code and ends with 2, a failed check with 1; anything unexpecte
 
 from __future__ import annotations
 
-import keyword
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -105,8 +104,6 @@ def build(
     Without CELL, builds what [tool.lstmgen] of ./pyproject.toml names; with --check and without CELL, checks the files
     that are there.
     """
-    if name and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise UserError(f"no module can be called {name!r}", code="LG307", hint="give a Python name, without .py")
     configured = _configuration() if not cells else {}
     folder = out or Path(configured.get("out", "generated"))
     if check and not cells:
@@ -147,7 +144,7 @@ def _check_files(folder: Path, compiled: Compiled) -> int:
         place = folder / name
         if not place.is_file():
             click.echo(f"would create {place}")
-        elif place.read_bytes() != text.encode():
+        elif place.read_text(encoding="utf-8", errors="replace") != text:
             click.echo(f"would change {place}")
         else:
             click.echo(f"{place} is current")

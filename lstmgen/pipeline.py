@@ -12,9 +12,10 @@ after it.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import keyword
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -68,8 +69,13 @@ def compile_cell(
     """From a cell to source: every stage but the proof.
 
     ``origin`` is what the user called the cell by, for the command in the file's header; ``module`` the file's name.
-    Raises :class:`DeclarationError` with all mistakes of the declaration at once.
+    Raises :class:`DeclarationError` with all mistakes of the declaration at once, and :class:`UserError` (LG307) for a
+    name that no module can have.
     """
+    if module and (not module.isidentifier() or keyword.iskeyword(module)):
+        raise UserError(
+            f"no module can be called {module!r}", code="LG307", hint="give a Python name; --out names a folder"
+        )
     declaration = cell.trace(**options)
     primal = normalize(declaration)
     gradient = differentiate(declaration, primal)
@@ -143,13 +149,14 @@ def module_name(declaration: Declaration, backend: str) -> str:
 def command(origin: str, declaration: Declaration, backend: str, module: str) -> str:
     """The command that makes the file again; a cell's own file is named without its folder."""
     file, _, name = origin.partition(":")
-    parts = ["lstmgen build", Path(file).name + (f":{name}" if name else "")]
-    parts += [f"--set {option}={_spell_option(value)}" for option, value in declaration.changed_options]
+    parts = ["lstmgen", "build", Path(file).name + (f":{name}" if name else "")]
+    for option, value in declaration.changed_options:
+        parts += ["--set", f"{option}={_spell_option(value)}"]
     if backend != "numpy":
-        parts.append(f"--backend {backend}")
+        parts += ["--backend", backend]
     if module:
-        parts.append(f"--name {module}")
-    return " ".join(parts)
+        parts += ["--name", module]
+    return shlex.join(parts)
 
 
 # -- finding cells and back ends --------------------------------------------------------------------------------------
@@ -162,6 +169,8 @@ def find_cell(origin: str | Cell) -> Cell:
     file, _, name = str(origin).partition(":")
     if file.endswith(".py") or os.sep in file:
         return _cell_from_file(Path(file), name)
+    if name:
+        raise UserError(f"{origin!r}: only a file holds several cells", code="LG205", hint=f"name it alone: {file}")
     found = plugins.load("cells", file)
     if not isinstance(found, Cell):
         raise UserError(f"the plugin {file!r} is a {type(found).__name__}, no cell", code="LG203")
@@ -171,16 +180,17 @@ def find_cell(origin: str | Cell) -> Cell:
 def _cell_from_file(path: Path, name: str) -> Cell:
     if not path.is_file():
         raise UserError(f"there is no file {path}", code="LG204", hint="lstmgen new NAME writes one to begin with")
-    spec = importlib.util.spec_from_file_location(f"_lstmgen_cell_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UserError(f"{path} cannot be imported", code="LG204", hint="a cell's file ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # so that annotations of options can be resolved
+    module = ModuleType(f"_lstmgen_cell_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # so that annotations of options can be resolved
     try:
-        spec.loader.exec_module(module)
+        # Not imported: Python's cache takes a file for unchanged that was edited within a second, and litters folders.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line_in(error, path)
         raise UserError(
             f"{path}{line}: {type(error).__name__}: {error}", code="LG204", hint="the file must import by itself"

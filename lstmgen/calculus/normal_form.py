@@ -37,9 +37,13 @@ class Normalizer:
     def define(self, target: Value, expression: Expr, description: str = "", place: Place | None = None) -> Value:
         """Appends ``target = expression``, with whatever equations it needs before it."""
         normal = self.normal(expression, target.name, place)
+        if isinstance(normal, Operation) and dims_of(normal) != target.dims:
+            # An operation computes its own dimensions: spreading or reordering them is an equation of its own.
+            normal = self.atom(normal, target.name, place=place)
         self.equations.append(Equation(target, normal, description, place))
         self._names.add(target.name)
-        if not is_atom(normal):
+        # A target with more dimensions than its expression does not stand for it elsewhere.
+        if not is_atom(normal) and dims_of(normal) == target.dims:
             self._named.setdefault(normal, target)
         return target
 
@@ -69,7 +73,7 @@ class Normalizer:
         if is_atom(normal):
             return normal
         if normal not in self._named:
-            name = self._fresh(hint or self._suggest(normal, owner))
+            name = self.fresh(hint or self._suggest(normal, owner))
             target = Value(name, dims_of(normal), Role.INTERMEDIATE)
             self.equations.append(Equation(target, normal, "", place))
             self._named[normal] = target
@@ -119,7 +123,8 @@ class Normalizer:
             return "_".join(symbol.name for symbol in symbols)
         return f"{owner}_{'sum' if isinstance(normal, Add) else 'part'}"
 
-    def _fresh(self, name: str) -> str:
+    def fresh(self, name: str) -> str:
+        """``name``, or where it is taken the first of ``name_2``, ``name_3``, ... that is not."""
         candidate, count = name, 1
         while candidate in self._names:
             count += 1

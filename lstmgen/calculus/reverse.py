@@ -93,21 +93,17 @@ class _Reverse:
         self.descriptions = {equation.target: equation.description for equation in declaration.equations}
 
     def _seed(self) -> tuple[Seed, ...]:
-        several = len(self.declaration.outputs) > 1
-        seeds = [
-            Seed(
-                Value(f"d_outputs_{output.name}" if several else "d_outputs", output.dims, Role.ADJOINT), output, "loss"
-            )
-            for output in self.declaration.outputs
-        ]
-        seeds += [
-            Seed(Value(f"d_{state.name}_next", state.next.dims, Role.ADJOINT), state.next, "next step")
-            for state in self.declaration.states
-        ]
-        for seed in seeds:
-            self.contributions.setdefault(seed.of, []).append(seed.adjoint)
-            self.ordering.add(seed.adjoint)
-        self.normalizer.reserve(seed.adjoint.name for seed in seeds)
+        outputs = self.declaration.outputs
+        several = len(outputs) > 1
+        origins = [(each, f"d_outputs_{each.name}" if several else "d_outputs", "loss") for each in outputs]
+        origins += [(each.next, f"d_{each.name}_next", "next step") for each in self.declaration.states]
+        seeds = []
+        for of, name, origin in origins:
+            # The name may be taken: the adjoint of a value that a user called h_next is d_h_next.
+            adjoint = Value(self.normalizer.fresh(name), of.dims, Role.ADJOINT)
+            self.contributions.setdefault(of, []).append(adjoint)
+            self.ordering.add(adjoint)
+            seeds.append(Seed(adjoint, of, origin))
         return tuple(seeds)
 
     def run(self) -> Gradient:

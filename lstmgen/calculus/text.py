@@ -73,7 +73,8 @@ class Text:
                 return self._print(self.inline[expression])
             return expression.name, ATOM
         if isinstance(expression, Number | NumberSymbol):
-            return number(expression), UNARY if expression.is_negative else ATOM
+            text = number(expression)
+            return text, UNARY if expression.is_negative else PRODUCT if "/" in text else ATOM
         if isinstance(expression, Operation):
             return self._operation(expression)
         if isinstance(expression, Add):
@@ -108,15 +109,16 @@ class Text:
             return f"-{self._wrap(body, PRODUCT)}", UNARY
         above, below = split_quotient(expression)
         # A product `@` beside a `*` is put in parentheses: Python would read it from the left.
-        top = " * ".join(self._factor(each, len(above) > 1) for each in above) or "1"
+        top = " * ".join(self._factor(each, first=each is above[0]) for each in above) or "1"
         if not below:
             return top, PRODUCT
-        bottom = " * ".join(self._factor(each, len(below) > 1) for each in below)
+        bottom = " * ".join(self._factor(each) for each in below)
         return f"{top} / {bottom if len(below) == 1 else f'({bottom})'}", PRODUCT
 
-    def _factor(self, factor: Expr, several: bool) -> str:
+    def _factor(self, factor: Expr, *, first: bool = False) -> str:
         text, precedence = self._print(factor)
-        bracket = precedence <= SUM or precedence == UNARY or ("@" in text and precedence < ATOM) or " / " in text
+        bracket = precedence in (SUM, UNARY) or ("@" in text and precedence < ATOM)
+        bracket |= precedence == PRODUCT and "/" in text and not first
         return f"({text})" if bracket else text
 
     def _power(self, expression: Pow) -> tuple[str, int]:

@@ -41,22 +41,21 @@ def ambiguous_products(function: Callable[..., Any]) -> Iterator[AmbiguousProduc
         inner = node.left
         if (node.lineno, node.col_offset) != (inner.lineno, inner.col_offset):
             continue  # the inner product stands in parentheses
+        one, other = ("*", "@") if operators[0] is ast.Mult else ("@", "*")
+        if _is_number(inner.left if one == "*" else node.right):
+            continue  # 2 * U @ h is the same either way
         a, b, c = (_text(source, part) for part in (inner.left, inner.right, node.right))
-        if operators[0] is ast.Mult:
-            if isinstance(inner.left, ast.Constant | ast.UnaryOp):
-                continue  # 2 * U @ h is the same either way
-            yield AmbiguousProduct(
-                first + node.lineno - 1, f"{a} * {b} @ {c}", f"({a} * {b}) @ {c}", f"{a} * ({b} @ {c})"
-            )
-        else:
-            if isinstance(node.right, ast.Constant):
-                continue
-            yield AmbiguousProduct(
-                first + node.lineno - 1, f"{a} @ {b} * {c}", f"({a} @ {b}) * {c}", f"{a} @ ({b} * {c})"
-            )
+        text = " ".join((ast.get_source_segment(source, node) or "").split())
+        yield AmbiguousProduct(
+            first + node.lineno - 1, text, f"({a} {one} {b}) {other} {c}", f"{a} {one} ({b} {other} {c})"
+        )
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node.operand if isinstance(node, ast.UnaryOp) else node, ast.Constant)
 
 
 def _text(source: str, node: ast.expr) -> str:
     """The source of an operand; a node's own extent leaves out the parentheses around it."""
-    text = ast.get_source_segment(source, node) or ""
+    text = " ".join((ast.get_source_segment(source, node) or "").split())
     return f"({text})" if isinstance(node, ast.BinOp | ast.UnaryOp) else text

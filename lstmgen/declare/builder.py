@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import difflib
 import linecache
+import math
 import os
 import sys
 from collections.abc import Iterable
 from typing import Any
 
-from sympy import Expr, Symbol, sympify
-from sympy.core.relational import Relational
+from sympy import Basic, Expr, Symbol, preorder_traversal, sympify
 
 from lstmgen.declare.canonical import canonical
 from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, Uniform
 from lstmgen.declare.names import reason_against
-from lstmgen.declare.operations import Matmul, ShapeMistake, spell
+from lstmgen.declare.operations import Matmul, Operation, ShapeMistake, spell, spell_any
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Dims, Role, Value
 from lstmgen.errors import Diagnostic, Place, Severity
 
+_OWN_ROLES = {Role.INPUT, Role.PARAMETER, Role.STATE, Role.SIZE, Role.INTERMEDIATE, Role.ADJOINT}
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -49,14 +50,18 @@ class Equations:
         self.sizes: list[Value] = []
         self.places: dict[str, Place] = {}
         self.mentioned: set[Value] = set()  # everything that some equation reads, failed ones included
+        self.opaque = False  # something was given that cannot be looked into: what it reads is unknown
+        self.excused: set[str] = set()  # states that a mistake told already left without a next value
+        self.named_outputs = False
         self._known: set[Value] = set()
         self._poisoned: set[Value] = set()
+        self._shared: set[Value] = set()  # values made of parameters and numbers alone, the same at every step
 
     # -- what a user calls -------------------------------------------------------------------------------------------
 
     def input(self, name: str, *dims: str) -> Value:
         """An input of every step, with dimension ``features`` unless given."""
-        value = self._declare(name, self._check_dims(dims or ("features",)), Role.INPUT)
+        value = self._declare(name, dims or ("features",), Role.INPUT)
         self.inputs.append(value)
         return value
 
@@ -65,19 +70,14 @@ class Equations:
 
         The symbol that is returned is named ``<name>_prev``; :meth:`next` defines this step's value.
         """
-        dims = self._check_dims(dims or ("hidden",))
-        reason = reason_against(name)
-        if reason:
-            self._report(*reason)
-        elif name in self.places:
-            self._report(
-                "LG110", f"the name {name!r} is taken: it was declared on line {self.places[name].line}", "rename one"
-            )
-        previous = Value(f"{name}_prev", dims, Role.STATE)
+        dims = dims or ("hidden",)
+        fits = self._check_dims(dims, Role.STATE)
+        previous = Value(f"{name}_prev", tuple(map(str, dims)), Role.STATE)
         self._known.add(previous)
-        self.places.setdefault(name, caller())
-        self.states.setdefault(name, previous)
-        return previous
+        self._check_name(name)
+        self.places.setdefault(str(name), caller())
+        self.states.setdefault(str(name), previous)
+        return previous if fits else self._poison(previous)
 
     def parameter(
         self, name: str, *dims: str, init: float | Uniform | Normal | Constant | None = None, description: str = ""
@@ -86,7 +86,8 @@ class Equations:
 
         ``init`` is a number, ``Uniform(bound)``, ``Normal(std)``, or None for uniform in ±1/sqrt(hidden).
         """
-        value = self._declare(name, self._check_dims(dims), Role.PARAMETER)
+        value = self._declare(name, dims, Role.PARAMETER)
+        self._shared.add(value)
         self.parameters.append(Parameter(value, self._init(name, init), description))
         return value
 
@@ -105,8 +106,18 @@ class Equations:
         (hidden,)`` and defines ``a_f = W_f @ x + U_f @ h_prev + b_f``. ``bias`` names the bias, None leaves it out;
         ``to`` is the dimension of the result.
         """
+        # One mistake in a name is told once, not for every parameter that carries it.
+        if not self._check_name(f"a_{name}") or not self._check_dims((to,), Role.PARAMETER):
+            for vector in terms.values():
+                self._read(vector)
+            return self._poison(Value(f"a_{name}", (str(to),), Role.PREACTIVATION))
         if not terms:
             self._report("LG117", f"affine({name!r}) multiplies nothing", "give it a matrix: W=x")
+        if bias is not None and not isinstance(bias, str):
+            self._report(
+                "LG117", f"affine({name!r}): bias={bias!r} names no bias", "bias='b' names it, bias=None leaves it out"
+            )
+            bias = None
         products: list[Expr] = []
         for matrix, vector in terms.items():
             operand = self._expression(vector, f"{matrix}=")
@@ -132,17 +143,30 @@ class Equations:
 
     def let(self, name: str, expression: Any, description: str = "", *, role: str = Role.VALUE) -> Value:
         """Defines ``name`` as ``expression`` and returns its symbol."""
+        if not isinstance(role, str) or role in _OWN_ROLES:
+            self._report(
+                "LG108",
+                f"the role {role!r} is lstmgen's own",
+                "leave it out, or give a word for a notation to recognise",
+            )
+            role = Role.VALUE
         return self._define(name, expression, description, role)
 
     def next(self, name: str, expression: Any, description: str = "") -> Value:
         """Defines this step's value of state ``name`` and returns its symbol, named ``name``."""
+        if not isinstance(name, str):
+            return self._define(name, expression, description, Role.VALUE)
         previous = self.states.get(name)
         if previous is None:
+            close = difflib.get_close_matches(name, [*self.states, *(f"{each}_prev" for each in self.states)], n=1)
+            meant = close[0].removesuffix("_prev") if close else ""
             self._report(
                 "LG111",
                 f"eq.next({name!r}): there is no state {name!r}",
-                self._did_you_mean(name, self.states) or f"declare it first: {name}_prev = eq.state({name!r})",
+                f"did you mean {meant!r}?" if close else f"declare it first: {name}_prev = eq.state({name!r})",
             )
+            self.excused.add(meant)
+            self._read(expression)
             return self._poison(Value(name, ("hidden",), Role.VALUE))
         if name in self.next_values:
             self._report(
@@ -158,12 +182,14 @@ class Equations:
 
     def output(self, *values: Any) -> None:
         """Names what the cell returns at every step; with several values, a tuple of them."""
+        self.named_outputs |= bool(values)
         for value in values:
+            self._read(value)
             if not isinstance(value, Value) or value not in self._known:
                 self._report(
                     "LG117",
-                    f"eq.output needs a named value of this cell, not {_spell_any(value)}",
-                    "name it first: y = eq.let('y', ...)",
+                    f"eq.output needs a named value of this cell, not {spell_any(value)}",
+                    "give it what eq.let or eq.next returned; an expression is named first: y = eq.let('y', ...)",
                 )
             elif value.role in (Role.PARAMETER, Role.INPUT, Role.STATE, Role.SIZE):
                 self._report(
@@ -171,13 +197,21 @@ class Equations:
                 )
             elif value in self.outputs:
                 self._report("LG110", f"{value.name} is an output already", "name each output once")
+            elif value in self._shared:
+                self._report(
+                    "LG117",
+                    f"{value.name} is the same at every step: it depends on no input and no state",
+                    "output a value that depends on one",
+                )
             else:
                 self.outputs.append(value)
-                self.mentioned.add(value)
 
     def size(self, dim: str) -> Value:
         """The size of the dimension ``dim``, a number that expressions may use."""
-        value = Value(dim, (), Role.SIZE)
+        value = Value(str(dim), (), Role.SIZE)
+        if not self._check_dims((dim,), Role.PARAMETER):
+            return self._poison(value)
+        self._shared.add(value)
         if value not in self._known:
             self._known.add(value)
             self.sizes.append(value)
@@ -186,86 +220,133 @@ class Equations:
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
-    def _declare(self, name: str, dims: Dims, role: str) -> Value:
-        value = Value(str(name), dims, role)
-        reason = reason_against(name, is_input=role == Role.INPUT)
+    def _check_name(self, name: Any, *, is_input: bool = False) -> bool:
+        """Whether a new value may have the name; reports if not."""
+        reason = reason_against(name, is_input=is_input)
+        if reason is None and name in self.places:
+            line = self.places[name].line
+            reason = ("LG110", f"the name {name!r} is taken: it was declared on line {line}", "rename one")
         if reason:
             self._report(*reason)
-            return self._poison(value)
-        if name in self.places:
-            self._report(
-                "LG110", f"the name {name!r} is taken: it was declared on line {self.places[name].line}", "rename one"
-            )
+        return reason is None
+
+    def _check_dims(self, dims: Dims, role: str) -> bool:
+        """Whether a new value may have the dimensions; reports if not."""
+        reasons = []
+        for dim in dims:
+            if not isinstance(dim, str):
+                hint = "name each one, as in eq.state('C', 'value', 'key'); sizes are given to Parameters.initialize"
+                reasons.append(("LG101", f"{dim!r} is not the name of a dimension", hint))
+            elif reason := reason_against(dim, is_dimension=True):
+                reasons.append(reason)
+        if not reasons and role != Role.PARAMETER and len(set(dims)) != len(dims):
+            reasons.append(_repeated(dims))
+        for reason in reasons:
+            self._report(*reason)
+        return not reasons
+
+    def _declare(self, name: str, dims: Dims, role: str) -> Value:
+        fits = self._check_dims(dims, role)
+        value = Value(str(name), tuple(map(str, dims)), role)
+        if not self._check_name(name, is_input=role == Role.INPUT):
             return self._poison(value)
         self.places[name] = caller()
         self._known.add(value)
-        return value
+        return value if fits else self._poison(value)
 
     def _define(self, name: str, expression: Any, description: str, role: str, dims: Dims | None = None) -> Value:
         advancing = dims is not None
+        if not isinstance(name, str):
+            self._report(
+                "LG109", f"{spell_any(name)} is no name", "the name comes first: eq.let('y', ...), eq.next('h', ...)"
+            )
+            self.excused.add(str(name))
+            self._read(name)
+            self._read(expression)
+            return self._poison(Value(str(name), ("hidden",), role))
+        if not advancing and name in self.states:
+            self._report(
+                "LG110", f"{name!r} is a state: eq.let cannot define it", f"use eq.next({name!r}, ...), or rename one"
+            )
+            self.excused.add(name)
+            self._read(expression)
+            return self._poison(Value(name, self.states[name].dims, role))
         tree = self._expression(expression, name)
         found = self._dims(tree) if tree is not None else None
-        if found is not None and dims is not None and found != dims:
-            if not set(found) <= set(dims):
-                self._report(
-                    "LG102",
-                    f"state {name!r} has dimensions {spell(dims)}, its next value {spell(found)}",
-                    self._dimension_hint(found, dims),
-                )
-                found = None
-        reason = None if advancing else reason_against(name)
-        if reason:
-            self._report(*reason)
-        elif not advancing and name in self.places:
-            self._report(
-                "LG110", f"the name {name!r} is taken: it was declared on line {self.places[name].line}", "rename one"
-            )
-            reason = ("LG110", "", "")
-        value = Value(str(name), next(each for each in (dims, found, ("hidden",)) if each is not None), role)
-        if reason is None:
+        if tree is not None and found is not None and dims is not None:
+            found = self._fit(name, tree, found, dims)
+        free = advancing or self._check_name(name)
+        value = Value(name, next(each for each in (dims, found, ("hidden",)) if each is not None), role)
+        if free:
             self.places[name] = caller()
         self._known.add(value)
-        if tree is None or found is None or reason is not None:
+        if tree is None or found is None or not free:
             return self._poison(value)
-        self.equations.append(Equation(value, tree, description, caller()))
+        if tree.free_symbols <= self._shared:
+            self._shared.add(value)
+        self.equations.append(Equation(value, tree, description or "", caller()))
         return value
+
+    def _fit(self, name: str, tree: Expr, found: Dims, dims: Dims) -> Dims | None:
+        """The dimensions of a state's next value, or None after a report: elementwise ones broadcast to the state's."""
+        extra = [dim for dim in found if dim not in dims]
+        if found == dims or not (extra or isinstance(tree, Operation)):
+            return found
+        if extra:
+            close = [match for dim in extra for match in difflib.get_close_matches(dim, dims, n=1)]
+            hint = f"remove {', '.join(extra)} with a product `@` or with sum_over"
+            hint = f"did you mean {close[0]!r}?" if close else hint
+        elif set(found) == set(dims):
+            hint = "transpose it, or exchange the operands of outer"
+        else:
+            hint = f"combine it with a value that has {', '.join(dim for dim in dims if dim not in found)}"
+        self._report("LG102", f"state {name!r} has dimensions {spell(dims)}, its next value {spell(found)}", hint)
+        return None
+
+    def _read(self, expression: Any) -> Basic | None:
+        """``expression`` as SymPy has it, with every value in it counted as used; None if it is nothing of SymPy's."""
+        try:
+            tree = sympify(expression, strict=True)
+        except Exception:  # whatever a foreign object's hooks raise
+            tree = None
+        if not isinstance(tree, Basic):
+            self.opaque = True
+            return None
+        nodes = list(preorder_traversal(tree))
+        self.mentioned |= {each for each in nodes if isinstance(each, Value)}
+        self.opaque |= not all(isinstance(each, Basic) for each in nodes)
+        return tree
 
     def _expression(self, expression: Any, what: str) -> Expr | None:
         """``expression`` in canonical form with every symbol known, or None after a report."""
-        try:
-            tree = sympify(expression, strict=True)
-        except (TypeError, ValueError, AttributeError, SyntaxError):
-            tree = None
-        except Exception:  # sympify wraps whatever a foreign object's hooks raise in SympifyError
-            tree = None
-        if not isinstance(tree, Expr) or isinstance(tree, Relational):
+        tree = self._read(expression)
+        if not isinstance(tree, Expr):
             self._report(
                 "LG117",
-                f"{what} is given {_spell_any(expression)}, which is no expression",
+                f"{what} is given {spell_any(expression)}, which is no expression",
                 "give it an expression of values; for a comparison use where(condition, a, b)",
             )
             return None
-        symbols = tree.free_symbols
-        self.mentioned |= {each for each in symbols if isinstance(each, Value)}
+        symbols = {each for each in preorder_traversal(tree) if isinstance(each, Symbol)}
         if symbols & self._poisoned:
             return None
-        strangers = sorted((each for each in symbols if each not in self._known), key=str)
-        for each in strangers:
-            self._report(
-                "LG111",
-                f"{each.name} is used before it is defined"
-                if isinstance(each, Value)
-                else f"{each} is a bare SymPy symbol, which this cell does not define",
-                self._did_you_mean(str(each), [value.name for value in self._known])
-                or "define it with eq.let, eq.input, eq.state or eq.parameter first",
-            )
-        if strangers:
-            return None
         try:
-            return canonical(tree)
+            tree = canonical(tree)
         except ShapeMistake as mistake:
             self._report(mistake.code, mistake.message, mistake.hint)
             return None
+        strangers = sorted(symbols - self._known, key=str)
+        for each in strangers:
+            known = [value.name for value in self._known]
+            hint = f"use the value that was returned for {each.name!r}" if each.name in known else ""
+            self._report(
+                "LG111",
+                f"{each} is no value of this cell" + ("" if isinstance(each, Value) else ", but a bare SymPy symbol"),
+                hint
+                or self._did_you_mean(each.name, known)
+                or "define it first, with eq.let, eq.input, eq.state or eq.parameter",
+            )
+        return None if strangers else tree
 
     def _dims(self, tree: Expr) -> Dims | None:
         if tree.free_symbols & self._poisoned:
@@ -275,45 +356,28 @@ class Equations:
         except ShapeMistake as mistake:
             self._report(mistake.code, mistake.message, mistake.hint)
             return None
-        if len(set(dims)) != len(dims) and any(
-            isinstance(each, Value) and each.role != Role.PARAMETER for each in tree.free_symbols
-        ):
-            self._report(
-                "LG102",
-                f"a value cannot have the dimensions {spell(dims)}: only parameters repeat a name",
-                "give one of them another name, such as (value, key)",
-            )
+        if len(set(dims)) != len(dims) and not tree.free_symbols <= self._shared:
+            self._report(*_repeated(dims))
             return None
         return dims
 
-    def _check_dims(self, dims: Iterable[str]) -> Dims:
-        checked = tuple(dims)
-        for dim in checked:
-            reason = reason_against(dim)
-            if reason:
-                self._report(*reason)
-        return checked
-
     def _init(self, name: str, init: Any) -> Init:
-        if init is None or isinstance(init, Uniform | Normal | Constant):
-            return init
-        try:
-            return Constant(float(init))
-        except (TypeError, ValueError):
-            self._report(
-                "LG119",
-                f"the start value of {name} is {_spell_any(init)}",
-                "give a number, Uniform(bound), Normal(std), or None for uniform in ±1/sqrt(hidden)",
-            )
+        if init is None:
             return None
-
-    def _dimension_hint(self, found: Dims, wanted: Dims) -> str:
-        extra = [dim for dim in found if dim not in wanted]
-        for dim in extra:
-            close = difflib.get_close_matches(dim, wanted, n=1)
-            if close:
-                return f"did you mean {close[0]!r} instead of {dim!r}?"
-        return f"remove {', '.join(extra)} with a product `@` or with sum_over"
+        kind = type(init) if isinstance(init, Uniform | Normal | Constant) else Constant
+        (given,) = vars(init).values() if kind is type(init) else (init,)
+        try:
+            number = math.nan if isinstance(given, str) else float(given)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number) and (kind is Constant or number >= 0):
+            return kind(number)
+        self._report(
+            "LG119",
+            f"the start value of {name} is {spell_any(init)}",
+            "give a number, Uniform(bound), Normal(std), or None for uniform in ±1/sqrt(hidden)",
+        )
+        return None
 
     def _did_you_mean(self, name: str, candidates: Iterable[str]) -> str:
         close = difflib.get_close_matches(name, sorted(candidates), n=1)
@@ -340,8 +404,9 @@ class Equations:
     report = _report
 
 
-def _spell_any(value: Any) -> str:
-    if isinstance(value, Symbol):
-        return str(value)
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
+def _repeated(dims: Dims) -> tuple[str, str, str]:
+    return (
+        "LG102",
+        f"a value cannot have the dimensions {spell(dims)}: only parameters repeat a name",
+        "give one of them another name, such as (value, key)",
+    )

@@ -7,30 +7,44 @@ differently from one release to the next. Nothing is simplified here.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 
-from sympy import Add, Expr, Integer, Mul, Number, NumberSymbol, Pow, Rational, Symbol
-from sympy.core.function import AppliedUndef, Function
+import sympy
+from sympy import Add, Expr, Float, Integer, Mul, Number, NumberSymbol, Pow, Symbol, evaluate
+from sympy.core.function import Function
 from sympy.core.relational import Relational
-from sympy.logic.boolalg import And, Boolean, Not, Or
+from sympy.logic.boolalg import And, Not, Or
 
-from lstmgen.declare.functions import DEFINITIONS, FROM_SYMPY, known_functions, sqrt
-from lstmgen.declare.operations import Operation, ShapeMistake
+from lstmgen.declare.functions import DEFINITIONS, FROM_SYMPY, known_functions, sqrt, where
+from lstmgen.declare.operations import Operation, ShapeMistake, Transpose, spell_any
 
 
 def _flat(kind: type[Expr], arguments: list[Expr]) -> list[Expr]:
     return [inner for arg in arguments for inner in (arg.args if isinstance(arg, kind) else (arg,))]
 
 
+def _number(number: Number) -> Expr:
+    """A number that arrays can hold, in one spelling: releases of SymPy differ on whether 1.0 equals 1."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ShapeMistake("LG117", f"{spell_any(number)} is no number that arrays can hold", "use a finite number")
+    return Integer(int(value)) if isinstance(number, Float) and value.is_integer() else number
+
+
+def _sum(terms: list[Expr]) -> Expr:
+    """A sum without the zero that Python's ``sum`` begins with."""
+    rest = [term for term in _flat(Add, terms) if term != 0]
+    return Add(*rest, evaluate=False) if len(rest) > 1 else rest[0] if rest else Integer(0)
+
+
 def _product(factors: list[Expr]) -> Expr:
     """A product with its numbers folded into one leading coefficient, so that ``2 * -x`` has one spelling."""
-    coefficient: Expr = Integer(1)
-    rest: list[Expr] = []
-    for factor in _flat(Mul, factors):
-        if isinstance(factor, Number):
-            coefficient = Mul(coefficient, factor, evaluate=True)  # tracing runs under evaluate(False)
-        else:
-            rest.append(factor)
+    flat = _flat(Mul, factors)
+    rest = [factor for factor in flat if not isinstance(factor, Number)]
+    with evaluate(True):  # tracing runs under evaluate(False), and there SymPy does not even multiply 2 by 3
+        coefficient = _number(Mul(*[factor for factor in flat if isinstance(factor, Number)]))
     if coefficient != 1 or not rest:
         rest.insert(0, coefficient)
     return rest[0] if len(rest) == 1 else Mul(*rest, evaluate=False)
@@ -49,27 +63,38 @@ def _unknown(expression: object) -> ShapeMistake:
 def canonical(expression: Expr) -> Expr:
     """``expression`` in the one form that the rest of lstmgen reads.
 
-    Raises :class:`ShapeMistake` (LG112) for a function or construct that has no derivative here.
+    Raises :class:`ShapeMistake` for a function or construct that has no derivative here (LG112), and for what is no
+    value at all (LG117).
     """
-    if isinstance(expression, Symbol | Number | NumberSymbol | Boolean) and not expression.args:
+    if not isinstance(expression, Expr):
+        raise ShapeMistake(
+            "LG117",
+            f"{spell_any(expression)} stands where a value belongs",
+            "use values and numbers; a comparison belongs in where(condition, a, b)",
+        )
+    if isinstance(expression, Symbol | NumberSymbol):
         return expression
+    if isinstance(expression, Number):
+        return _number(expression)
     if isinstance(expression, Operation):
         return expression.with_values([canonical(value) for value in expression.values])
-    arguments = [canonical(arg) for arg in expression.args]
     if isinstance(expression, Add):
-        return Add(*_flat(Add, arguments), evaluate=False)
+        return _sum([canonical(arg) for arg in expression.args])
     if isinstance(expression, Mul):
-        return _product(arguments)
+        return _product([canonical(arg) for arg in expression.args])
     if isinstance(expression, Pow):
-        return _power(arguments[0], arguments[1])
-    if isinstance(expression, Relational | And | Or | Not):
-        return expression.func(*arguments, evaluate=False)
-    kind: type[Expr] = type(expression)
-    if kind in FROM_SYMPY:
-        return _fold(FROM_SYMPY[kind], arguments)
+        return _power(*[canonical(arg) for arg in expression.args])
+    if isinstance(expression, sympy.transpose | sympy.adjoint):  # what Expr.transpose and Expr.adjoint give
+        return Transpose(canonical(expression.args[0]))
+    kind = FROM_SYMPY.get(type(expression), type(expression))
     definition = DEFINITIONS.get(kind)
-    if definition is None or isinstance(expression, AppliedUndef):
+    if definition is None:
         raise _unknown(expression)
+    arguments = [
+        _condition(arg) if (kind, index) == (where, 0) else canonical(arg) for index, arg in enumerate(expression.args)
+    ]
+    if isinstance(expression, sympy.Max | sympy.Min):  # of any number of operands; ours take two, from the left
+        return functools.reduce(kind, arguments)
     if len(arguments) != definition.arguments:
         raise ShapeMistake(
             "LG117",
@@ -82,32 +107,39 @@ def canonical(expression: Expr) -> Expr:
     return kind(*arguments)
 
 
-def _fold(function: type[Expr], arguments: list[Expr]) -> Expr:
-    """SymPy's Max and Min take any number of operands; ours take two, from the left."""
-    if DEFINITIONS[function].arguments == 2:
-        folded = arguments[0]
-        for arg in arguments[1:]:
-            folded = function(folded, arg)
-        return folded
-    return function(*arguments)
+def _condition(expression: Expr) -> Expr:
+    """A comparison, or several joined by ``&``, ``|`` and ``~``, with canonical sides."""
+    if isinstance(expression, Relational):
+        return expression.func(*[canonical(side) for side in expression.args], evaluate=False)
+    if isinstance(expression, And | Or | Not):
+        return expression.func(*[_condition(arg) for arg in expression.args], evaluate=False)
+    raise ShapeMistake(
+        "LG117",
+        f"{spell_any(expression)} is no comparison",
+        "compare with <, <=, >, >= or equal(a, b): Python's own == compares the symbols themselves",
+    )
 
 
 def _power(base: Expr, exponent: Expr) -> Expr:
-    if exponent == Rational(1, 2):
-        return sqrt(base)
-    if exponent == Rational(-1, 2):
-        return Pow(sqrt(base), Integer(-1), evaluate=False)
     if not isinstance(exponent, Number):
         raise ShapeMistake(
             "LG112", "a power whose exponent is not a number has no derivative in lstmgen", "write exp(b * log(a))"
         )
-    if isinstance(base, Number):
-        return Pow(base, exponent, evaluate=True)
-    return Pow(base, exponent, evaluate=False)
+    if float(exponent) == 0.5:
+        return sqrt(base)
+    if float(exponent) == -0.5:
+        return Pow(sqrt(base), Integer(-1), evaluate=False)
+    if not isinstance(base, Number):
+        return Pow(base, exponent, evaluate=False)
+    with evaluate(True):
+        power = Pow(base, exponent)
+    if not power.is_real:
+        raise ShapeMistake("LG117", f"{base} to the power {exponent} is no real number", "use a finite number")
+    return power
 
 
 def rebuild(expression: Expr, leaf: Callable[[Expr], Expr] = lambda each: each) -> Expr:
-    """``expression`` evaluated by SymPy from its leaves up, as the calculus needs it; printing keeps the declared tree."""
+    """``expression`` evaluated by SymPy from its leaves up, for the calculus; printing keeps the declared tree."""
     if not expression.args or isinstance(expression, Operation | Function):
         return leaf(expression)
     return expression.func(*[rebuild(arg, leaf) for arg in expression.args])

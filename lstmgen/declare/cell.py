@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import linecache
+import re
 import threading
 import traceback
 import types
@@ -114,22 +115,24 @@ class Cell:
             (name, option.check(options[name]) if name in options else option.default) for name, option in known.items()
         )
 
-    def trace(self, **options: Any) -> Declaration:
+    def trace(self, /, **options: Any) -> Declaration:
         """Runs the cell's function once and returns its equations.
 
         Raises :class:`DeclarationError` with every mistake at once, or :class:`UserError` for an unknown option.
         """
         settings = self.settings(options)
         eq = Equations()
+        diagnostics = eq.diagnostics
         with _TRACING, evaluate(False), matrix_operators():
             try:
                 self.function(eq, **dict(settings))
             except Exception as error:
-                eq.diagnostics.append(_as_diagnostic(error, self.function))
-        diagnostics = list(eq.diagnostics)
-        diagnostics += _unused(eq, self.function)
+                diagnostics.append(_as_diagnostic(error, self.function))
+            else:  # a function that stopped half-way has not come to the uses of what it declared
+                diagnostics += _unused(eq, self.function)
         diagnostics += _ambiguous(self.function, {each.place for each in diagnostics if each.code == "LG114"})
-        diagnostics.sort(key=lambda each: each.place.line if each.place else 0)
+        file = _definition(self.function).file
+        diagnostics.sort(key=lambda each: (each.place.file != file, each.place.line) if each.place else (False, 0))
         if any(each.severity is Severity.ERROR for each in diagnostics):
             raise DeclarationError(self.name, diagnostics)
         return Declaration(
@@ -155,11 +158,18 @@ def cell(name: str, *, reference: str = "") -> Callable[[Callable[..., None]], C
     """
     if not isinstance(name, str) or not PATTERN.match(name):
         raise UserError(
-            f"{name!r} cannot name a cell", code="LG109", hint="use letters, digits and underscores, a letter first"
+            f"{name!r} cannot name a cell",
+            code="LG109",
+            hint='@cell("lstm"): letters, digits and underscores, a letter first',
         )
 
     def decorate(function: Callable[..., None]) -> Cell:
+        inner = inspect.unwrap(function)
+        if not inspect.isfunction(inner) or inspect.isgeneratorfunction(inner) or inspect.iscoroutinefunction(inner):
+            raise UserError(f"cell {name!r} is made of no plain function", code="LG113", hint=f"def {name}(eq): ...")
         arguments = list(inspect.signature(function).parameters.values())
+        if not arguments or arguments[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+            raise UserError(f"the function of cell {name!r} takes no eq", code="LG113", hint=f"def {name}(eq): ...")
         for argument in arguments[1:]:
             if argument.kind is not argument.KEYWORD_ONLY or argument.default is argument.empty:
                 raise UserError(
@@ -167,9 +177,11 @@ def cell(name: str, *, reference: str = "") -> Callable[[Callable[..., None]], C
                     code="LG113",
                     hint=f"def {function.__name__}(eq, *, {argument.name}=...)",
                 )
-        if not arguments:
-            raise UserError(f"the function of cell {name!r} takes no argument", code="LG113", hint="def cell(eq): ...")
-        return Cell(name, function, reference)
+        made = Cell(name, function, reference)
+        for option in made.options:
+            if option.choices:
+                option.check(option.default)
+        return made
 
     return decorate
 
@@ -181,27 +193,57 @@ def _annotations(function: Callable[..., None]) -> dict[str, Any]:
         return {}
 
 
+def _code(function: Callable[..., None]) -> types.CodeType:
+    code: types.CodeType = inspect.unwrap(function).__code__  # `cell` takes plain functions only
+    return code
+
+
+def _definition(function: Callable[..., None]) -> Place:
+    """The line that says ``def``, below the decorators."""
+    code = _code(function)
+    line = code.co_firstlineno
+    if linecache.getline(code.co_filename, line).lstrip().startswith("@"):
+        lines = linecache.getlines(code.co_filename)[line:]
+        line += next((count for count, text in enumerate(lines, 1) if re.match(r"\s*def\b", text)), 0)
+    return Place(code.co_filename, line)
+
+
 def _frame_in(error: BaseException, function: Callable[..., None]) -> Place:
-    code: types.CodeType = function.__code__
-    place = Place(code.co_filename, code.co_firstlineno)
+    place = _definition(function)
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename == code.co_filename:
-            place = Place(code.co_filename, line)
+        if frame.f_code.co_filename == place.file:
+            place = Place(place.file, line)
     return place
+
+
+_METHODS = "what a cell calls is eq.affine, input, let, next, output, parameter, size and state"
+_ADVICE = {
+    "truth value": "if, and, or, max, a < b < c cannot look into symbols: use where(condition, a, b), maximum, &, |",
+    "expression to float": "functions of math need numbers: take them from lstmgen.api",
+    "loop of ufunc": "functions of NumPy need arrays: take them from lstmgen.api",
+    "'Equations' object has no": _METHODS,
+    "'list' object is not callable": _METHODS,  # eq.inputs("x")
+    "'dict' object is not callable": _METHODS,
+}
+"""What to do about errors of Python that only mean that something cannot work on symbols, by a part of their text."""
 
 
 def _as_diagnostic(error: Exception, function: Callable[..., None]) -> Diagnostic:
     place = _frame_in(error, function)
     source = linecache.getline(place.file, place.line).strip()
     if isinstance(error, NameError):
-        name = getattr(error, "name", None) or str(error)
-        return Diagnostic(
-            "LG111", f"{name} is used before it is defined", "move its equation up, or define it", place, source
-        )
+        quoted = re.search(r"'(\w+)'", str(error))
+        name = quoted[1] if quoted else str(error)
+        local = _code(function).co_varnames
+        known = sorted({*local, *inspect.unwrap(function).__globals__} - {name})
+        close = difflib.get_close_matches(name, known, n=1) if name not in local else []
+        hint = f"did you mean {close[0]!r}?" if close else "move its equation up, or define it"
+        return Diagnostic("LG111", f"{name} is used before it is defined", hint, place, source)
+    advice = next((hint for text, hint in _ADVICE.items() if text in str(error)), "")
     return Diagnostic(
         "LG120",
         f"the cell's function stopped: {type(error).__name__}: {error}",
-        "this is Python's own error at the line above; nothing after it was checked",
+        advice or "this is Python's own error at the line above; nothing after it was checked",
         place,
         source,
     )
@@ -214,42 +256,46 @@ def _unused(eq: Equations, function: Callable[..., None]) -> list[Diagnostic]:
     def tell(code: str, name: str, message: str, hint: str, severity: Severity = Severity.ERROR) -> None:
         if name and name not in eq.places:
             return  # its declaration was refused, which has been told
-        place = eq.places.get(name) or Place(function.__code__.co_filename, function.__code__.co_firstlineno)
+        place = eq.places.get(name) or _definition(function)
         source = linecache.getline(place.file, place.line).strip()
         found.append(Diagnostic(code, message, hint, place, source, severity))
 
-    # A function that stopped half-way has not come to the uses of what it declared.
-    if any(each.code == "LG120" or each.message.endswith("is used before it is defined") for each in eq.diagnostics):
-        return found
+    def is_unused(value: Value) -> bool:
+        return value not in eq.mentioned and not eq.opaque
+
     next_values = set(eq.next_values.values())
+    dims = {dim for value in eq._known for dim in value.dims}
+    for name in eq.places:
+        if name in dims:
+            tell("LG110", name, f"the name {name!r} is taken: it is a dimension of this cell", "rename one")
     for value in eq.inputs:
-        if value not in eq.mentioned:
+        if is_unused(value):
             tell("LG115", value.name, f"input {value.name!r} is never used", "use it, or remove it")
     for parameter in eq.parameters:
-        if parameter.value not in eq.mentioned:
+        if is_unused(parameter.value):
             name = parameter.value.name
             tell("LG106", name, f"parameter {name!r} is never used", "use it, or remove it")
     for size in eq.sizes:
-        if not any(size.name in value.dims for value in eq._known):
-            tell(
-                "LG101", f"size {size.name}", f"no value has a dimension {size.name!r}", "name a dimension of this cell"
-            )
+        if size.name not in dims:
+            close = difflib.get_close_matches(size.name, sorted(dims), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(dims))}"
+            tell("LG101", f"size {size.name}", f"no value has a dimension {size.name!r}", hint)
     for equation in eq.equations:
         target = equation.target
-        if target not in eq.mentioned and target not in next_values:
+        if is_unused(target) and target not in next_values:
             hint = "use it, output it with eq.output, or remove it"
             if target.role == Role.PREACTIVATION:
                 hint = f"use what eq.affine returned for {target.name!r}, or remove it"
             tell("LG105", target.name, f"{target.name!r} is defined and never used", hint)
     for name, previous in eq.states.items():
-        if name not in eq.next_values:
+        if name not in eq.next_values and name not in eq.excused:
             tell("LG103", name, f"state {name!r} is never advanced", f"define its next value: eq.next({name!r}, ...)")
-        elif previous not in eq.mentioned:
+        elif name in eq.next_values and is_unused(previous):
             tell(
                 "LG107", name, f"state {name!r} is never read: no equation uses {previous.name}",
                 f"if nothing carries over, define {name} with eq.let instead",
             )  # fmt: skip
-    if not eq.outputs:
+    if not eq.named_outputs:
         tell("LG116", "", "the cell has no output", "end with eq.output(h)")
     elif not found and not any(each.severity is Severity.ERROR for each in eq.diagnostics):
         _states_without_effect(eq, tell)
@@ -292,7 +338,7 @@ def _states_without_effect(eq: Equations, tell: Callable[..., None]) -> None:
 
 
 def _ambiguous(function: Callable[..., None], told: set[Place | None]) -> list[Diagnostic]:
-    file = function.__code__.co_filename
+    file = _code(function).co_filename
     return [
         Diagnostic(
             "LG114",

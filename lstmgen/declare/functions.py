@@ -243,5 +243,5 @@ FROM_SYMPY: dict[type, type[Expr]] = {
 
 
 def known_functions() -> Sequence[str]:
-    """The names of all elementwise functions, sorted."""
-    return sorted(each.name for each in _DEFINITIONS)
+    """The names of all elementwise functions as :mod:`lstmgen.api` has them, sorted."""
+    return sorted("abs" if each.function is absolute else each.name for each in _DEFINITIONS if each.function != sign)

@@ -34,8 +34,14 @@ RESERVED: dict[str, str] = {
 RESERVED_FOR_INPUTS: dict[str, str] = dict.fromkeys(_ARGUMENTS.split(), "another argument of the generated functions")
 """Names that no input may have besides: inputs are positional arguments of the generated functions."""
 
+RESERVED_FOR_DIMENSIONS: dict[str, str] = {
+    **dict.fromkeys(["steps", "batch"], "an axis that every array of the generated code has"),
+    **dict.fromkeys(["seed", "cls"], "another argument of Parameters.initialize"),
+}
+"""Names that no dimension may have besides."""
 
-def reason_against(name: str, *, is_input: bool = False) -> tuple[str, str, str] | None:
+
+def reason_against(name: str, *, is_input: bool = False, is_dimension: bool = False) -> tuple[str, str, str] | None:
     """Why ``name`` cannot name a value or a dimension: (code, message, hint), or None if it can."""
     if not isinstance(name, str) or not PATTERN.match(name):
         return (
@@ -51,7 +57,11 @@ def reason_against(name: str, *, is_input: bool = False) -> tuple[str, str, str]
             f"the name {name!r} is reserved: *_prev is a state's value at the step before",
             f"rename it; eq.state({name[:-5]!r}) gives the previous value of a state",
         )
-    meaning = RESERVED.get(name) or (RESERVED_FOR_INPUTS.get(name) if is_input else None)
+    meaning = RESERVED.get(name)
+    if is_input:
+        meaning = meaning or RESERVED_FOR_INPUTS.get(name)
+    if is_dimension:
+        meaning = meaning or RESERVED_FOR_DIMENSIONS.get(name)
     if meaning:
         return ("LG108", f"the name {name!r} is reserved: it is {meaning}", f"rename it, to {name}_ for example")
     return None

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from sympy import Expr, Integer, sympify
+from sympy import Basic, Expr, Integer, SympifyError, sympify
 from sympy.core.symbol import Str
 
+from lstmgen.declare.names import reason_against
 from lstmgen.declare.symbols import Dims
 
 
-class ShapeMistake(Exception):
+class ShapeMistake(Exception):  # noqa: N818 - a user's mistake, told as a diagnostic
     """Dimensions that do not fit: a diagnostic's code, message and hint, without its place."""
 
     def __init__(self, code: str, message: str, hint: str) -> None:
@@ -28,6 +29,13 @@ class ShapeMistake(Exception):
 def spell(dims: Dims) -> str:
     """Dimensions as they are printed: ``(hidden, features)``; a scalar is ``()``."""
     return "(" + ", ".join(dims) + ("," if len(dims) == 1 else "") + ")"
+
+
+def spell_any(value: Any) -> str:
+    """Whatever a user gave, as a message names it: what is SymPy's by its text, anything else by its type too."""
+    text = repr(value)
+    text = text if len(text) <= 40 else text[:37] + "..."
+    return text if isinstance(value, Basic) else f"{type(value).__name__} {text}"
 
 
 class Operation(Expr):  # type: ignore[misc]  # SymPy has no types
@@ -52,8 +60,16 @@ class Operation(Expr):  # type: ignore[misc]  # SymPy has no types
         return self.func(*values, *self.args[self.operands :])
 
 
-def _name_argument(value: Any) -> Any:
-    return Str(value) if isinstance(value, str) else value
+def _operand(value: Any) -> Any:
+    """A value operand. What is no expression stays as it was given, for the equation builder to find and to tell."""
+    try:
+        return sympify(value, strict=True)
+    except SympifyError:
+        return value
+
+
+def _name_argument(value: Any) -> Str:
+    return value if isinstance(value, Str) else Str(str(value))
 
 
 class Matmul(Operation):
@@ -65,7 +81,7 @@ class Matmul(Operation):
     operands = 2
 
     def __new__(cls, left: Any, right: Any) -> Matmul:
-        made: Matmul = Expr.__new__(cls, sympify(left), sympify(right))
+        made: Matmul = Expr.__new__(cls, _operand(left), _operand(right))
         return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
@@ -100,7 +116,7 @@ class Outer(Operation):
     operands = 2
 
     def __new__(cls, left: Any, right: Any) -> Outer:
-        made: Outer = Expr.__new__(cls, sympify(left), sympify(right))
+        made: Outer = Expr.__new__(cls, _operand(left), _operand(right))
         return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
@@ -110,7 +126,7 @@ class Outer(Operation):
 
 class _Reduction(Operation):
     def __new__(cls, value: Any, dim: Any) -> Any:
-        return Expr.__new__(cls, sympify(value), _name_argument(dim))
+        return Expr.__new__(cls, _operand(value), _name_argument(dim))
 
     @property
     def dim(self) -> str:
@@ -144,8 +160,13 @@ class Transpose(Operation):
     """The last two dimensions exchanged."""
 
     def __new__(cls, value: Any) -> Transpose:
-        made: Transpose = Expr.__new__(cls, sympify(value))
+        made: Transpose = Expr.__new__(cls, _operand(value))
         return made
+
+    @property
+    def arg(self) -> Expr:
+        """The operand. SymPy prints every class of this name as its own ``Transpose``, through this property."""
+        return self.args[0]
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         (dims,) = operands
@@ -160,7 +181,7 @@ class Flatten(Operation):
     """All dimensions joined to one, the last running fastest."""
 
     def __new__(cls, value: Any, to: Any) -> Flatten:
-        made: Flatten = Expr.__new__(cls, sympify(value), _name_argument(to))
+        made: Flatten = Expr.__new__(cls, _operand(value), _name_argument(to))
         return made
 
     @property
@@ -170,6 +191,9 @@ class Flatten(Operation):
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         (dims,) = operands
+        reason = reason_against(self.to, is_dimension=True)
+        if reason:
+            raise ShapeMistake(*reason)
         if len(dims) < 2 or len(set(dims)) != len(dims):
             raise ShapeMistake(
                 "LG102",
@@ -183,7 +207,7 @@ class StopGradient(Operation):
     """The value itself, held constant by the calculus."""
 
     def __new__(cls, value: Any) -> StopGradient:
-        made: StopGradient = Expr.__new__(cls, sympify(value))
+        made: StopGradient = Expr.__new__(cls, _operand(value))
         return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:

@@ -35,10 +35,16 @@ def taylor_test(loss: Loss, point: Mapping[str, Array], gradient: Mapping[str, A
     """How fast f(x + e v) - f(x), and the same less e g.v, shrink as e is halved, along a random direction v.
 
     A gradient that is wrong in a place that single differences happen to miss, or by less than their tolerance, shows
-    in the order of the second (devito and dolfin-adjoint test adjoints so).
+    in the order of the second (devito and dolfin-adjoint test adjoints so). The direction is of length 1, so that no
+    kink is near; its signs are those of the gradient, so that g.v is large and curvature cannot hide the first order.
     """
     random = np.random.default_rng(seed)
-    directions = {name: random.choice([-1.0, 1.0], array.shape) for name, array in point.items()}
+    directions = {}
+    for name, array in point.items():
+        signs = np.where(gradient[name] == 0, random.choice([-1.0, 1.0], array.shape), np.sign(gradient[name]))
+        directions[name] = signs * random.uniform(0.5, 1.0, array.shape)
+    length = float(np.sqrt(sum(np.sum(each**2) for each in directions.values()))) or 1.0
+    directions = {name: each / length for name, each in directions.items()}
     slope = sum(float(np.sum(gradient[name] * directions[name])) for name in point)
     base = {name: array.copy() for name, array in point.items()}
     start = loss()

@@ -75,8 +75,10 @@ def compare(tensor: str, found: Array, expected: Array, limit: float, *, least: 
         return Comparison(tensor, expected.shape, float("inf"), limit)
     if not expected.size:
         return Comparison(tensor, expected.shape, 0.0, limit)
-    error = np.abs(found - expected) / max(float(np.max(np.abs(expected))), least)
-    error = np.where(np.isfinite(found), error, np.inf)
+    scale = max(float(np.max(np.abs(expected))), least) or 1.0  # all may be zero, and rightly so
+    with np.errstate(all="ignore"):  # what is not finite is a finding, not a warning
+        error = np.abs(found - expected) / scale
+    error = np.where(np.isfinite(found) & np.isfinite(expected), error, np.inf)
     where = np.unravel_index(int(np.argmax(error)), error.shape)
     return Comparison(tensor, expected.shape, float(error[where]), limit, tuple(map(int, where)))
 
@@ -138,7 +140,9 @@ class _Loss:
     def __init__(self, gradient: Gradient, module: ModuleType, sample: Sample) -> None:
         self.gradient, self.module, self.sample = gradient, module, sample
         held = [each.target for each in gradient.primal.equations if isinstance(each.expression, StopGradient)]
-        self.frozen = [{value: values[value] for value in held} for values in sample.trajectory.steps] if held else []
+        # Copies: the sample's arrays, which a value under stop_gradient may be, are perturbed in place.
+        steps = sample.trajectory.steps if held else ()
+        self.frozen = [{value: np.array(values[value]) for value in held} for values in steps]
         names = {name: sample.sizes[name] for name in module.Sizes._fields}
         self.p = module.Parameters.initialize(**names, dtype=np.float64, seed=0)
 

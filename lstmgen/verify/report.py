@@ -85,6 +85,7 @@ class Report:
         lines = [
             f"{self.cell} for {self.backend}, proof at level {self.level}: {self.entries} gradient entries, all compared",
             f"sample: {self.sample}",
+            "errors relative to each tensor's largest entry",
             "",
             *table[:2],
             rule,

@@ -1,0 +1,256 @@
+"""Every trial cell through the whole pipeline: it builds, its proof passes, and its module works at the edges."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from trial_cells import CASES, named
+
+from lstmgen import pipeline
+from lstmgen.backends.numpy import backend
+from lstmgen.calculus.interpreter import derived_sizes, size_names
+from lstmgen.calculus.unroll import run, run_adjoint
+from lstmgen.declare.cell import Cell
+from lstmgen.declare.symbols import Value
+from lstmgen.errors import DeclarationError
+from lstmgen.verify.report import Report
+
+ROOT = Path(__file__).parent.parent
+
+OPEN: dict[str, str] = {
+    "scalars": "outer products with a scalar on one side",
+    "scalar_output": "an output without dimensions is transposed as if it had one",
+    "spread_state": "a bare value of fewer dimensions than its state",
+    "spread_name": "a bare value of fewer dimensions than its state",
+    "image": "flatten of an input, whose batch is not the last axis",
+    "flattened_input": "a bare input-only value as the next one of a state",
+    "delay": "a bare input as the next value of a state",
+    "stopped_state": "the seed of a state that no step reads backwards",
+    "no_slope": "the seed of a state that no step reads backwards",
+    "plain_names": "names of the cell that are the module's own",
+    "stacked_names": "names of the cell that are the module's own",
+}
+"""Cells that do not pass yet, and why. The marks of their proofs are strict: a cell that passes must leave this list."""
+
+
+def _marked(*, strict: bool) -> list[Any]:
+    return [
+        pytest.param(label, marks=[pytest.mark.xfail(strict=strict, reason=OPEN[label])] if label in OPEN else [])
+        for label in CASES
+    ]
+
+
+ALL = pytest.mark.parametrize("label", _marked(strict=False))
+
+
+@cache
+def compiled(label: str) -> pipeline.Compiled:
+    made, options = CASES[label]
+    return pipeline.compile_cell(made, backend, options)
+
+
+@cache
+def module_of(label: str) -> ModuleType:
+    each = compiled(label)
+    return backend.load(each.source, f"trial_{each.module}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_modules() -> Iterator[None]:
+    yield
+    for name in [name for name in sys.modules if name.startswith("trial_")]:
+        sys.modules.pop(name) if name != "trial_cells" else None
+
+
+def test_open_cells_exist() -> None:
+    assert set(OPEN) <= set(CASES)
+
+
+@pytest.mark.parametrize("label", _marked(strict=True))
+def test_proof_passes(label: str) -> None:
+    report = pipeline.prove(compiled(label))
+    assert report.passed
+    assert report.entries == sum(np.prod(each.shape, dtype=int) for each in report.differenced)
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+NAMES = ["t", "p", "steps", "batch", "saved", "x_t", "out", "k", "z", "step", "parameters", "take", "fi"]
+NAMES += ["final", "erf", "State", "scratch0", "stack2"]
+ROLES = ("value", "state", "parameter", "input", "dimension")
+OPEN_NAMES = {
+    "state": "t steps batch saved parameters take final erf State scratch0",
+    "parameter": "erf scratch0",
+    "input": "t saved parameters take erf scratch0",
+    "dimension": "t saved parameters take erf scratch0 stack2",
+    "value": "State",
+}
+"""Names that generated code wants for itself, by the role in which it does not give them up yet."""
+
+
+def _marks(role: str, name: str) -> list[Any]:
+    is_open = name in OPEN_NAMES[role].split()
+    return [pytest.mark.xfail(strict=True, reason="a name of the module")] if is_open else []
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [pytest.param(role, name, marks=_marks(role, name)) for role in ROLES for name in NAMES],
+)
+def test_a_name_works_or_is_refused(role: Any, name: str) -> None:
+    """A name that generated code needs itself is either declared reserved, with a hint, or does no harm."""
+    made: Cell = named(name, role)
+    try:
+        built = pipeline.compile_cell(made, backend, {})
+    except DeclarationError as error:
+        assert {each.code for each in error.diagnostics} <= {"LG108", "LG110"}
+        assert all(each.hint for each in error.diagnostics)
+    else:
+        assert pipeline.prove(built).passed
+
+
+# -- edges -------------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """One forward and backward of a cell's module, and the same by the interpreter."""
+
+    def __init__(self, label: str, *, steps: int, rows: int, size: int = 2, dtype: Any = np.float64) -> None:
+        self.compiled, self.module = compiled(label), module_of(label)
+        declaration, primal = self.compiled.declaration, self.compiled.primal
+        names = size_names(declaration, primal)
+        # Sizes differ, so that exchanged axes are noticed; of size one they cannot.
+        self.sizes = {name: size + (k % 3 if size > 1 else 0) for k, name in enumerate(names)}
+        for dim, parts in derived_sizes(primal).items():
+            self.sizes[dim] = int(np.prod([self.sizes[part] for part in parts]))
+        random = np.random.default_rng(2)
+
+        def draw(value: Value, *lead: int) -> Any:
+            return random.standard_normal((*lead, *(self.sizes[dim] for dim in value.dims))).astype(dtype)
+
+        self.p = self.module.Parameters.initialize(**{name: self.sizes[name] for name in names}, dtype=dtype, seed=1)
+        self.inputs = {value.name: draw(value, steps, rows) for value in declaration.inputs}
+        self.initial = {state.name: draw(state.next, rows) for state in declaration.states}
+        self.d_outputs = {value.name: draw(value, steps, rows) for value in declaration.outputs}
+        self.d_final = {state.name: draw(state.next, rows) for state in declaration.states}
+        outputs, final, self.residuals = self.module.forward(
+            self.p, *self.inputs.values(), initial=self.module.State(**self.initial)
+        )
+        several = len(self.d_outputs) > 1
+        self.outputs = dict(zip(self.d_outputs, outputs if several else (outputs,), strict=True))
+        self.final = final._asdict()
+        self._seeds = self.module.Outputs(**self.d_outputs) if several else self.d_outputs[declaration.outputs[0].name]
+
+    def backward(self) -> dict[str, Any]:
+        gradients = self.module.backward(
+            self.p, self.residuals, self._seeds, d_final=self.module.State(**self.d_final)
+        )
+        found = {name: getattr(gradients.parameters, name) for name in self.p.names}
+        found |= gradients.inputs._asdict()
+        return found | {f"initial {name}": array for name, array in gradients.initial._asdict().items()}
+
+    def expected(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Outputs, final states and gradients by the interpreter, in float64."""
+        wide = [
+            {name: np.asarray(array, float) for name, array in group.items()}
+            for group in (self.p.to_dict(), self.inputs, self.initial, self.d_outputs, self.d_final)
+        ]
+        gradient = self.compiled.gradient
+        trajectory = run(gradient.declaration, gradient.primal, self.sizes, *wide[:3])
+        adjoints = run_adjoint(gradient, self.sizes, trajectory, *wide[3:])
+        found = {**adjoints.parameters, **adjoints.inputs}
+        found |= {f"initial {name}": array for name, array in adjoints.initial.items()}
+        return trajectory.outputs, trajectory.final, found
+
+
+def _close(found: dict[str, Any], expected: dict[str, Any], tolerance: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        assert array.shape == expected[name].shape, name
+        scale = max(1.0, float(np.max(np.abs(expected[name]), initial=0.0)))
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("extent", "tolerance"),
+    [
+        pytest.param({"steps": 1, "rows": 1, "size": 1}, 1e-12, id="ones"),
+        pytest.param({"steps": 3, "rows": 1, "size": 3}, 1e-12, id="one-row"),
+        pytest.param({"steps": 0, "rows": 2}, 1e-12, id="no-steps"),
+        pytest.param({"steps": 2, "rows": 0}, 1e-12, id="no-rows"),
+        pytest.param({"steps": 2, "rows": 3, "dtype": np.float32}, 3e-4, id="float32"),
+    ],
+)
+def test_edges_against_the_interpreter(label: str, extent: dict[str, Any], tolerance: float) -> None:
+    made = Run(label, **extent)
+    outputs, final, gradients = made.expected()
+    _close(made.outputs, outputs, tolerance)
+    _close(made.final, final, tolerance)
+    found = made.backward()
+    _close(found, gradients, tolerance)
+    dtype = extent.get("dtype", np.float64)
+    assert {array.dtype for array in [*made.outputs.values(), *made.final.values(), *found.values()]} == {dtype}
+
+
+@ALL
+def test_backward_may_run_twice(label: str) -> None:
+    """Nothing that backward reads is changed by it: not the residuals, not what was passed in."""
+    made = Run(label, steps=3, rows=2)
+    kept = {name: array.copy() for name, array in made.residuals.arrays.items()}
+    first = made.backward()
+    for name, array in kept.items():
+        np.testing.assert_array_equal(made.residuals.arrays[name], array)
+    second = made.backward()
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, err_msg=name)
+
+
+# -- the emitted text --------------------------------------------------------------------------------------------------
+
+REPRESENTATIVE = ("peephole_lstm", "matrix_memory", "functions", "outputs")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("generated")
+    for label in REPRESENTATIVE:
+        pipeline.write_files(folder, compiled(label).files)
+    return sorted(map(str, folder.iterdir()))
+
+
+def _passes(command: list[str]) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("ruff") is None and find_spec("ruff") is None, reason="ruff is not installed")
+def test_emitted_modules_pass_ruff(written: list[str]) -> None:
+    ignored = "N802,N803,N806"  # as pyproject.toml has it for the folder of generated modules
+    config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", "--ignore", ignored]
+    _passes([sys.executable, "-m", "ruff", "check", *config, *written])
+
+
+@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
+def test_emitted_modules_pass_mypy(written: list[str], tmp_path: Path) -> None:
+    _passes([sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", *written])
+
+
+def test_a_report_reads_as_a_table() -> None:
+    report: Report = pipeline.prove(compiled("gru"))
+    text = str(report)
+    for tensor in ("output h", "final h", "d_W_z", "d_x", "d_initial h"):
+        assert sum(line.startswith(tensor) for line in text.splitlines()) == 1
+    assert "FAILED" not in text
+    assert text.splitlines()[-1].startswith("proven in ")
+    assert report.summary.startswith(f"gru for numpy: proven at level device; {report.entries} gradient entries")
