@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lstmgen.version import VERSION as __version__
+from lstmgen.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from os import PathLike
     from types import ModuleType
 
     from lstmgen.declare.cell import Cell
-    from lstmgen.derivation.narration import Derivation
+    from lstmgen.derivation.document import Document
     from lstmgen.verify.report import Report
 
 __all__ = ["__version__", "build", "derive", "load"]
@@ -59,23 +61,25 @@ def build(
     """
     from pathlib import Path
 
-    from lstmgen import pipeline
+    from lstmgen import files, finding, pipeline
 
     compiled = pipeline.compile_cell(
-        pipeline.find_cell(cell),
-        pipeline.find_backend(backend),
+        finding.find_cell(cell),
+        finding.find_backend(backend),
         options,
         origin=cell if isinstance(cell, str) else "",
         module=name,
     )
     report = pipeline.prove(compiled, require)
-    pipeline.write_files(Path(out), compiled.files)
+    files.write_files(Path(out), compiled.files)
     return report
 
 
-def derive(cell: str | Cell, **options: Any) -> Derivation:
+def derive(cell: str | Cell, **options: Any) -> Document:
     """The derivation of ``cell``'s gradient, step by step; ``str()`` of it is its text."""
-    from lstmgen import pipeline
+    from lstmgen import finding, pipeline
+    from lstmgen.derivation.document import Document
     from lstmgen.derivation.narration import narrate
+    from lstmgen.derivation.notation import code
 
-    return narrate(pipeline.derive_gradient(pipeline.find_cell(cell), options))
+    return Document(narrate(pipeline.derive_gradient(finding.find_cell(cell), options)), code)

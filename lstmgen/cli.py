@@ -128,10 +128,10 @@ def build(
 
 
 def _build_one(folder: Path, compiled: Compiled, require: str) -> None:
-    from lstmgen import pipeline
+    from lstmgen import files, pipeline
 
     report = pipeline.prove(compiled, require)
-    pipeline.write_files(folder, compiled.files)
+    files.write_files(folder, compiled.files)
     click.echo(report.summary)
     for file in compiled.files:
         click.echo(f"wrote {folder / file}")
@@ -193,7 +193,7 @@ def _check_folder(folder: Path) -> int:
 @_set_option
 def derive(cell: str, form: str, notation: str, part: str, out: Path | None, settings: tuple[str, ...]) -> None:
     """Print how the cell's gradient is derived, step by step."""
-    from lstmgen import pipeline, plugins
+    from lstmgen import files, pipeline, plugins
     from lstmgen.derivation.narration import narrate
 
     render = plugins.load("formats", form)
@@ -205,7 +205,7 @@ def derive(cell: str, form: str, notation: str, part: str, out: Path | None, set
     if out is None:
         click.echo(text, nl=False)
     else:
-        pipeline.write_files(out.parent, {out.name: text})
+        files.write_files(out.parent, {out.name: text})
         click.echo(f"wrote {out}")
 
 
@@ -264,7 +264,7 @@ def new(name: str) -> None:
     from lstmgen import api
     from lstmgen.backends.templates import render_text
     from lstmgen.declare.names import reason_against
-    from lstmgen.pipeline import write_files
+    from lstmgen.files import write_files
 
     reason = reason_against(name)
     if reason:
@@ -282,9 +282,9 @@ def new(name: str) -> None:
 
 
 def _find(cell: str) -> Cell:
-    from lstmgen import pipeline
+    from lstmgen import finding
 
-    return pipeline.find_cell(cell)
+    return finding.find_cell(cell)
 
 
 def _options(cell: Cell, settings: Iterable[str]) -> dict[str, Any]:
@@ -303,11 +303,11 @@ def _options(cell: Cell, settings: Iterable[str]) -> dict[str, Any]:
 
 
 def _compile(cell: str, backend: str, settings: Iterable[str], name: str = "") -> Compiled:
-    from lstmgen import pipeline
+    from lstmgen import finding, pipeline
 
     found = _find(cell)
     compiled = pipeline.compile_cell(
-        found, pipeline.find_backend(backend), _options(found, settings), origin=cell, module=name
+        found, finding.find_backend(backend), _options(found, settings), origin=cell, module=name
     )
     _tell_warnings(compiled.declaration.warnings)
     return compiled

@@ -20,8 +20,9 @@ from lstmgen.calculus.ordering import Ordering
 from lstmgen.calculus.unroll import run
 from lstmgen.cells.lstm import lstm
 from lstmgen.declare.declaration import Equation
+from lstmgen.declare.dims import Dims
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
-from lstmgen.declare.symbols import Dims, Role, Value
+from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import InternalError
 
 ALL = pytest.mark.parametrize("label", ["lstm", *CASES])

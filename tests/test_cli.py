@@ -22,7 +22,7 @@ import pytest
 from click.testing import Result
 
 import lstmgen
-from lstmgen import pipeline
+from lstmgen import files, finding, pipeline
 from lstmgen.cli import STAGES, main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -238,7 +238,7 @@ def test_show_prints_every_stage(run: Run, stage: str) -> None:
 def test_show_prints_the_source_unless_told_otherwise(run: Run, desk: Path) -> None:
     assert (
         run("show", "lstm").output
-        == pipeline.compile_cell(pipeline.find_cell("lstm"), pipeline.find_backend("numpy"), {}).source
+        == pipeline.compile_cell(finding.find_cell("lstm"), finding.find_backend("numpy"), {}).source
     )
     shown = run("show", "my_cell.py", "--set", "power=2", "--backend", "numpy", "--stage", "graph")
     assert "**2" in shown.output
@@ -570,7 +570,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_other(
 
 def test_several_files_are_staged_before_the_first_is_put_in_place(folder: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
-        pipeline.write_files(folder, {"first.py": "1\n", "second.py": "\udcff"})
+        files.write_files(folder, {"first.py": "1\n", "second.py": "\udcff"})
     assert not contents(folder)
 
 
@@ -578,7 +578,7 @@ def test_several_files_are_staged_before_the_first_is_put_in_place(folder: Path)
 def test_files_have_the_permissions_that_the_user_asks_for(folder: Path) -> None:
     before = os.umask(0o027)
     try:
-        pipeline.write_files(folder, {"file.py": "1\n"})
+        files.write_files(folder, {"file.py": "1\n"})
     finally:
         os.umask(before)
     assert (folder / "file.py").stat().st_mode & 0o777 == 0o640

@@ -33,7 +33,7 @@ from lstmgen.declare.canonical import canonical, rebuild
 from lstmgen.declare.operations import ShapeMistake, matrix_operators
 from lstmgen.declare.symbols import Role, Value
 
-F, I, G, C = (Value(name, ("hidden",)) for name in ("f", "i", "g", "c_prev"))
+F, J, G, C = (Value(name, ("hidden",)) for name in ("f", "i", "g", "c_prev"))
 A, B, Z = Value("a"), Value("b"), Value("z")
 M = Value("M", ("hidden", "hidden"), Role.PARAMETER)
 
@@ -79,16 +79,18 @@ def test_symbols_are_real() -> None:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_symbols_survive_pickling(protocol: int) -> None:
-    with evaluate(False):
-        expression = canonical(sigmoid(F) * C + M @ G - outer(I, A) + silu(B))
-    for original in (F, Value("x", (), Role.INPUT), expression):
+    for original in (F, M, Value("x", (), "gate")):
         back = pickle.loads(pickle.dumps(original, protocol))
         assert back == original and hash(back) == hash(original)
-    back = pickle.loads(pickle.dumps(expression, protocol))
-    assert {(each.name, each.dims, each.role) for each in back.free_symbols} == {
-        (each.name, each.dims, each.role) for each in expression.free_symbols
-    }
-    assert [str(each) for each in back.args] == [str(each) for each in expression.args]
+        assert (back.name, back.dims, back.role) == (original.name, original.dims, original.role)
+
+
+def test_expressions_survive_pickling() -> None:
+    with evaluate(False):  # SymPy makes a sum again from its terms, and would put them in its own order
+        expression = canonical(sigmoid(F) * C + M @ G - outer(J, A) + silu(B) + sum_over(F, "hidden"))
+        back = pickle.loads(pickle.dumps(expression))
+    assert back == expression and spell(back) == spell(expression)
+    assert back.free_symbols == expression.free_symbols
 
 
 def test_symbols_survive_copying() -> None:
@@ -122,8 +124,8 @@ def spell(tree: Any) -> str:
     ("write", "form"),
     [
         # order
-        (lambda: F * C + I * G, "(+ (* f c_prev) (* i g))"),
-        (lambda: I * G + F * C, "(+ (* i g) (* f c_prev))"),
+        (lambda: F * C + J * G, "(+ (* f c_prev) (* i g))"),
+        (lambda: J * G + F * C, "(+ (* i g) (* f c_prev))"),
         (lambda: Z + A, "(+ z a)"),
         (lambda: Z * A, "(* z a)"),
         (lambda: 1 - Z, "(+ 1 (* -1 z))"),
@@ -140,7 +142,7 @@ def spell(tree: Any) -> str:
         (lambda: tanh((A + Z) + B), "(tanh (+ a z b))"),
         # numbers, of one spelling in every release of SymPy
         (lambda: -A, "(* -1 a)"),
-        (lambda: -(-A), "a"),
+        (lambda: -1 * -A, "a"),
         (lambda: 2 * (3 * A), "(* 6 a)"),
         (lambda: A * 2 * B * Rational(1, 2), "(* a b)"),
         (lambda: A / 2, "(* 1/2 a)"),
@@ -183,14 +185,11 @@ def spell(tree: Any) -> str:
         (lambda: gelu(Z), "(* 1/2 z (+ 1 (erf (* 0.707106781186548 z))))"),
         # operands of operations, conditions and calls
         (lambda: (M + (M + M)) @ (2 * (3 * F)), "(Matmul (+ M M M) (* 6 f))"),
-        (lambda: outer(Z, -(-F)), "(Outer z f)"),
+        (lambda: outer(Z, F + 0), "(Outer z f)"),
         (lambda: sum_over(F + 0, "hidden"), "(SumOver f hidden)"),
-        (lambda: maximum(Z + (A + B), minimum(A, -(-B))), "(maximum (+ z a b) (minimum a b))"),
-        (lambda: where(Z > A + (B + 0), -(-Z), 1.0), "(where (StrictGreaterThan z (+ a b)) z 1)"),
-        (
-            lambda: where((Z > 0) & ~(A >= 2.0), Z, A),
-            "(where (And (Not (GreaterThan a 2)) (StrictGreaterThan z 0)) z a)",
-        ),
+        (lambda: maximum(Z + (A + B), minimum(A, 1.0 * B)), "(maximum (+ z a b) (minimum a b))"),
+        (lambda: where(Z > A + (B + 0), 1 * Z, 1.0), "(where (StrictGreaterThan z (+ a b)) z 1)"),
+        (lambda: where(~(A >= 2.0 * B), Z, A), "(where (Not (GreaterThan a (* 2 b))) z a)"),
         (lambda: where(equal(Z, A) | (A < B), Z, A), "(where (Or (Equality z a) (StrictLessThan a b)) z a)"),
     ],
 )

@@ -10,9 +10,10 @@ import pytest
 from sympy import Add, Expr, evaluate
 
 from lstmgen.api import cell, flatten, max_over, mean_over, outer, sigmoid, stop_gradient, sum_over, transpose, where
-from lstmgen.declare.operations import Matmul, ShapeMistake, Transpose, matrix_operators, spell
+from lstmgen.declare.dims import Dims, spell
+from lstmgen.declare.operations import Matmul, ShapeMistake, Transpose, matrix_operators
 from lstmgen.declare.shapes import align, dims_of
-from lstmgen.declare.symbols import Dims, Role, Value
+from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import DeclarationError
 
 S = Value("s")

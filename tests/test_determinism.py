@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import lstmgen
-from lstmgen import pipeline
+from lstmgen import finding, naming, pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -61,7 +61,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     made: dict[str, bytes] = {}
     for origin in ("lstm", str(file)):
         compiled = pipeline.compile_cell(
-            pipeline.find_cell(origin), pipeline.find_backend("numpy"), {}, origin=Path(origin).name
+            finding.find_cell(origin), finding.find_backend("numpy"), {}, origin=Path(origin).name
         )
         made |= {name: text.encode() for name, text in compiled.files.items()}
     return made
@@ -103,7 +103,7 @@ def test_committed_modules_hold_no_paths_dates_or_foreign_line_ends(path: Path) 
 
 def test_building_twice_in_one_process_gives_the_same_bytes_and_the_same_module() -> None:
     first, second = (
-        pipeline.compile_cell(pipeline.find_cell("lstm"), pipeline.find_backend("numpy"), {}) for _ in range(2)
+        pipeline.compile_cell(finding.find_cell("lstm"), finding.find_backend("numpy"), {}) for _ in range(2)
     )
     assert first.files == second.files
     assert first.digest == second.digest
@@ -113,9 +113,9 @@ def test_building_twice_in_one_process_gives_the_same_bytes_and_the_same_module(
 def test_the_digest_tells_equations_and_options_apart(tmp_path: Path) -> None:
     file = tmp_path / "memory.py"
     file.write_text(MEMORY, encoding="utf-8")
-    cell = pipeline.find_cell(str(file))
+    cell = finding.find_cell(str(file))
     file.write_text(MEMORY.replace("where(y > 0, y,", "where(y > 1, y,  "), encoding="utf-8")
-    other = pipeline.find_cell(str(file))
+    other = finding.find_cell(str(file))
     declarations = [cell.trace(), cell.trace(gain=2.0), other.trace()]
-    assert len({pipeline.digest(each) for each in declarations}) == 3
-    assert pipeline.digest(cell.trace(gain=1.0)) == pipeline.digest(declarations[0])
+    assert len({naming.digest(each) for each in declarations}) == 3
+    assert naming.digest(cell.trace(gain=1.0)) == naming.digest(declarations[0])

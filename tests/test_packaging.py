@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import lstmgen
-from lstmgen import api, pipeline
+from lstmgen import api, finding, pipeline
 from lstmgen.backends.templates import template_folders
 from lstmgen.version import VERSION
 
@@ -28,7 +28,7 @@ def test_generated_holds_what_the_project_asks_for_and_nothing_else() -> None:
     for cell in CONFIGURATION["tool"]["lstmgen"]["cells"]:
         for backend in CONFIGURATION["tool"]["lstmgen"]["backends"]:
             asked |= set(
-                pipeline.compile_cell(pipeline.find_cell(cell), pipeline.find_backend(backend), {}, origin=cell).files
+                pipeline.compile_cell(finding.find_cell(cell), finding.find_backend(backend), {}, origin=cell).files
             )
     present = {path.name for path in (ROOT / "generated").iterdir() if path.name != "__pycache__"}
     assert present == asked, (

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from trial_cells import CASES, named
 
-from lstmgen import pipeline
+from lstmgen import files, pipeline
 from lstmgen.backends.numpy import backend
 from lstmgen.calculus.interpreter import derived_sizes, size_names
 from lstmgen.calculus.unroll import run, run_adjoint
@@ -40,7 +40,7 @@ OPEN: dict[str, str] = {
     "plain_names": "names of the cell that are the module's own",
     "stacked_names": "names of the cell that are the module's own",
 }
-"""Cells that do not pass yet, and why. The marks of their proofs are strict: a cell that passes must leave this list."""
+"""Cells that do not pass yet, and why. The marks of their proofs are strict: one that passes must leave this list."""
 
 
 def _marked(*, strict: bool) -> list[Any]:
@@ -225,7 +225,7 @@ REPRESENTATIVE = ("peephole_lstm", "matrix_memory", "functions", "outputs")
 def written(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("generated")
     for label in REPRESENTATIVE:
-        pipeline.write_files(folder, compiled(label).files)
+        files.write_files(folder, compiled(label).files)
     return sorted(map(str, folder.iterdir()))
 
 

@@ -13,7 +13,7 @@ import pytest
 from jinja2 import StrictUndefined, meta, nodes
 from jinja2.exceptions import UndefinedError
 
-from lstmgen import pipeline
+from lstmgen import finding, pipeline
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.module import Context, Entry, build_context
 from lstmgen.backends.templates import environment, render, render_text
@@ -134,7 +134,7 @@ def test_the_context_of_a_cell_is_what_its_types_say() -> None:
 
 
 def lstm_context() -> Context:
-    compiled = pipeline.compile_cell(pipeline.find_cell("lstm"), pipeline.find_backend("numpy"), {})
+    compiled = pipeline.compile_cell(finding.find_cell("lstm"), finding.find_backend("numpy"), {})
     provenance = Provenance("0", "lstm", "0", "lstmgen build lstm")
     return build_context(compiled.gradient, compiled.schedule, provenance)
 

@@ -26,8 +26,8 @@ class Backend(Protocol):
     """Turns a scheduled gradient into source files.
 
     ``emit`` returns texts by file name, the module itself first; ``kernels`` returns its loop programs as text, for
-    ``show --stage kernel``. ``load`` makes a module of the source without writing it. ``levels`` are the levels of proof
-    that this machine allows, best first.
+    ``show --stage kernel``. ``load`` makes a module of the source without writing it. ``levels`` are the levels of
+    proof that this machine allows, best first.
     """
 
     name: str

@@ -127,7 +127,7 @@ class Graph:
 
 
 def is_elementwise(expression: Expr) -> bool:
-    """Whether ``expression`` is sums, products and powers of symbols and numbers, or a call: no structural operation."""
+    """Whether ``expression`` is algebra over symbols and numbers, or a call: no structural operation."""
     return not isinstance(expression, Operation)
 
 

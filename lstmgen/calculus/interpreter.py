@@ -17,9 +17,10 @@ from sympy.logic.boolalg import And, Not
 from lstmgen.calculus.graph import Dependence, Graph, is_condition
 from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
 from lstmgen.declare.declaration import Declaration, Equation
+from lstmgen.declare.dims import Dims
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
-from lstmgen.declare.symbols import Dims, Role, Value
+from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import InternalError
 
 Array = Any  # ndarray, real or complex

@@ -11,8 +11,8 @@ from typing import Any
 
 from sympy import Expr, Integer, Tuple
 
+from lstmgen.declare.dims import Dims
 from lstmgen.declare.operations import Operation
-from lstmgen.declare.symbols import Dims
 from lstmgen.errors import InternalError
 
 Axes = tuple[int, ...]

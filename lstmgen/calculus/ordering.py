@@ -1,7 +1,7 @@
 """The one order in which factors and terms stand, in every printer and in generated code.
 
-SymPy's own order depends on names and hashes and would write ``g*i + c_prev*f``. Here numbers come first, then adjoints,
-then values in the order of their declaration, then compound factors; positive terms come before negative ones.
+SymPy's own order depends on names and hashes and would write ``g*i + c_prev*f``. Here numbers come first, then
+adjoints, then values in the order of their declaration, then compound factors; positive terms before negative ones.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def adjoint_name(value: Value) -> str:
 
 
 def differentiate(declaration: Declaration, primal: Graph) -> Gradient:
-    """Differentiates one step: adjoints of outputs and next states in, of inputs, parameters and previous states out."""
+    """Differentiates one step: adjoints of outputs and next states in, of inputs, parameters, previous states out."""
     return _Reverse(declaration, primal).run()
 
 

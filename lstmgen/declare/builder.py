@@ -18,10 +18,11 @@ from sympy import Basic, Expr, Symbol, preorder_traversal, sympify
 
 from lstmgen.declare.canonical import canonical
 from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, Uniform
+from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.names import reason_against
-from lstmgen.declare.operations import Matmul, Operation, ShapeMistake, spell, spell_any
+from lstmgen.declare.operations import Matmul, Operation, ShapeMistake, spell_any
 from lstmgen.declare.shapes import dims_of
-from lstmgen.declare.symbols import Dims, Role, Value
+from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Diagnostic, Place, Severity
 
 _OWN_ROLES = {Role.INPUT, Role.PARAMETER, Role.STATE, Role.SIZE, Role.INTERMEDIATE, Role.ADJOINT}

@@ -43,7 +43,7 @@ def _product(factors: list[Expr]) -> Expr:
     """A product with its numbers folded into one leading coefficient, so that ``2 * -x`` has one spelling."""
     flat = _flat(Mul, factors)
     rest = [factor for factor in flat if not isinstance(factor, Number)]
-    with evaluate(True):  # tracing runs under evaluate(False), and there SymPy does not even multiply 2 by 3
+    with evaluate(True):  # tracing runs under evaluate(False), where SymPy does not even multiply 2 by 3
         coefficient = _number(Mul(*[factor for factor in flat if isinstance(factor, Number)]))
     if coefficient != 1 or not rest:
         rest.insert(0, coefficient)
@@ -133,7 +133,8 @@ def _power(base: Expr, exponent: Expr) -> Expr:
         return Pow(base, exponent, evaluate=False)
     with evaluate(True):
         power = Pow(base, exponent)
-    if not power.is_real:
+        is_real = power.is_real
+    if not is_real:
         raise ShapeMistake("LG117", f"{base} to the power {exponent} is no real number", "use a finite number")
     return power
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from sympy import Basic, Expr, Integer, SympifyError, sympify
 from sympy.core.symbol import Str
 
+from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.names import reason_against
-from lstmgen.declare.symbols import Dims
 
 
 class ShapeMistake(Exception):  # noqa: N818 - a user's mistake, told as a diagnostic
@@ -24,11 +24,6 @@ class ShapeMistake(Exception):  # noqa: N818 - a user's mistake, told as a diagn
     def __init__(self, code: str, message: str, hint: str) -> None:
         super().__init__(message)
         self.code, self.message, self.hint = code, message, hint
-
-
-def spell(dims: Dims) -> str:
-    """Dimensions as they are printed: ``(hidden, features)``; a scalar is ``()``."""
-    return "(" + ", ".join(dims) + ("," if len(dims) == 1 else "") + ")"
 
 
 def spell_any(value: Any) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from sympy import Add, Expr, Mul, Pow
 from sympy.core.relational import Relational
 
-from lstmgen.declare.operations import Operation, ShapeMistake, spell
-from lstmgen.declare.symbols import Dims, Value
+from lstmgen.declare.dims import Dims, spell
+from lstmgen.declare.operations import Operation, ShapeMistake
+from lstmgen.declare.symbols import Value
 
 
 def align(shapes: Sequence[Dims]) -> Dims:

@@ -11,7 +11,8 @@ from typing import Any
 
 from sympy import Expr, Symbol
 
-Dims = tuple[str, ...]
+from lstmgen.declare.dims import Dims
+from lstmgen.declare.operations import Matmul, Transpose
 
 
 class Role:
@@ -58,8 +59,6 @@ class Value(Symbol):  # type: ignore[misc]  # SymPy has no types
     @property
     def T(self) -> Expr:
         """The transpose: the last two dimensions exchanged."""
-        from lstmgen.declare.operations import Transpose
-
         return Transpose(self)
 
     def transpose(self) -> Expr:
@@ -67,11 +66,7 @@ class Value(Symbol):  # type: ignore[misc]  # SymPy has no types
         return self.T
 
     def __matmul__(self, other: object) -> Expr:
-        from lstmgen.declare.operations import Matmul
-
         return Matmul(self, other)
 
     def __rmatmul__(self, other: object) -> Expr:
-        from lstmgen.declare.operations import Matmul
-
         return Matmul(other, self)

@@ -64,12 +64,6 @@ class Derivation:
     inlined_forward: dict[Value, Expr]
     inlined_backward: dict[Value, Expr]
 
-    def __str__(self) -> str:
-        from lstmgen.derivation.notation import code
-        from lstmgen.derivation.text import render
-
-        return render(self, code)
-
 
 def narrate(gradient: Gradient) -> Derivation:
     """Tells the steps of ``gradient`` in the order of the walk that found them."""

@@ -9,7 +9,8 @@ from sympy import Expr
 
 from lstmgen.calculus.graph import operands_of
 from lstmgen.declare.declaration import Equation
-from lstmgen.declare.symbols import Dims, Value
+from lstmgen.declare.dims import Dims
+from lstmgen.declare.symbols import Value
 
 
 class Region(StrEnum):

@@ -83,7 +83,7 @@ class Report:
         ]
         rule = "-" * max(map(len, table))
         lines = [
-            f"{self.cell} for {self.backend}, proof at level {self.level}: {self.entries} gradient entries, all compared",
+            f"{self.cell} for {self.backend}, proof at level {self.level}: {self.entries} gradient entries compared",
             f"sample: {self.sample}",
             "errors relative to each tensor's largest entry",
             "",

@@ -1,7 +1,7 @@
 """Random values to prove a cell at: distinct small sizes, and no value near a kink.
 
-Where a function is not differentiable, finite differences straddle the kink and prove nothing. Samples are redrawn until
-the argument of every kink clears a margin at every step.
+Where a function is not differentiable, finite differences straddle the kink and prove nothing. Samples are redrawn
+until the argument of every kink clears a margin at every step.
 """
 
 from __future__ import annotations

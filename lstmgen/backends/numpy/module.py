@@ -20,7 +20,8 @@ from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.text import Text, inlined_products
 from lstmgen.declare.declaration import Constant, Normal, Parameter, Uniform
-from lstmgen.declare.symbols import Dims, Value
+from lstmgen.declare.dims import Dims
+from lstmgen.declare.symbols import Value
 from lstmgen.schedule.calls import buffered
 from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Buffer, Kernel, Use, View, show
 from lstmgen.schedule.lowering import lower
@@ -428,10 +429,8 @@ def _forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[s
     outputs = []
     for name, view in kernel.results:
         outputs.append((name, _batch_first(printer.text(view), len(view.axes), steps=True)))
-    if len(outputs) == 1:
-        result = outputs[0][1]
-    else:
-        result = f"Outputs({', '.join(f'{name}={text}' for name, text in outputs)})"
+    several = f"Outputs({', '.join(f'{name}={text}' for name, text in outputs)})"
+    result = several if len(outputs) > 1 else outputs[0][1]
     tail = [f"_outputs = {result}", f"_final = {_ends(kernel)}"]
     if keep:
         entries = ", ".join(f'"{buffer.name}": _{buffer.name}' for buffer in kernel.saved)

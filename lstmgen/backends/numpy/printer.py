@@ -1,7 +1,7 @@
 """Kernel statements as lines of NumPy.
 
-Names of the cell are used as they are; every name of our own begins with an underscore. A buffer ``h`` is ``_h``; inside
-the loop its window at the current step is ``h`` or ``h_prev``.
+Names of the cell are used as they are; every name of our own begins with an underscore. A buffer ``h`` is ``_h``;
+inside the loop its window at the current step is ``h`` or ``h_prev``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""Finds cells and back ends by what a user calls them: a registered name, or a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from lstmgen import plugins
+from lstmgen.backends.base import Backend
+from lstmgen.declare.cell import Cell
+from lstmgen.errors import UserError
+
+
+def find_cell(origin: str | Cell) -> Cell:
+    """A cell by its registered name, or from a file: ``./my_cell.py``, ``./my_cell.py:name``; a cell is itself."""
+    if isinstance(origin, Cell):
+        return origin
+    file, _, name = str(origin).partition(":")
+    if file.endswith(".py") or os.sep in file:
+        return _cell_from_file(Path(file), name)
+    if name:
+        raise UserError(f"{origin!r}: only a file holds several cells", code="LG205", hint=f"name it alone: {file}")
+    found = plugins.load("cells", file)
+    if not isinstance(found, Cell):
+        raise UserError(f"the plugin {file!r} is a {type(found).__name__}, no cell", code="LG203")
+    return found
+
+
+def _cell_from_file(path: Path, name: str) -> Cell:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", code="LG204", hint="lstmgen new NAME writes one to begin with")
+    if path.suffix != ".py":
+        raise UserError(f"{path} cannot be imported", code="LG204", hint="a cell's file ends in .py")
+    module = ModuleType(f"_lstmgen_cell_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # so that annotations of options can be resolved
+    try:
+        # Not imported: Python's cache takes a file for unchanged that was edited within a second, and litters folders.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        line = _line_in(error, path)
+        raise UserError(
+            f"{path}{line}: {type(error).__name__}: {error}", code="LG204", hint="the file must import by itself"
+        ) from error
+    cells = {each.name: each for each in vars(module).values() if isinstance(each, Cell)}
+    if name and name not in cells:
+        raise UserError(f"{path} has no cell {name!r}", code="LG205", hint=f"it has: {', '.join(cells) or 'none'}")
+    if not name and len(cells) != 1:
+        hint = f"name one: {path}:{next(iter(cells))}" if cells else 'declare one with @cell("name")'
+        raise UserError(f"{path} holds {len(cells)} cells: {', '.join(cells) or 'none'}", code="LG205", hint=hint)
+    return cells[name] if name else next(iter(cells.values()))
+
+
+def _line_in(error: BaseException, path: Path) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f":{error.lineno}"
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    return f":{lines[-1]}" if lines else ""
+
+
+def find_backend(name: str) -> Backend:
+    """A back end by its registered name."""
+    backend: Backend = plugins.load("backends", name)
+    return backend
