@@ -109,7 +109,14 @@ class Parameters:
             start = stop
 
     @classmethod
-    def initialize(cls, *, features: int, hidden: int, dtype: Any = np.float32, seed: int | None = None) -> Parameters:
+    def initialize(
+        cls,
+        *,
+        features: int,
+        hidden: int,
+        dtype: Any = np.float32,
+        seed: int | None = None,
+    ) -> Parameters:
         """Start values: uniform in ±1/sqrt(hidden).
 
         Equal seeds give equal values; without a seed they differ from call to call.
@@ -490,7 +497,14 @@ def _forward(
 
     _outputs = _h[1:].transpose(0, 2, 1).copy()
     _final = State(h=_h[-1].T.copy(), c=_c[-1].T.copy())
-    return _outputs, _final, {"x": _x, "h": _h, "c": _c, "fiog": _fiog, "tanh_c": _tanh_c}
+    _saved = {
+        "x": _x,
+        "h": _h,
+        "c": _c,
+        "fiog": _fiog,
+        "tanh_c": _tanh_c,
+    }
+    return _outputs, _final, _saved
 
 
 def _infer(
@@ -678,7 +692,9 @@ def _backward(
     _gradients.W_f, _gradients.W_i, _gradients.W_o, _gradients.W_g = _d_W_fiog
     _gradients.U_f, _gradients.U_i, _gradients.U_o, _gradients.U_g = _d_U_fiog
     _gradients.b_f, _gradients.b_i, _gradients.b_o, _gradients.b_g = _d_b_fiog
-    return Inputs(x=_d_x), State(h=d_h_next.T.copy(), c=d_c_next.T.copy())
+    _d_inputs = Inputs(x=_d_x)
+    _d_initial = State(h=d_h_next.T.copy(), c=d_c_next.T.copy())
+    return _d_inputs, _d_initial
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.

@@ -124,7 +124,7 @@ class Interpreter:
         if isinstance(expression, Transpose):
             return np.swapaxes(array, -1, -2)
         if isinstance(expression, Flatten):
-            return array.reshape(*array.shape[:rows], -1)
+            return array.reshape(*array.shape[:rows], self.sizes[expression.to])
         if isinstance(expression, Unflatten):
             return array.reshape(*array.shape[:rows], *(self.sizes[dim] for dim in expression.dims))
         if isinstance(expression, StopGradient):

@@ -42,9 +42,12 @@ def _sum(terms: list[Expr]) -> Expr:
 def _product(factors: list[Expr]) -> Expr:
     """A product with its numbers folded into one leading coefficient, so that ``2 * -x`` has one spelling."""
     flat = _flat(Mul, factors)
+    numbers = [factor for factor in flat if isinstance(factor, Number)]
     rest = [factor for factor in flat if not isinstance(factor, Number)]
-    with evaluate(True):  # tracing runs under evaluate(False), where SymPy does not even multiply 2 by 3
-        coefficient = _number(Mul(*[factor for factor in flat if isinstance(factor, Number)]))
+    coefficient = numbers[0] if numbers else Integer(1)
+    if len(numbers) > 1:
+        with evaluate(True):  # tracing runs under evaluate(False), where SymPy does not even multiply 2 by 3
+            coefficient = _number(Mul(*numbers))
     if coefficient != 1 or not rest:
         rest.insert(0, coefficient)
     return rest[0] if len(rest) == 1 else Mul(*rest, evaluate=False)

@@ -43,9 +43,10 @@ class Option:
         kind = type(self.default)
         try:
             if kind is bool:
-                return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+                words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+                return self.check(words[text.lower()])
             if kind in (int, float):
-                return kind(text)
+                return self.check(kind(text))
         except (KeyError, ValueError):
             raise self._refusal(text) from None
         if self.choices:

@@ -11,26 +11,34 @@ def wrapped(line: str) -> list[str]:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
     if line.lstrip().startswith("#"):
-        return _comment(line.strip()[2:], indent)
-    opening = line.find("(")
-    if opening < 0 or not line.endswith(")"):
+        return comment(line.strip()[2:], indent)
+    comma = "," if line.endswith(",") else ""
+    body = line.removesuffix(",")
+    opening = body.find("(")
+    if opening < 0 or not body.endswith(")"):
         return [line]
-    head, inner = line[: opening + 1], line[opening + 1 : -1]
+    head, inner = body[: opening + 1], body[opening + 1 : -1]
     if len(indent) + 4 + len(inner) <= WIDTH:
-        return [head, f"{indent}    {inner}", f"{indent})"]
-    parts = _split(inner)
-    return [head, *(part for each in parts for part in wrapped(f"{indent}    {each},")), f"{indent})"]
+        return [head, f"{indent}    {inner}", f"{indent}){comma}"]
+    parts = [part for each in _split(inner) for part in wrapped(f"{indent}    {each},")]
+    return [head, *parts, f"{indent}){comma}"]
 
 
-def _comment(text: str, indent: str) -> list[str]:
+def comment(text: str, indent: str) -> list[str]:
+    """A comment of any length, its later lines set in."""
+    return [f"{indent}# {line}" for line in filled(text, WIDTH - len(indent) - 2)]
+
+
+def filled(text: str, width: int) -> list[str]:
+    """Text broken at spaces, its later lines set in; columns made of several spaces stay as they are."""
     lines, current = [], ""
     for word in text.split(" "):
-        if current and len(indent) + 2 + len(current) + 1 + len(word) > WIDTH:
-            lines.append(current)
+        if current.strip() and len(current) + 1 + len(word) > width:
+            lines.append(current.rstrip())
             current = f"    {word}"
         else:
-            current = f"{current} {word}" if current else word
-    return [f"{indent}# {each}" for each in (*lines, current)]
+            current = f"{current} {word}" if current or lines else word
+    return [*lines, current]
 
 
 def _split(text: str) -> list[str]:

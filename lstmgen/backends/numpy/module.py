@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
-from lstmgen.backends.numpy.layout import wrapped
+from lstmgen.backends.numpy.layout import WIDTH, filled, wrapped
 from lstmgen.backends.numpy.printer import Printer, mentions
 from lstmgen.backends.templates import render
 from lstmgen.calculus.graph import Graph
@@ -50,7 +50,6 @@ class Context:
     equations: tuple[str, ...]
     exports: tuple[str, ...]
     sizes: tuple[str, ...]
-    size_arguments: str
     size_names: str
     start_doc: str
     start_lines: tuple[str, ...]
@@ -185,7 +184,6 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         equations=_printed_equations(primal, text, descriptions),
         exports=tuple(sorted([*_EXPORTS, *([] if single else ["Outputs"])])),
         sizes=sizes,
-        size_arguments=", ".join(f"{size}: int" for size in sizes),
         size_names=", ".join(sizes),
         start_doc=_start_doc(gradient),
         start_lines=_start_lines(groups, gradient),
@@ -319,7 +317,8 @@ def _printed_equations(primal: Graph, text: Text, descriptions: Mapping[str, str
     ]
     rows = [(line, "" if what.startswith("pre-activation") else what) for line, what in rows]
     width = max(len(line) for line, _ in rows)
-    return tuple(f"{line:<{min(width, 60)}}  {what}".rstrip() for line, what in rows)
+    lines = [f"{line:<{min(width, 60)}}  {what}".rstrip() for line, what in rows]
+    return tuple(part for line in lines for part in filled(line, WIDTH - 4))
 
 
 def _spelled(dims: Dims) -> str:
@@ -370,7 +369,8 @@ def _head(gradient: Gradient, lines: list[str], source: str) -> list[str]:
     used = [dim for dim in sizes if mentions(joined, f"_{dim}")]
     if used:
         names, values = (", ".join(f"{prefix}{dim}" for dim in used) for prefix in ("_", "_parameters."))
-        head.append(f"{names} = {values}")
+        one = f"{names} = {values}"
+        head += [one] if len(one) <= WIDTH - 4 else [f"_{dim} = _parameters.{dim}" for dim in used]
     return head
 
 
@@ -433,8 +433,8 @@ def _forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[s
     result = several if len(outputs) > 1 else outputs[0][1]
     tail = [f"_outputs = {result}", f"_final = {_ends(kernel)}"]
     if keep:
-        entries = ", ".join(f'"{buffer.name}": _{buffer.name}' for buffer in kernel.saved)
-        tail += [f"return _outputs, _final, {{{entries}}}"]
+        entries = [f'    "{buffer.name}": _{buffer.name},' for buffer in kernel.saved]
+        tail += ["_saved = {", *entries, "}", "return _outputs, _final, _saved"]
     else:
         tail += ["return _outputs, _final"]
     body = [*copies, *lines, *tail]
@@ -456,8 +456,9 @@ def _backward_body(printer: Printer, gradient: Gradient) -> list[str]:
         elif view is not None and view.buffer.use is not Use.RESULT:
             tail.append(f"_gradients.{each.value.name} = {printer.text(view)}")
     for buffer, slots in stacked.items():
-        if len(slots) == stack_count(buffer.axes[0]):
-            tail.append(f"{', '.join(slots[k] for k in sorted(slots))} = {printer.own(buffer)}")
+        together = f"{', '.join(slots[k] for k in sorted(slots))} = {printer.own(buffer)}"
+        if len(slots) == stack_count(buffer.axes[0]) and len(together) <= WIDTH - 4:
+            tail.append(together)
         else:
             tail += [f"{slots[k]} = {printer.own(buffer)}[{k}]" for k in sorted(slots)]
     for value in declaration.inputs:
@@ -468,7 +469,11 @@ def _backward_body(printer: Printer, gradient: Gradient) -> list[str]:
             inputs.append(f"{value.name}=_{view.buffer.name}")
         else:
             inputs.append(f"{value.name}={_batch_first(printer.text(view), len(view.axes), steps=True)}")
-    tail += [f"return Inputs({', '.join(inputs)}), {_ends(kernel)}"]
+    tail += [
+        f"_d_inputs = Inputs({', '.join(inputs)})",
+        f"_d_initial = {_ends(kernel)}",
+        "return _d_inputs, _d_initial",
+    ]
     body = [*loads, *lines, *tail]
     seed = next(seed.adjoint.name for seed in gradient.seeds if seed.origin == "loss")
     return [*_head(gradient, body, f"_{seed}"), *body]

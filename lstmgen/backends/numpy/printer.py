@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lstmgen.backends.numpy.layout import WIDTH
 from lstmgen.backends.numpy.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import (
@@ -164,18 +165,22 @@ class Printer:
             values = [self._step_window(buffer, *key) for key in windows]
             if all(" = " not in each for each in targets):
                 ordered = sorted(zip(values, targets, strict=True))
-                lines.append(f"{', '.join(t for _, t in ordered)} = {', '.join(v for v, _ in ordered)}")
+                one = f"{', '.join(t for _, t in ordered)} = {', '.join(v for v, _ in ordered)}"
+                lines += [one] if len(one) <= WIDTH - 8 else [f"{t} = {v}" for v, t in ordered]
             else:
                 lines += [f"{target} = {value}" for target, value in zip(targets, values, strict=True)]
         return lines
 
     def _slots(self, buffer: Buffer, names: dict[int, list[str]]) -> list[str]:
         count = next(filter(None, (stack_count(axis) for axis in buffer.axes)))
-        if len(names) == count:
-            lines = [f"{', '.join(names[slot][-1] for slot in range(count))} = {self.own(buffer)}[_t]"]
+        together = f"{', '.join(names[slot][-1] for slot in sorted(names))} = {self.own(buffer)}[_t]"
+        if len(names) == count and len(together) <= WIDTH - 8:
+            lines = [together]
             more = [(other, slot[-1]) for slot in names.values() for other in slot[:-1]]
             if more:
-                lines.append(f"{', '.join(a for a, _ in more)} = {', '.join(b for _, b in more)}")
+                names_of, values = (", ".join(side) for side in zip(*more, strict=True))
+                one = f"{names_of} = {values}"
+                lines += [one] if len(one) <= WIDTH - 8 else [f"{a} = {b}" for a, b in more]
             return lines
         return [f"{' = '.join(each)} = {self.own(buffer)}[_t, {slot}]" for slot, each in sorted(names.items())]
 
