@@ -305,7 +305,7 @@ CASES: dict[str, Case] = {
     "comparison in a function": value("LG117", "sigmoid(h > 0)", "sigmoid(h - 0)", "h > 0 stands where a value"),
     "comparison in a sum": value("LG117", 'sum_over(h > 0, "hidden")', 'sum_over(h, "hidden")', "stands where a value"),
     "value for a condition": value("LG117", "where(h, h, x)", "where(h > x, h, x)", "h is no comparison"),
-    "value within a condition": value("LG117", "where((h > 0) & h, 1, x)", "where((h > 0) & (h < 1), 1, x)", "h is no"),
+    "value within a condition": value("LG117", "where(~h, 1, x)", "where(~(h > 0), 1, x)", "h is no comparison"),
     "Python's equality": value("LG117", "where(h == 0, 1, h)", "where(equal(h, 0), 1, h)", "or equal(a, b)"),
     "not a number": value("LG117", 'h * float("nan")', "h * 0.5", "nan is no number that arrays can hold"),
     "infinity": value("LG117", 'h * float("inf")', "h * 1e30", "oo is no number that arrays can hold"),

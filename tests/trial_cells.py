@@ -954,7 +954,7 @@ def named(name: str, role: Literal["value", "state", "parameter", "input", "dime
         x, s_prev = eq.input(given("input", "x0")), eq.state(given("state", "s0"), dim)
         p = eq.parameter(given("parameter", "p0"), dim)
         v = eq.let(given("value", "v0"), sigmoid(eq.affine("gate", to=dim, W=x, U=s_prev)))
-        w = eq.let("w0", tanh(eq.affine("candidate", to=dim, W=x, U=s_prev) + p * s_prev))
+        w = eq.let("w0", tanh(p * s_prev))
         u = erf(v) if name == "erf" else maximum(v, w)  # erf is slow, and only a namesake of its helper needs it
         s = eq.next(given("state", "s0"), v * mean_over(w, dim) + where(s_prev > 0, w, v) + u)
         eq.output(s)

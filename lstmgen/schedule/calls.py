@@ -7,6 +7,7 @@ a loop. A function with no single call on the target is expanded first (``sigmoi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,7 @@ from lstmgen.schedule.kernel import (
     Statement,
     Use,
     View,
+    views_in,
     views_of,
 )
 
@@ -51,7 +53,7 @@ class Functions:
 
 def buffered(kernel: Kernel, functions: Functions) -> Kernel:
     """``kernel`` with every block replaced by calls. Raises :class:`InternalError` for a function the target lacks."""
-    pool = _Pool()
+    pool = _Pool({view.buffer.name for view in views_in(kernel.body)})
     body = _statements(kernel.body, functions, pool)
     allocations = [Allocate(buffer) for buffer in pool.made]
     setup = [index for index, each in enumerate(body) if isinstance(each, Allocate)]
@@ -62,8 +64,9 @@ def buffered(kernel: Kernel, functions: Functions) -> Kernel:
 class _Pool:
     """Scratch for intermediates, by shape; all of it is free again when a statement ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: set[str]) -> None:
         self.made: list[Buffer] = []
+        self._taken = taken
         self._free: dict[tuple[Axes, Use], list[Buffer]] = {}
         self._busy: list[Buffer] = []
 
@@ -73,7 +76,9 @@ class _Pool:
             buffer = free.pop()
         else:
             kind = "mask" if use is Use.MASK else "temporary"
-            buffer = Buffer(f"{kind}{len(self.made)}", axes, use)
+            names = (f"{kind}{count}" for count in itertools.count(len(self.made)))
+            buffer = Buffer(next(name for name in names if name not in self._taken), axes, use)
+            self._taken.add(buffer.name)
             self.made.append(buffer)
         self._busy.append(buffer)
         return View(buffer.name, buffer, axes)

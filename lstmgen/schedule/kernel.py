@@ -211,6 +211,23 @@ def walk(statements: tuple[Statement, ...]) -> Iterator[Statement]:
             yield from walk(statement.body)
 
 
+def views_in(statements: tuple[Statement, ...]) -> Iterator[View]:
+    """The views that statements read and write, each as often as it stands there; what is written comes last."""
+    for statement in walk(statements):
+        match statement:
+            case Product(out, left, right, _):
+                yield from (left, right, out)
+            case Block(assignments):
+                for each in assignments:
+                    yield from (*views_of(each.value), each.out)
+            case Call(_, arguments, out):
+                yield from (each for each in (*arguments, out) if isinstance(each, View))
+            case Reduce(_, out, value, _) | Move(_, out, value):
+                yield from (value, out)
+            case Clear(out):
+                yield out
+
+
 def views_of(scalar: Scalar) -> Iterator[View]:
     """The views an expression reads."""
     if isinstance(scalar, Ref):

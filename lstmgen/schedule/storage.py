@@ -7,6 +7,7 @@ with an entry for each point between steps; other values of the loop share scrat
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -219,7 +220,7 @@ class _Assignment:
         last_read = {value: index for index, work in enumerate(loop) for value in work.reads}
         free: dict[Axes, list[Buffer]] = {}
         busy: list[tuple[int, Buffer]] = []
-        count = 0
+        names = (name for count in itertools.count() if (name := f"scratch{count}") not in self._names())
         for index, work in enumerate(loop):
             for until, buffer in [each for each in busy if each[0] < index]:
                 busy.remove((until, buffer))
@@ -235,11 +236,15 @@ class _Assignment:
             elif free.get(axes):
                 buffer = free[axes].pop()
             else:
-                buffer = Buffer(f"scratch{count}", axes, Use.SCRATCH)
+                buffer = Buffer(next(names), axes, Use.SCRATCH)
                 self.setup.append(Allocate(buffer))
-                count += 1
             self.buffers[work.target] = buffer
             busy.append((last_read.get(work.target, index), buffer))
+
+    def _names(self) -> set[str]:
+        """Every name of the plan, which no scratch may have."""
+        values = [value for work in self.plan.work for value in (work.target, *work.reads)]
+        return {value.name for value in (*values, *self.plan.given, *self.plan.slots)}
 
     def _result(self, target: Value) -> Buffer:
         """Gradients go where they are returned: parameters' into the flat buffer, inputs' in the public layout."""

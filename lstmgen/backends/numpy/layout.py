@@ -29,13 +29,13 @@ def comment(text: str, indent: str) -> list[str]:
     return [f"{indent}# {line}" for line in filled(text, WIDTH - len(indent) - 2)]
 
 
-def filled(text: str, width: int) -> list[str]:
+def filled(text: str, width: int, *, set_in: str = "    ") -> list[str]:
     """Text broken at spaces, its later lines set in; columns made of several spaces stay as they are."""
     lines, current = [], ""
     for word in text.split(" "):
         if current.strip() and len(current) + 1 + len(word) > width:
             lines.append(current.rstrip())
-            current = f"    {word}"
+            current = f"{set_in}{word}"
         else:
             current = f"{current} {word}" if current or lines else word
     return [*lines, current]

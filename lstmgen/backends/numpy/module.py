@@ -7,13 +7,14 @@ it out and decides nothing.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from lstmgen.backends.base import Provenance
+from lstmgen.backends.numpy.bodies import backward_body, forward_body
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
 from lstmgen.backends.numpy.layout import WIDTH, filled, wrapped
-from lstmgen.backends.numpy.printer import Printer, mentions
+from lstmgen.backends.numpy.printer import Printer
 from lstmgen.backends.templates import render
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
@@ -23,10 +24,10 @@ from lstmgen.declare.declaration import Constant, Normal, Parameter, Uniform
 from lstmgen.declare.dims import Dims
 from lstmgen.declare.symbols import Value
 from lstmgen.schedule.calls import buffered
-from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Buffer, Kernel, Use, View, show
+from lstmgen.schedule.kernel import Kernel, show
 from lstmgen.schedule.lowering import lower
 from lstmgen.schedule.target import Target
-from lstmgen.schedule.work import Plan, Schedule, stack_count
+from lstmgen.schedule.work import Plan, Schedule
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Entry:
 class Context:
     """All that the template prints."""
 
-    title: str
+    title: tuple[str, ...]
     summary: tuple[str, ...]
     version: str
     cell: str
@@ -65,8 +66,7 @@ class Context:
     outputs: tuple[Entry, ...]
     several_outputs: bool
     outputs_type: str
-    outputs_doc: str
-    inputs_doc: str
+    forward_doc: tuple[str, ...]
     arguments: str
     argument_names: str
     kernel_arguments: str
@@ -74,11 +74,13 @@ class Context:
     check_pairs: str
     step_arguments: str
     step_names: str
-    step_values: str
     step_output: str
-    step_doc: str
+    step_doc: tuple[str, ...]
+    forward_call: tuple[str, ...]
+    infer_call: tuple[str, ...]
+    step_call: tuple[str, ...]
+    backward_call: tuple[str, ...]
     seed_lines: tuple[str, ...]
-    seed_names: str
     seed_arguments: str
     forward: tuple[str, ...]
     infer: tuple[str, ...]
@@ -152,10 +154,12 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
     """Everything the template prints, from the scheduled gradient."""
     declaration, primal = gradient.declaration, gradient.primal
     kernels = lower_all(gradient, schedule)
-    printers = [Printer(kernel) for kernel in kernels]
-    forward = _forward_body(printers[0], gradient, keep=True)
-    infer = _forward_body(printers[1], gradient, keep=False)
-    backward = _backward_body(printers[2], gradient)
+    dims = all_dims(declaration, primal)
+    printers = [Printer(kernel, dims) for kernel in kernels]
+    private = printers[0].private
+    forward = forward_body(printers[0], gradient, keep=True)
+    infer = forward_body(printers[1], gradient, keep=False)
+    backward = backward_body(printers[2], gradient)
     helpers = {helper for printer in printers for helper in printer.helpers}
     groups = flat_order(declaration.parameters)
     text = Text(inlined_products(primal))
@@ -175,7 +179,7 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
     ]
     seeds = [seed for seed in gradient.seeds if seed.origin == "loss"]
     return Context(
-        title=doc[0].rstrip("."),
+        title=tuple(filled(doc[0].rstrip(".") + ".", WIDTH, set_in="")),
         summary=_summary(declaration.reference, doc[1:]),
         version=provenance.version,
         cell=provenance.cell,
@@ -202,27 +206,25 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         outputs=tuple(_entry(value, ("steps", "batch"), descriptions) for value in declaration.outputs),
         several_outputs=not single,
         outputs_type="Array" if single else "Outputs",
-        outputs_doc="; ".join(
-            f"{'' if single else value.name + ' '}{_spelled(('steps', 'batch', *value.dims))}"
-            for value in declaration.outputs
-        ),
-        inputs_doc="; ".join(
-            f"`{value.name}` is {_spelled(('steps', 'batch', *value.dims))}" for value in declaration.inputs
-        )
-        + ".",
+        forward_doc=_forward_doc(declaration.inputs, declaration.outputs),
         arguments=", ".join(f"{name}: Array" for name in names),
         argument_names=", ".join(names),
-        kernel_arguments=",\n    ".join(f"_{name}: Array" for name in names),
+        kernel_arguments=",\n    ".join(f"{private(name)}: Array" for name in names),
         check_arguments=", ".join(f"{name}: Any" for name in names),
         check_pairs=" ".join(f'("{name}", {name}),' for name in names),
         step_arguments=", ".join(f"{name}_t: Array" for name in names),
         step_names=", ".join(f"{name}_t" for name in names),
-        step_values=", ".join(f"{name}_t[None]" for name in names),
         step_output="outputs[0]" if single else "Outputs(*(output[0] for output in outputs))",
-        step_doc="; ".join(f"`{value.name}_t` is {_spelled(('batch', *value.dims))}" for value in declaration.inputs),
+        step_doc=tuple(filled(_arrays_doc(declaration.inputs, ("batch",), "_t") + ".", WIDTH - 4, set_in="")),
+        forward_call=_call("outputs, final, _saved = _forward", ["p", *names, "_start", "_take"]),
+        infer_call=_call("return _infer", ["p", *names, "_start", "_take"]),
+        step_call=_call("outputs, final = _infer", ["p", *(f"{name}_t[None]" for name in names), "_start", "_take"]),
+        backward_call=_call(
+            "inputs, initial = _backward",
+            ["p", "residuals.arrays", *(f"_{seed.adjoint.name}" for seed in seeds), "_end", "parameters", "_take"],
+        ),
         seed_lines=_seed_lines(gradient, single),
-        seed_names=", ".join(f"_{seed.adjoint.name}" for seed in seeds),
-        seed_arguments=",\n    ".join(f"_{seed.adjoint.name}: Array" for seed in seeds),
+        seed_arguments=",\n    ".join(f"{private(seed.adjoint.name)}: Array" for seed in seeds),
         forward=_indented(forward),
         infer=_indented(infer),
         backward=_indented(backward),
@@ -250,10 +252,34 @@ def _indented(lines: list[str]) -> tuple[str, ...]:
     return tuple(part for line in lines for part in wrapped(f"    {line}" if line else ""))
 
 
+def _call(function: str, arguments: list[str]) -> tuple[str, ...]:
+    """A call in the body of a function, broken where it is too long for a line."""
+    return tuple(wrapped(f"    {function}({', '.join(arguments)})"))
+
+
+def _arrays_doc(values: Sequence[Value], leading: Dims, suffix: str = "") -> str:
+    return "; ".join(f"`{value.name}{suffix}` is {_spelled((*leading, *value.dims))}" for value in values)
+
+
+def _forward_doc(inputs: Sequence[Value], outputs: Sequence[Value]) -> tuple[str, ...]:
+    """What goes in and comes out of a forward pass."""
+    every = ("steps", "batch")
+    returned = (
+        f" {_spelled((*every, *outputs[0].dims))}"
+        if len(outputs) == 1
+        else ": " + "; ".join(f"{value.name} {_spelled((*every, *value.dims))}" for value in outputs) + ";"
+    )
+    text = (
+        f"{_arrays_doc(inputs, every)}. `initial` is the state before the first step, zeros where None. Returns the "
+        f"outputs{returned}, the state after the last step, and the residuals."
+    )
+    return tuple(filled(text, WIDTH - 4, set_in=""))
+
+
 def _summary(reference: str, rest: list[str]) -> tuple[str, ...]:
-    lines = [line.rstrip() for line in rest]
+    lines = [part for line in rest for part in filled(line.rstrip(), WIDTH)]
     if reference:
-        lines += ["", reference if reference.endswith(".") else f"{reference}."]
+        lines += ["", *filled(reference if reference.endswith(".") else f"{reference}.", WIDTH)]
     return tuple(lines)
 
 
@@ -354,129 +380,6 @@ def _default_bound(gradient: Gradient) -> str:
         return "hidden"
     states = [state.next.dims[0] for state in gradient.declaration.states if state.next.dims]
     return states[0] if states else (dims[0] if dims else "")
-
-
-# -- the bodies of the kernel functions -------------------------------------------------------------------------------
-
-
-def _head(gradient: Gradient, lines: list[str], source: str) -> list[str]:
-    """Sizes, as the rest of the body uses them; only those that it mentions."""
-    sizes = all_dims(gradient.declaration, gradient.primal)
-    joined = "\n".join(lines)
-    head = [f"_steps, _batch = {source}.shape[:2]"]
-    if mentions(joined, "_dtype"):
-        head.insert(0, "_dtype = _parameters.dtype")
-    used = [dim for dim in sizes if mentions(joined, f"_{dim}")]
-    if used:
-        names, values = (", ".join(f"{prefix}{dim}" for dim in used) for prefix in ("_", "_parameters."))
-        one = f"{names} = {values}"
-        head += [one] if len(one) <= WIDTH - 4 else [f"_{dim} = _parameters.{dim}" for dim in used]
-    return head
-
-
-def _batch_first(text: str, axes: int, *, steps: bool) -> str:
-    """An array whose batch is last, copied into the public layout."""
-    if axes == 2:
-        return f"{text}.T.copy()"
-    order = [0, axes - 1, *range(1, axes - 1)] if steps else [axes - 1, *range(axes - 1)]
-    if order == list(range(axes)):
-        return f"{text}.copy()"
-    return f"{text}.transpose({', '.join(map(str, order))}).copy()"
-
-
-def _batch_last(text: str, axes: int) -> str:
-    if axes == 1:
-        return text
-    return f"{text}.T" if axes == 2 else f"{text}.transpose({', '.join(map(str, [*range(1, axes), 0]))})"
-
-
-def _starts(kernel: Kernel, source: str) -> list[str]:
-    lines = []
-    for name, view in kernel.carried:
-        place = f"{_base(view)}[0]" if view.buffer.axes[:1] == (NODES,) else view.name
-        lines.append(f"np.copyto({place}, {_batch_last(f'{source}.{name}', len(view.axes))})")
-    return lines
-
-
-def _ends(kernel: Kernel) -> str:
-    parts = []
-    for name, view in kernel.carried:
-        text = f"{_base(view)}[-1]" if view.buffer.axes[:1] == (NODES,) else view.name
-        parts.append(f"{name}={_batch_first(text, len(view.axes), steps=False)}")
-    return f"State({', '.join(parts)})"
-
-
-def _base(view: View) -> str:
-    return f"_{view.buffer.name}"
-
-
-def _insert_starts(lines: list[str], starts: list[str]) -> list[str]:
-    """Start values go in right before the loop."""
-    at = next(index for index, line in enumerate(lines) if line.startswith("for _t in "))
-    blank = at - 1 if at and not lines[at - 1] else at
-    return [*lines[:blank], *starts, *lines[blank:]]
-
-
-def _forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[str]:
-    kernel, declaration = printer.kernel, gradient.declaration
-    lines = _insert_starts(printer.body(), _starts(kernel, "_initial"))
-    saved = {buffer.name: buffer for buffer in kernel.saved}
-    copies = []
-    for value in declaration.inputs:
-        buffer = saved.get(value.name)
-        if keep and buffer is not None and buffer.axes[1] == BATCH:
-            copies.append(f'_{value.name} = _copied(_{value.name}, _take("{value.name}", _{value.name}.shape))')
-    outputs = []
-    for name, view in kernel.results:
-        outputs.append((name, _batch_first(printer.text(view), len(view.axes), steps=True)))
-    several = f"Outputs({', '.join(f'{name}={text}' for name, text in outputs)})"
-    result = several if len(outputs) > 1 else outputs[0][1]
-    tail = [f"_outputs = {result}", f"_final = {_ends(kernel)}"]
-    if keep:
-        entries = [f'    "{buffer.name}": _{buffer.name},' for buffer in kernel.saved]
-        tail += ["_saved = {", *entries, "}", "return _outputs, _final, _saved"]
-    else:
-        tail += ["return _outputs, _final"]
-    body = [*copies, *lines, *tail]
-    return [*_head(gradient, body, f"_{declaration.inputs[0].name}"), *body]
-
-
-def _backward_body(printer: Printer, gradient: Gradient) -> list[str]:
-    kernel, declaration = printer.kernel, gradient.declaration
-    lines = _insert_starts(printer.body(), _starts(kernel, "_d_final"))
-    loads = [f'_{buffer.name} = _saved["{buffer.name}"]' for buffer in kernel.saved]
-    tail = []
-    inputs = []
-    returned = dict(kernel.results)
-    stacked: dict[Buffer, dict[int, str]] = {}
-    for each in declaration.parameters:
-        view = returned.get(each.value.name)
-        if view is not None and view.buffer.use is not Use.RESULT and view.start is not None:
-            stacked.setdefault(view.buffer, {})[view.start] = f"_gradients.{each.value.name}"
-        elif view is not None and view.buffer.use is not Use.RESULT:
-            tail.append(f"_gradients.{each.value.name} = {printer.text(view)}")
-    for buffer, slots in stacked.items():
-        together = f"{', '.join(slots[k] for k in sorted(slots))} = {printer.own(buffer)}"
-        if len(slots) == stack_count(buffer.axes[0]) and len(together) <= WIDTH - 4:
-            tail.append(together)
-        else:
-            tail += [f"{slots[k]} = {printer.own(buffer)}[{k}]" for k in sorted(slots)]
-    for value in declaration.inputs:
-        view = returned.get(value.name)
-        if view is None:
-            inputs.append(f"{value.name}=np.zeros({printer.shape((STEPS, BATCH, *value.dims))}, _dtype)")
-        elif view.buffer.use is Use.RESULT:
-            inputs.append(f"{value.name}=_{view.buffer.name}")
-        else:
-            inputs.append(f"{value.name}={_batch_first(printer.text(view), len(view.axes), steps=True)}")
-    tail += [
-        f"_d_inputs = Inputs({', '.join(inputs)})",
-        f"_d_initial = {_ends(kernel)}",
-        "return _d_inputs, _d_initial",
-    ]
-    body = [*loads, *lines, *tail]
-    seed = next(seed.adjoint.name for seed in gradient.seeds if seed.origin == "loss")
-    return [*_head(gradient, body, f"_{seed}"), *body]
 
 
 def context_names() -> frozenset[str]:

@@ -33,7 +33,7 @@ from lstmgen.schedule.kernel import (
     Statement,
     Use,
     View,
-    walk,
+    views_in,
 )
 from lstmgen.schedule.work import stack_count
 
@@ -42,9 +42,10 @@ _UNARY_KIND = {"total": "sum", "sum": "sum", "max": "max"}
 
 @dataclass
 class Printer:
-    """Prints one kernel. ``lines`` is the body of the function that runs it."""
+    """Prints one kernel. ``lines`` is the body of the function that runs it; ``dims`` are the cell's dimensions."""
 
     kernel: Kernel
+    dims: tuple[str, ...]
     lines: list[str] = field(default_factory=list)
     hoisted: dict[str, str] = field(default_factory=dict)  # expression to local name, bound before the loop
     copies: dict[tuple[View, Labels], str] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class Printer:
     def body(self) -> list[str]:
         """The kernel's statements as lines, unindented at their own level."""
         for name in self.kernel.parameters:
-            self._emit(f"{_own(name)} = _parameters.{name}")
+            self._emit(f"{self.private(name)} = _parameters.{name}")
         for statement in self.kernel.body:
             self._statement(statement)
         return self.lines
@@ -106,7 +107,19 @@ class Printer:
         """The local name of a whole buffer."""
         if buffer.use is Use.CARRIED and not self._steps(buffer):
             return buffer.name
-        return _own(buffer.name)
+        return self.private(buffer.name)
+
+    def size(self, dim: str) -> str:
+        """The local name of a dimension's size."""
+        return f"_{dim}" if f"_{dim}" not in _FIXED else f"_{dim}_"
+
+    def private(self, name: str) -> str:
+        """A local name for what belongs to ``name``, which no name of the cell, no size and no fixed local can be."""
+        taken = _FIXED | {self.size(dim) for dim in self.dims}
+        candidate = f"_{name}"
+        while candidate in taken:
+            candidate += "_"
+        return candidate
 
     def _steps(self, buffer: Buffer) -> bool:
         return buffer.axes[:1] in ((STEPS,), (NODES,))
@@ -131,25 +144,10 @@ class Printer:
             self._emit(f"    {line}" if line else "")
         self._emit("")
 
-    def _loop_views(self, loop: Loop) -> list[View]:
-        views: dict[View, None] = {}
-        for statement in walk(loop.body):
-            match statement:
-                case Product(out, left, right, _):
-                    found: Sequence[object] = (left, right, out)
-                case Call(_, arguments, out):
-                    found = (*arguments, out)
-                case Reduce(_, out, value, _) | Move(_, out, value):
-                    found = (value, out)
-                case _:
-                    found = ()
-            views |= {view: None for view in found if isinstance(view, View)}
-        return list(views)
-
     def _windows(self, loop: Loop, body: str) -> list[str]:
         """Names for the windows on the current step that the loop's ``body`` mentions, one line a buffer."""
         groups: dict[tuple[Buffer, bool], dict[tuple[int | None, int | None, int | None], list[str]]] = {}
-        for view in self._loop_views(loop):
+        for view in dict.fromkeys(views_in(loop.body)):
             if view.step is None or not mentions(body, self.local(view)):
                 continue
             windows = groups.setdefault((view.buffer, view.start is not None and view.stop is None), {})
@@ -193,7 +191,7 @@ class Printer:
     def _invariant(self, loop: Loop) -> list[str]:
         """Names for what stays where it is through all steps: scratch, parameters."""
         groups: dict[str, list[str]] = {}
-        for view in self._loop_views(loop):
+        for view in dict.fromkeys(views_in(loop.body)):
             if view.step is not None or not self._needs_name(view):
                 continue
             names = groups.setdefault(self._whole(view), [])
@@ -245,7 +243,7 @@ class Printer:
         count = stack_count(axis)
         if count is not None:
             return str(count)
-        return {STEPS: "_steps", NODES: "_steps + 1", BATCH: "_batch"}.get(axis, _own(axis))
+        return {STEPS: "_steps", NODES: "_steps + 1", BATCH: "_batch"}.get(axis, self.size(axis))
 
     def shape(self, axes: Sequence[str]) -> str:
         """A shape as a tuple."""
@@ -462,17 +460,21 @@ class Printer:
         self._emit(f"np.multiply({', '.join(texts)}, out={self.text(product.out)})")
 
 
-_FIXED = frozenset(["_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_initial", "_saved"])
+# What the functions around a kernel's statements call their own.
+_FIXED = frozenset({"_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_erf", "_copied"}) | {
+    "_initial",
+    "_final",
+    "_outputs",
+    "_saved",
+    "_d_inputs",
+    "_d_initial",
+    "_d_final",
+}
 
 
 def mentions(text: str, name: str) -> bool:
     """Whether a name stands in a piece of code by itself."""
     return re.search(rf"(?<![A-Za-z0-9_.]){re.escape(name)}(?![A-Za-z0-9_])", text) is not None
-
-
-def _own(name: str) -> str:
-    """A local name for ``name``'s buffer, which no name of the cell and no fixed local can be."""
-    return f"_{name}" if f"_{name}" not in _FIXED else f"_{name}_"
 
 
 def _transposed(text: str, order: list[int]) -> str:
