@@ -21,7 +21,7 @@ from lstmgen.backends.base import Backend, Provenance
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.normal_form import normalize
 from lstmgen.calculus.reverse import Gradient, differentiate
-from lstmgen.declare.cell import Cell
+from lstmgen.declare.cell import SYMPY, Cell
 from lstmgen.declare.declaration import Declaration
 from lstmgen.errors import ProofError, UserError
 from lstmgen.finding import find_backend, find_cell
@@ -69,21 +69,23 @@ def compile_cell(
         raise UserError(
             f"no module can be called {module!r}", code="LG307", hint="give a Python name; --out names a folder"
         )
-    declaration = cell.trace(**options)
-    primal = normalize(declaration)
-    gradient = differentiate(declaration, primal)
-    planned = schedule(gradient, backend.target)
-    name = module or module_name(declaration, backend.name)
-    found = digest(declaration)
-    provenance = Provenance(VERSION, cell.name, found, command(origin or cell.name, declaration, backend.name, module))
-    files = backend.emit(gradient, planned, provenance, name)
+    with SYMPY:
+        declaration = cell.trace(**options)
+        primal = normalize(declaration)
+        gradient = differentiate(declaration, primal)
+        planned = schedule(gradient, backend.target)
+        name = module or module_name(declaration, backend.name)
+        found = digest(declaration)
+        made_by = command(origin or cell.name, declaration, backend.name, module)
+        files = backend.emit(gradient, planned, Provenance(VERSION, cell.name, found, made_by), name)
     return Compiled(declaration, primal, gradient, planned, backend, name, files, found)
 
 
 def derive_gradient(cell: Cell, options: Mapping[str, Any]) -> Gradient:
     """From a cell to its gradient: the stages a derivation needs."""
-    declaration = cell.trace(**options)
-    return differentiate(declaration, normalize(declaration))
+    with SYMPY:
+        declaration = cell.trace(**options)
+        return differentiate(declaration, normalize(declaration))
 
 
 def prove(compiled: Compiled, level: str = "") -> Report:

@@ -17,7 +17,7 @@ from sympy.logic.boolalg import And, Not
 from lstmgen.calculus.graph import Dependence, Graph, is_condition
 from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
 from lstmgen.declare.declaration import Declaration, Equation
-from lstmgen.declare.dims import Dims
+from lstmgen.declare.dims import Dims, last_index
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
 from lstmgen.declare.symbols import Role, Value
@@ -112,9 +112,9 @@ class Interpreter:
         if isinstance(expression, Total):
             return array.sum(axis=0) if rows else array
         if isinstance(expression, SumOver):
-            return array.sum(axis=rows + value.dims.index(expression.dim))
+            return array.sum(axis=rows + last_index(value.dims, expression.dim))
         if isinstance(expression, MaxOver | FirstMaximum):
-            axis = rows + value.dims.index(expression.dim)
+            axis = rows + last_index(value.dims, expression.dim)
             where = np.expand_dims(np.argmax(array.real, axis=axis), axis)
             if isinstance(expression, MaxOver):
                 return np.take_along_axis(array, where, axis).squeeze(axis)

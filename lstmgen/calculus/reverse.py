@@ -169,12 +169,7 @@ class _Reverse:
         if operand.role == Role.SIZE:
             return
         self.steps.append(Step(equation, operand, rule, partial, term))
-        dims = dims_of(term)
-        missing = [dim for dim in dims if dim not in operand.dims]
-        # Elementwise terms may have fewer dimensions than the target (a constant slope): the target's count.
-        dims = tuple(dict.fromkeys([*dims, *(dim for dim in equation.target.dims if dim not in dims)]))
-        if partial is not None:
-            missing = [dim for dim in dims if dim not in operand.dims]
+        missing = [dim for dim in dims_of(term) if dim not in operand.dims]
         owner = f"{adjoint_name(operand)}_{equation.target.name}"
         shared = self.dependence[operand] == Dependence.SHARED
         totalled = shared and self.dependence[equation.target] != Dependence.SHARED

@@ -24,7 +24,9 @@ from lstmgen.declare.operations import matrix_operators
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import DeclarationError, Diagnostic, Place, Severity, UserError
 
-_TRACING = threading.RLock()  # SymPy's `evaluate` flag is global to the process
+SYMPY = threading.RLock()
+"""Held around all work with SymPy: while one thread traces with evaluation off, another would find unevaluated results
+in the cache that they share."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Cell:
         settings = self.settings(options)
         eq = Equations()
         diagnostics = eq.diagnostics
-        with _TRACING, evaluate(False), matrix_operators():
+        with SYMPY, evaluate(False), matrix_operators():
             try:
                 self.function(eq, **dict(settings))
             except Exception as error:

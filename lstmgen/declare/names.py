@@ -9,6 +9,7 @@ PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 _PARAMETERS = "flat names sizes dtype initialize from_dict to_dict zeros_like copy"
 _TUPLE = "count index"
+_CLASSES = "Array Gradients Inputs Outputs Parameters Residuals Sizes State Workspace"
 _ARGUMENTS = (
     "p x_t state initial final residuals d_outputs d_final outputs output workspace start lengths steps batch self seed"
 )
@@ -26,6 +27,7 @@ RESERVED: dict[str, str] = {
     **dict.fromkeys(_CUDA.split(), "a word of CUDA C++"),
     **dict.fromkeys(_PYTHON.split(), "a word of the generated Python code"),
     **dict.fromkeys(_PARAMETERS.split(), "a member of the generated class Parameters"),
+    **dict.fromkeys(_CLASSES.split(), "a class of the generated module"),
     **dict.fromkeys(_TUPLE.split(), "a method of the tuples that hold states and inputs"),
     "outputs": "what the generated functions return",
 }

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from sympy import Basic, Expr, Integer, SympifyError, sympify
 from sympy.core.symbol import Str
 
-from lstmgen.declare.dims import Dims, spell
+from lstmgen.declare.dims import Dims, last_index, spell
 from lstmgen.declare.names import reason_against
 
 
@@ -130,17 +130,18 @@ class _Reduction(Operation):
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         (dims,) = operands
-        if dims.count(self.dim) != 1:
+        if self.dim not in dims:
             raise ShapeMistake(
                 "LG101",
                 f"cannot reduce over {self.dim!r}: the operand has {spell(dims)}",
                 f"name one of {', '.join(map(repr, dims)) or 'no dimensions: the operand is a scalar'}",
             )
-        return tuple(dim for dim in dims if dim != self.dim)
+        last = last_index(dims, self.dim)
+        return dims[:last] + dims[last + 1 :]
 
 
 class SumOver(_Reduction):
-    """The sum over one named dimension."""
+    """The sum over one named dimension; of a name that a parameter repeats, the last."""
 
 
 class MeanOver(_Reduction):

@@ -1,6 +1,6 @@
 """The kernel: a small typed loop program, what scheduling yields and back ends print.
 
-Arrays have named axes: ``steps``, declared dimensions, ``stack<n>`` for n values side by side, and ``batch``. A
+Arrays have named axes: ``steps``, declared dimensions, ``<n> slots`` for n values side by side, and ``batch``. A
 :class:`View` is a named window on a :class:`Buffer`. Elementwise work comes as fused :class:`Block` assignments; a back
 end without fusion has :mod:`lstmgen.schedule.calls` break them up into :class:`Call`, one operation each.
 """
@@ -148,12 +148,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Reduce:
-    """``out`` = the sum, maximum or first maximum's mask of ``value`` along ``axes``."""
+    """``out`` = the sum, maximum or first maximum's mask of ``value`` along the axes at these places."""
 
     kind: str
     out: View
     value: View
-    axes: Axes
+    axes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _show(statement: Statement, indent: str) -> list[str]:
         case Call(function, arguments, out):
             return [f"{indent}{out.name} <- {function}({', '.join(_argument(each) for each in arguments)})"]
         case Reduce(kind, out, value, axes):
-            return [f"{indent}{out.name} <- {kind}({value.name}, over {', '.join(axes)})"]
+            return [f"{indent}{out.name} <- {kind}({value.name}, over {', '.join(value.axes[axis] for axis in axes)})"]
         case Move(kind, out, value):
             return [f"{indent}{out.name} <- {kind}({value.name})"]
         case Clear(out):

@@ -17,6 +17,7 @@ from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.text import Text, split_quotient, split_sign
 from lstmgen.declare.declaration import Equation
+from lstmgen.declare.dims import last_index
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.schedule.kernel import (
@@ -146,7 +147,7 @@ class _Lowering:
             return self._product(out, expression, in_loop)
         if totalled:
             value = self._view(expression, in_loop)
-            axes = tuple(axis for axis in value.axes if axis in (STEPS, BATCH))
+            axes = tuple(index for index, axis in enumerate(value.axes) if axis in (STEPS, BATCH))
             return Reduce("total", out, value, axes)
         if isinstance(expression, Operation):
             return self._structural(out, expression, in_loop)
@@ -159,12 +160,10 @@ class _Lowering:
 
     def _structural(self, out: View, expression: Operation, in_loop: bool) -> Statement:
         value = self._view(expression.values[0], in_loop)
-        if isinstance(expression, SumOver):
-            return Reduce("sum", out, value, (expression.dim,))
-        if isinstance(expression, MaxOver):
-            return Reduce("max", out, value, (expression.dim,))
-        if isinstance(expression, FirstMaximum):
-            return Reduce("first maximum", out, value, (expression.dim,))
+        if isinstance(expression, SumOver | MaxOver | FirstMaximum):
+            kind = {SumOver: "sum", MaxOver: "max", FirstMaximum: "first maximum"}[type(expression)]
+            # Of a name that a parameter repeats, the last: see SumOver.
+            return Reduce(kind, out, value, (last_index(value.axes, expression.dim),))
         kinds = {Transpose: "transpose", Flatten: "flatten", Unflatten: "unflatten", StopGradient: "copy"}
         return Move(kinds[type(expression)], out, value)
 

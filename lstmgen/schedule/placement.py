@@ -33,20 +33,25 @@ def place(
     carried_out: Iterable[Value],
     *,
     defer: str,
+    carried_in: Iterable[Value] = (),
 ) -> tuple[Work, ...]:
     """Gives every equation its region.
 
-    ``carried_out`` are the values handed to the next step of the loop. ``defer`` says what else may wait until after
+    ``carried_out`` are the values handed to the next step of the loop; ``carried_in`` are those handed in of which only
+    the current one is at hand, so that what reads them stays in the loop. ``defer`` says what else may wait until after
     the loop: ``"products"`` with parameters and what follows from them, or ``"all"`` that is not carried.
     """
-    needed = ancestors(equations, carried_out)
+    handed_on, handed_in = set(carried_out), set(carried_in)
+    needed = ancestors(equations, handed_on)
     deferred: set[Value] = set()
     placed = []
     for equation in equations:
         target, expression = equation.target, equation.expression
         depends = dependence[target]
         reads = operands_of(expression)
-        if isinstance(expression, Total) or any(value in deferred for value in reads):
+        if target in handed_on or any(value in handed_in for value in reads):
+            region = Region.LOOP
+        elif isinstance(expression, Total) or any(value in deferred for value in reads):
             region = Region.AFTER
         elif depends is Dependence.SHARED:
             region = Region.ONCE

@@ -114,7 +114,7 @@ def _backward_plan(
         if seed.origin == "next step" and seed.of == state.next
     )
     outgoing = [each.outgoing for each in carried if each.outgoing != each.incoming]
-    work = place(equations, dependence, outgoing, defer="all")
+    work = place(equations, dependence, outgoing, defer="all", carried_in=[each.incoming for each in carried])
     work = (*(Work(each.target, each.expression, Region.ONCE, (each,)) for each in recomputed), *_fuse_totals(work))
     after = {value for each in work if each.region is Region.AFTER for value in each.reads}
     looped = [each.target for each in work if each.region is Region.LOOP]

@@ -17,7 +17,7 @@ from lstmgen.declare.operations import Operation
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Allocate, Axes, Buffer, Note, Pack, Use, View
-from lstmgen.schedule.work import Plan, Region, Schedule, Slot, Stack, Work
+from lstmgen.schedule.work import Plan, Region, Schedule, Slot, Stack, Work, stack_count, stack_dim
 
 
 def residual_buffers(gradient: Gradient, schedule: Schedule) -> dict[Value, Buffer]:
@@ -89,8 +89,8 @@ class Storage:
             axes = axes[1:]
         if slot is None:
             return View(value.name, buffer, tuple(axes), step, drop)
-        at = next(index for index, axis in enumerate(axes) if axis.startswith("stack"))
-        axes[at : at + 1] = [] if slot.stop is None else [f"stack{slot.stop - slot.start}"]
+        at = next(index for index, axis in enumerate(axes) if stack_count(axis) is not None)
+        axes[at : at + 1] = [] if slot.stop is None else [stack_dim(slot.stop - slot.start)]
         return View(value.name, buffer, tuple(axes), step, drop, slot.start, slot.stop)
 
 
@@ -244,6 +244,7 @@ class _Assignment:
     def _names(self) -> set[str]:
         """Every name of the plan, which no scratch may have."""
         values = [value for work in self.plan.work for value in (work.target, *work.reads)]
+        values += [value for each in self.plan.carried for value in (each.incoming, each.outgoing)]
         return {value.name for value in (*values, *self.plan.given, *self.plan.slots)}
 
     def _result(self, target: Value) -> Buffer:

@@ -108,13 +108,13 @@ class Plan:
 
 
 def stack_dim(count: int) -> str:
-    """The name of the dimension along which ``count`` values are stacked."""
-    return f"stack{count}"
+    """The name of the dimension along which ``count`` values are stacked; no declared dimension can have it."""
+    return f"{count} slots"
 
 
 def stack_count(dim: str) -> int | None:
     """How many values a stacked dimension holds; None for a declared one."""
-    return int(dim[5:]) if dim.startswith("stack") and dim[5:].isdigit() else None
+    return int(dim.removesuffix(" slots")) if dim.endswith(" slots") else None
 
 
 def stacked(dims: Dims, count: int) -> Dims:

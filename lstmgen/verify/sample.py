@@ -17,6 +17,7 @@ from lstmgen.calculus.interpreter import Interpreter, all_dims, derived_sizes
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import Trajectory, run
 from lstmgen.declare.declaration import Declaration, Equation
+from lstmgen.declare.dims import last_index
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.operations import MaxOver
 from lstmgen.declare.symbols import Role, Value
@@ -113,7 +114,7 @@ def _clears(equation: Equation, values: Mapping[Value, Array], interpreter: Inte
         (value,) = expression.values
         assert isinstance(value, Value)
         array = values[value]
-        axis = value.dims.index(expression.dim) + (1 if interpreter.has_rows(value) else 0)
+        axis = last_index(value.dims, expression.dim) + (1 if interpreter.has_rows(value) else 0)
         if array.shape[axis] < 2:
             return True
         ordered = np.sort(array, axis=axis)

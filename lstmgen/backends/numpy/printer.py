@@ -48,10 +48,16 @@ class Printer:
     dims: tuple[str, ...]
     lines: list[str] = field(default_factory=list)
     hoisted: dict[str, str] = field(default_factory=dict)  # expression to local name, bound before the loop
-    copies: dict[tuple[View, Labels], str] = field(default_factory=dict)
+    copies: dict[tuple[View, tuple[int, ...]], str] = field(default_factory=dict)
     extents: dict[str, str] = field(default_factory=dict)
     in_loop: bool = False
     helpers: set[str] = field(default_factory=set)
+    _names: dict[tuple[str, str], str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=lambda: set(_FIXED))
+
+    def __post_init__(self) -> None:
+        for dim in self.dims:
+            self.size(dim)
 
     def body(self) -> list[str]:
         """The kernel's statements as lines, unindented at their own level."""
@@ -111,15 +117,20 @@ class Printer:
 
     def size(self, dim: str) -> str:
         """The local name of a dimension's size."""
-        return f"_{dim}" if f"_{dim}" not in _FIXED else f"_{dim}_"
+        return self._name(("size", dim), f"_{dim}")
 
     def private(self, name: str) -> str:
-        """A local name for what belongs to ``name``, which no name of the cell, no size and no fixed local can be."""
-        taken = _FIXED | {self.size(dim) for dim in self.dims}
-        candidate = f"_{name}"
-        while candidate in taken:
-            candidate += "_"
-        return candidate
+        """The local name of the whole buffer that belongs to ``name``."""
+        return self._name(("buffer", name), f"_{name}")
+
+    def _name(self, key: tuple[str, str], wanted: str) -> str:
+        """A local name for ``key``: as wanted, or longer where a name of the cell or another of ours is the same."""
+        if key not in self._names:
+            while wanted in self._taken:
+                wanted += "_"
+            self._taken.add(wanted)
+            self._names[key] = wanted
+        return self._names[key]
 
     def _steps(self, buffer: Buffer) -> bool:
         return buffer.axes[:1] in ((STEPS,), (NODES,))
@@ -212,7 +223,7 @@ class Printer:
 
     def local(self, view: View) -> str:
         """The name of a view inside the loop."""
-        return f"_{view.name}_t" if self._is_stack(view) else view.name
+        return self._name(("window", view.name), f"_{view.name}_t") if self._is_stack(view) else view.name
 
     def text(self, view: View) -> str:
         """The expression for a view where the printer stands."""
@@ -274,12 +285,7 @@ class Printer:
 
     def _hoist(self, expression: str, name: str) -> str:
         if expression not in self.hoisted:
-            taken = set(self.hoisted.values())
-            candidate, count = name, 1
-            while candidate in taken:
-                count += 1
-                candidate = f"{name}{count}"
-            self.hoisted[expression] = candidate
+            self.hoisted[expression] = self._name(("hoisted", expression), name)
         return self.hoisted[expression]
 
     # -- elementwise -------------------------------------------------------------------------------------------------
@@ -330,14 +336,18 @@ class Printer:
 
     def _reduce(self, statement: Reduce) -> None:
         (value, value_axes), (out, out_axes) = self._batch_last(statement.value), self._batch_last(statement.out)
-        axes = [index for index, axis in enumerate(value_axes) if axis in statement.axes]
+        # The batch may have moved to the end; the axes before it have kept their order.
+        stored = statement.value.axes
+        moved = [index for index, name in enumerate(stored) if name != BATCH]
+        moved += [index for index, name in enumerate(stored) if name == BATCH]
+        axes = [place for place, index in enumerate(moved) if index in statement.axes]
         axis = str(axes[0]) if len(axes) == 1 else f"({', '.join(map(str, axes))})"
         if statement.kind == "first maximum":
             self._emit(f"{out}.fill(0)")
             self._emit(f"np.put_along_axis({out}, {value}.argmax({axis})[{_insertion(axes[0])}], 1, {axis})")
             return
-        rest = [axis for axis in value_axes if axis not in statement.axes]
-        place = _transposed(out, [out_axes.index(each) for each in rest])
+        rest = [name for index, name in enumerate(value_axes) if index not in axes]
+        place = out if rest == list(out_axes) else _transposed(out, [out_axes.index(each) for each in rest])
         self._emit(f"np.{_UNARY_KIND[statement.kind]}({value}, axis={axis}, out={place})")
 
     def _move(self, kind: str, out: View, value: View) -> None:
@@ -398,23 +408,20 @@ class Printer:
     def _arranged(self, view: View, labels: Labels, groups: list[Labels]) -> str:
         if is_view(labels, groups):
             return self._reshaped(view, labels, groups)
+        # Labels are a product's own: between products a copy is known by the order of its axes.
         for (copied, order), name in self.copies.items():
-            if copied == view and is_view(order, groups):
-                return self._rearranged(name, order, groups)
-        order = tuple(label for group in groups for label in group)
-        name = f"_{view.name}_by_{'_'.join(self._axis_word(view, labels, label) for label in order[:1])}"
-        while name in self.copies.values():
-            name += "_"
-        axes = [view.axes[labels.index(label)] for label in order]
-        permutation = ", ".join(str(labels.index(label)) for label in order)
-        self._emit(f'{name} = _take("{name[1:]}", {self.shape(axes)})')
-        self._emit(f"np.copyto({name}, {self.text(view)}.transpose({permutation}))")
+            relabelled = tuple(labels[axis] for axis in order) if copied == view else ()
+            if relabelled and is_view(relabelled, groups):
+                return self._rearranged(name, relabelled, groups)
+        wanted = tuple(label for group in groups for label in group)
+        order = tuple(labels.index(label) for label in wanted)
+        first = view.axes[order[0]]
+        word = "slot" if stack_count(first) else {STEPS: "step", BATCH: "row"}.get(first, first)
+        name = self._name(("copy", f"{view} {order}"), f"_{view.name}_by_{word}")
+        self._emit(f'{name} = _take("{name[1:]}", {self.shape([view.axes[axis] for axis in order])})')
+        self._emit(f"np.copyto({name}, {self.text(view)}.transpose({', '.join(map(str, order))}))")
         self.copies[view, order] = name
-        return self._rearranged(name, order, groups)
-
-    def _axis_word(self, view: View, labels: Labels, label: str) -> str:
-        axis = view.axes[labels.index(label)]
-        return {STEPS: "step", BATCH: "row"}.get(axis, "slot" if stack_count(axis) else axis)
+        return self._rearranged(name, wanted, groups)
 
     def _reshaped(self, view: View, labels: Labels, groups: list[Labels]) -> str:
         """The view in these groups, hoisted out of the loop where it can be."""
@@ -461,15 +468,12 @@ class Printer:
 
 
 # What the functions around a kernel's statements call their own.
-_FIXED = frozenset({"_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_erf", "_copied"}) | {
-    "_initial",
-    "_final",
-    "_outputs",
-    "_saved",
-    "_d_inputs",
-    "_d_initial",
-    "_d_final",
-}
+_FIXED: frozenset[str] = frozenset(
+    {
+        *("_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_erf", "_copied", "_saved"),
+        *("_initial", "_final", "_outputs", "_d_inputs", "_d_initial", "_d_final"),
+    }
+)
 
 
 def mentions(text: str, name: str) -> bool:
