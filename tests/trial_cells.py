@@ -371,6 +371,27 @@ def shared_matrices(eq):
     eq.output(h)
 
 
+@cell("shared_rows")
+def shared_rows(eq):
+    """Products of several parameters with one other, of which one leads into the loop and one past it."""
+    x, s_prev, k = eq.input("x"), eq.state("s"), eq.parameter("k", "key")
+    P, Q = eq.parameter("P", "hidden", "key"), eq.parameter("Q", "hidden", "key")
+    s = eq.next("s", tanh(0.7 * (Q @ k) + 0.3 * s_prev))
+    y = eq.let("y", sum_over(x, "features") + sum_over(P @ k, "hidden") + s)
+    eq.output(y)
+
+
+@cell("shared_scalars")
+def shared_scalars(eq):
+    """Scalars made of parameters, two of them equal."""
+    x, s_prev, p = eq.input("x"), eq.state("s"), eq.parameter("p", "hidden")
+    u, v = eq.let("u", p @ p), eq.let("v", p @ p)
+    w = eq.let("w", max_over(p, "hidden") * eq.parameter("g"))
+    s = eq.next("s", tanh(w * s_prev + eq.affine("q", W=x)))
+    y = eq.let("y", u + v + s)
+    eq.output(y, s)
+
+
 @cell("tied")
 def tied(eq):
     """One matrix in many places, transposed in some."""
@@ -511,6 +532,45 @@ def state_matrices(eq):
 
 
 # -- states that do little ---------------------------------------------------------------------------------------------
+
+
+@cell("read_out")
+def read_out(eq):
+    """A product of every row's own matrix that no state depends on."""
+    x, s_prev, p = eq.input("x"), eq.state("s"), eq.parameter("p", "key")
+    v = eq.let("v", eq.parameter("a", "hidden") - s_prev)
+    w = eq.let("w", outer(v, p))
+    s = eq.next("s", tanh(0.3 * s_prev + eq.affine("q", W=x)))
+    y = eq.let("y", sum_over(w, "key") + s)
+    eq.output(y)
+
+
+@cell("memoryless")
+def memoryless(eq):
+    """States that depend on the input alone, read before they are set and after."""
+    x, s_prev, t_prev = eq.input("x"), eq.state("s"), eq.state("t")
+    s = eq.next("s", tanh(eq.affine("q", W=x)))
+    t = eq.next("t", s_prev * t_prev)
+    y = eq.let("y", eq.parameter("g", "hidden") * (1 + s))
+    z = eq.let("z", s_prev * s)
+    eq.output(s, t, y, z)
+
+
+@cell("nothing_recurs")
+def nothing_recurs(eq):
+    """No work is left for the loop."""
+    x, s_prev = eq.input("x", "hidden", "key"), eq.state("s")
+    s = eq.next("s", tanh(x @ eq.parameter("p", "key")))
+    y = eq.let("y", s_prev * s)
+    eq.output(y)
+
+
+@cell("no_parameters")
+def no_parameters(eq):
+    """A filter with nothing to train."""
+    x, s_prev = eq.input("x"), eq.state("s", "features")
+    s = eq.next("s", tanh(x + 0.5 * s_prev))
+    eq.output(s)
 
 
 @cell("delay")

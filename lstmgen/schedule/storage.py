@@ -245,7 +245,8 @@ class _Assignment:
         """Every name of the plan, which no scratch may have."""
         values = [value for work in self.plan.work for value in (work.target, *work.reads)]
         values += [value for each in self.plan.carried for value in (each.incoming, each.outgoing)]
-        return {value.name for value in (*values, *self.plan.given, *self.plan.slots)}
+        names = {value.name for value in (*values, *self.plan.given, *self.plan.slots)}
+        return names | {buffer.name for buffer in self.residuals.values()}
 
     def _result(self, target: Value) -> Buffer:
         """Gradients go where they are returned: parameters' into the flat buffer, inputs' in the public layout."""
