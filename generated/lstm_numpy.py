@@ -130,7 +130,7 @@ class Parameters:
         random = np.random.default_rng(seed)
         bound = 1.0 / np.sqrt(_lengths(sizes)["hidden"])
         values = [random.uniform(-bound, bound, shape) for shape in shapes.values()]
-        return cls(np.concatenate([np.ravel(value) for value in values]).astype(dtype), sizes)
+        return cls(np.concatenate([np.zeros(0), *(np.ravel(value) for value in values)]).astype(dtype), sizes)
 
     @classmethod
     def from_dict(cls, arrays: Mapping[str, Array]) -> Parameters:
@@ -144,7 +144,7 @@ class Parameters:
                 + (f" unknown: {', '.join(unknown)}" if unknown else "")
             )
         loaded = {name: np.asarray(arrays[name]) for name in cls.names}
-        dtype = loaded[cls.names[0]].dtype
+        dtype = next((array.dtype for array in loaded.values()), np.dtype(np.float32))
         lengths: dict[str, int] = {}
         for name, array in loaded.items():
             dims = _DIMS[name]
@@ -155,7 +155,7 @@ class Parameters:
             for dim, length in zip(dims, array.shape, strict=True):
                 if lengths.setdefault(dim, length) != length:
                     raise ValueError(f"{name}: expected {dim} = {lengths[dim]} as before, got {array.shape}")
-        flat = np.concatenate([np.ravel(array) for array in loaded.values()])
+        flat = np.concatenate([np.zeros(0, dtype), *(np.ravel(array) for array in loaded.values())])
         return cls(flat, Sizes(*(lengths[name] for name in Sizes._fields)))
 
     def to_dict(self) -> dict[str, Array]:

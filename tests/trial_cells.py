@@ -329,10 +329,10 @@ def weight_norm(eq):
 
 @cell("square_matrices")
 def square_matrices(eq):
-    """Elementwise work on matrices that repeat a name."""
+    """Elementwise work on matrices that repeat a name, with a scalar among it."""
     x, h_prev = eq.input("x"), eq.state("h")
-    B, M = eq.parameter("B", "hidden", "hidden"), eq.parameter("M", "hidden", "hidden")
-    U = eq.let("U", sigmoid(B) * M + where(M > 0, B, 0.1 * B * B) - 1)
+    B, M, s = eq.parameter("B", "hidden", "hidden"), eq.parameter("M", "hidden", "hidden"), eq.parameter("s")
+    U = eq.let("U", sigmoid(B) * s + where(M > 0, B, 0.1 * B * B) - s - 1)
     h = eq.next("h", tanh(U @ h_prev + eq.affine("q", W=x)))
     eq.output(h)
 

@@ -43,12 +43,14 @@ def place(
     """
     handed_on, handed_in = set(carried_out), set(carried_in)
     needed = ancestors(equations, handed_on)
+    looped: set[Value] = set()
     deferred: set[Value] = set()
     placed = []
     for equation in equations:
         target, expression = equation.target, equation.expression
-        depends = dependence[target]
         reads = operands_of(expression)
+        # What is handed on is computed in the loop, whatever it depends on, and so is what reads it.
+        depends = Dependence.RECURRENT if any(value in looped for value in reads) else dependence[target]
         if target in handed_on or any(value in handed_in for value in reads):
             region = Region.LOOP
         elif isinstance(expression, Total) or any(value in deferred for value in reads):
@@ -63,6 +65,8 @@ def place(
             region = Region.AFTER
         if region is Region.AFTER:
             deferred.add(target)
+        elif region is Region.LOOP:
+            looped.add(target)
         placed.append(Work(target, expression, region, (equation,)))
     return tuple(placed)
 

@@ -29,6 +29,12 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
     for each in work:
         for value in each.reads:
             last_reader[value] = each
+    varying = {
+        value
+        for each in work
+        if each.region in (Region.BEFORE, Region.LOOP)
+        for value in (each.target, *stacking.parts(each.target))
+    }
     for each in work:
         target = each.target
         if isinstance(each.expression, Operation) or target in stacking.slots or target in pinned:
@@ -38,8 +44,8 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
         for value in each.reads:
             if (
                 value in stacking.slots
+                and value in varying
                 and value.dims == target.dims
-                and value.role != Role.PARAMETER
                 and last_reader[value] is each
                 and value not in lasting
                 and stacking.occupants[stacking.slots[value].stack][stacking.slots[value].start][-1] == value

@@ -247,6 +247,8 @@ class Printer:
             index.append(":")
         if view.start is not None:
             index.append(f"{view.start or ''}:{view.stop}" if view.stop is not None else str(view.start))
+            if not view.axes:
+                index.append("...")  # an array of no dimensions, where the index alone would give a number
         return f"{base}[{', '.join(index)}]" if index else base
 
     def extent(self, axis: str) -> str:
@@ -390,14 +392,20 @@ class Printer:
     def _fits(self, product: Product, form: Form) -> bool:
         of_out = product.labels[2]
         groups = [*((label,) for label in form.lead), form.rows, form.columns]
-        if not is_view(of_out, groups):
+        if not self._is_view(product.out, of_out, groups):
             return False
         operands = self._operands(product, form)
-        if self.in_loop and not all(is_view(labels, groups) for _, labels, groups in operands):
+        if self.in_loop and not all(self._is_view(view, labels, groups) for view, labels, groups in operands):
             return False
         # matmul broadcasts leading axes from the right: an operand must have all of them after its first.
         own = [tuple(label for label in form.lead if label in labels) for _, labels, _ in operands]
         return all(labels == form.lead[len(form.lead) - len(labels) :] for labels in own)
+
+    def _is_view(self, view: View, labels: Labels, groups: list[Labels]) -> bool:
+        """Whether the view can be brought into these groups without a copy, which a result could not be written to."""
+        gaps = view.start is not None and view.step is None and self._steps(view.buffer)
+        across = any(labels[0] in group and len(group) > 1 for group in groups)
+        return is_view(labels, groups) and not (gaps and across)
 
     def _matmul(self, product: Product, form: Form) -> None:
         texts = [self._arranged(view, labels, groups) for view, labels, groups in self._operands(product, form)]
@@ -406,7 +414,7 @@ class Printer:
         self._emit(f"np.matmul({texts[0]}, {texts[1]}, out={out})")
 
     def _arranged(self, view: View, labels: Labels, groups: list[Labels]) -> str:
-        if is_view(labels, groups):
+        if self._is_view(view, labels, groups):
             return self._reshaped(view, labels, groups)
         # Labels are a product's own: between products a copy is known by the order of its axes.
         for (copied, order), name in self.copies.items():
