@@ -272,6 +272,17 @@ CASES: dict[str, Case] = {
         'eq.parameter("U", "hidden", "hidden") @ h',
         "(hidden, hidden) repeats a name",
     ),
+    # LG121, LG122: nothing to count steps by, and nothing that recurs
+    "no input": Case(
+        'def tried(eq):  #! LG121\n    eq.output(eq.next("h", 0.5 * eq.state("h")))',
+        'def tried(eq):\n    eq.output(eq.next("h", 0.5 * eq.state("h") + eq.input("x", "hidden")))',
+        'x = eq.input("x")',
+    ),
+    "no state": Case(
+        'def tried(eq):  #! LG122\n    eq.output(eq.let("y", 0.5 * eq.input("x")))',
+        'def tried(eq):\n    eq.output(eq.next("y", 0.5 * eq.input("x") * eq.state("y", "features")))',
+        'h_prev = eq.state("h")',
+    ),
     # LG116, LG117: no output, and no expressions
     "no output": Case(
         'def tried(eq):  #! LG116\n    h_prev, x = eq.state("h"), eq.input("x", "hidden")\n'

@@ -301,6 +301,10 @@ def _unused(eq: Equations, function: Callable[..., None]) -> list[Diagnostic]:
     if not eq.named_outputs:
         tell("LG116", "", "the cell has no output", "end with eq.output(h)")
     elif not found and not any(each.severity is Severity.ERROR for each in eq.diagnostics):
+        if not eq.inputs:
+            tell("LG121", "", "the cell has no input to count steps by", 'begin with x = eq.input("x")')
+        if not eq.states:
+            tell("LG122", "", "the cell has no state: nothing recurs", 'declare one: h_prev = eq.state("h")')
         _states_without_effect(eq, tell)
     return found
 

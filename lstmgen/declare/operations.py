@@ -130,18 +130,24 @@ class _Reduction(Operation):
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         (dims,) = operands
-        if self.dim not in dims:
+        if dims.count(self.dim) != 1:
             raise ShapeMistake(
                 "LG101",
                 f"cannot reduce over {self.dim!r}: the operand has {spell(dims)}",
                 f"name one of {', '.join(map(repr, dims)) or 'no dimensions: the operand is a scalar'}",
             )
-        last = last_index(dims, self.dim)
-        return dims[:last] + dims[last + 1 :]
+        return tuple(dim for dim in dims if dim != self.dim)
 
 
 class SumOver(_Reduction):
     """The sum over one named dimension; of a name that a parameter repeats, the last."""
+
+    def shape(self, operands: Sequence[Dims]) -> Dims:
+        (dims,) = operands
+        if self.dim not in dims:
+            return super().shape(operands)  # which says what is wrong
+        last = last_index(dims, self.dim)
+        return dims[:last] + dims[last + 1 :]
 
 
 class MeanOver(_Reduction):
