@@ -81,9 +81,7 @@ def emitted(case: Case, dtype: Any, workspace: Any = None) -> Results:
     p = lstm.Parameters.initialize(features=features, hidden=hidden, dtype=dtype, seed=0)
     for name in PARAMETERS:
         setattr(p, name, v[name])
-    outputs, final, residuals = lstm.forward(
-        p, v["x"], initial=lstm.State(h=v["h"], c=v["c"]), workspace=workspace
-    )
+    outputs, final, residuals = lstm.forward(p, v["x"], initial=lstm.State(h=v["h"], c=v["c"]), workspace=workspace)
     d_final = lstm.State(h=v["d_final_h"], c=v["d_final_c"])
     grads = lstm.backward(p, residuals, v["d_outputs"], d_final=d_final)
     results = {"outputs": outputs, "final_h": final.h, "final_c": final.c}
@@ -166,9 +164,7 @@ def strictly(case: Case, dtype: Any) -> Results:
 
 @pytest.mark.parametrize("reference", [by_loop, by_module])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_result_agrees_in_float64(
-    shape: tuple[int, int, int, int], reference: Callable[[Case], Results]
-) -> None:
+def test_every_result_agrees_in_float64(shape: tuple[int, int, int, int], reference: Callable[[Case], Results]) -> None:
     case = random_case(*shape)
     assert_agree(emitted(case, np.float64), reference(case), 1e-10)
 

@@ -155,9 +155,7 @@ def test_residuals_are_what_the_adjoint_reads(label: str) -> None:
     seeds = {seed.adjoint for seed in gradient.seeds}
     read = {value for each in gradient.adjoint.equations for value in each.expression.free_symbols}
     free = read & set(gradient.adjoint.free)
-    assert set(gradient.residuals) == {
-        value for value in free - seeds if value.role not in (Role.PARAMETER, Role.SIZE)
-    }
+    assert set(gradient.residuals) == {value for value in free - seeds if value.role not in (Role.PARAMETER, Role.SIZE)}
     assert gradient.adjoint.verify() is gradient.adjoint
 
 

@@ -106,9 +106,7 @@ def test_text_means_what_it_was_printed_from(label: str, inline: bool) -> None:
 
 def _dims(graph: Graph) -> set[str]:
     values = [*graph.free, *(equation.target for equation in graph.equations)]
-    return {dim for value in values for dim in value.dims} | {
-        value.name for value in values if value.role == Role.SIZE
-    }
+    return {dim for value in values for dim in value.dims} | {value.name for value in values if value.role == Role.SIZE}
 
 
 def plain(kind: type[Expr], *args: Any) -> Expr:

@@ -539,12 +539,7 @@ TAKES |= {"step": ["p", "x_t", "state"], "backward": ["p", "d_outputs", "d_final
 
 @pytest.mark.parametrize(
     ("function", "argument", "spoil", "says"),
-    [
-        (f, name, *wrong)
-        for f, names in TAKES.items()
-        for name in names
-        for wrong in ARGUMENTS[name]
-    ],
+    [(f, name, *wrong) for f, names in TAKES.items() for name in names for wrong in ARGUMENTS[name]],
 )
 def test_a_wrong_argument_is_told(function: str, argument: str, spoil: Any, says: Any) -> None:
     case = make(dtype=np.float32)

@@ -131,9 +131,7 @@ class Run:
         self._seeds = self.module.Outputs(**self.d_outputs) if several else self.d_outputs[declaration.outputs[0].name]
 
     def backward(self) -> dict[str, Any]:
-        gradients = self.module.backward(
-            self.p, self.residuals, self._seeds, d_final=self.module.State(**self.d_final)
-        )
+        gradients = self.module.backward(self.p, self.residuals, self._seeds, d_final=self.module.State(**self.d_final))
         found = {name: getattr(gradients.parameters, name) for name in self.p.names}
         found |= gradients.inputs._asdict()
         return found | {f"initial {name}": array for name, array in gradients.initial._asdict().items()}

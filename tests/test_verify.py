@@ -366,9 +366,7 @@ def test_a_wrong_sign_in_a_partial_is_found(
 
 
 @pytest.mark.parametrize("factor", [1 + 1e-6, 1 - 1e-6])
-def test_a_millionth_in_a_partial_is_found(
-    factor: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_millionth_in_a_partial_is_found(factor: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     right = DEFINITIONS[sigmoid]
     monkeypatch.setitem(DEFINITIONS, sigmoid, replace(right, partials=lambda y, x: (factor * y * (1 - y),)))
     report = _refuses_and_writes_nothing(lstm, tmp_path)
