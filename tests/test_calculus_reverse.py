@@ -192,7 +192,6 @@ def test_a_scalar_beside_a_square_matrix() -> None:
     _check_along_directions(gradient_of(scaled))
 
 
-@pytest.mark.xfail(strict=True, reason="the adjoint of such a sum would have to spread one of two equal names")
 @pytest.mark.parametrize("reduce", [sum_over, max_over])
 def test_reductions_of_square_matrices_are_refused_or_right(reduce: Callable[[Any, str], Any]) -> None:
     @cell("reduced")

@@ -241,15 +241,25 @@ def test_a_cell_that_is_defined_nowhere_cannot_be_proven(undefined: Callable[[An
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cell_that_is_a_kink_everywhere_cannot_be_proven() -> None:
-    @cell("flat")
-    def flat(eq: Any) -> None:
+def test_a_cell_that_is_near_a_kink_everywhere_cannot_be_proven() -> None:
+    @cell("edge")
+    def edge(eq: Any) -> None:
         x, h_prev = eq.input("x"), eq.state("h")
-        h = eq.next("h", tanh(eq.affine("q", W=x)) + relu(h_prev - h_prev))
+        h = eq.next("h", tanh(eq.affine("q", W=x)) + relu(0.5 * MARGIN * tanh(h_prev)))
         eq.output(h)
 
-    with pytest.raises(UserError, match="kinks"):
-        draw(gradient_of(flat), attempts=5)
+    with pytest.raises(UserError, match="kinks") as caught:
+        draw(gradient_of(edge), attempts=5)
+    assert caught.value.code == "LG303"
+
+
+def test_kinks_that_are_met_exactly_do_no_harm() -> None:
+    """Units that a relu has silenced are tied for every maximum and at the kink of every further relu."""
+    made, _ = CASES["silenced"]
+    sample = draw(gradient_of(made))
+    a = next(array for value, array in sample.trajectory.steps[0].items() if value.name == "a")
+    assert (np.sum(a == 0, axis=-1) > 1).any(), "some units are tied"
+    assert pipeline.prove(pipeline.compile_cell(made, backend, {})).passed
 
 
 # -- errors planted in the calculus ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ is tested on all of `CASES`. To add one, declare it here; it is found by its typ
 from __future__ import annotations
 
 from math import pi
+from random import Random
 from typing import Any, Literal
 
 from lstmgen.api import (
@@ -250,6 +251,17 @@ def maxout(eq):
     eq.output(h)
 
 
+@cell("silenced")
+def silenced(eq):
+    """Functions with kinks of units that a relu has silenced: they meet their kinks exactly, and stay there."""
+    x, h_prev = eq.input("x"), eq.state("h", "hidden", "pieces")
+    W = eq.parameter("W", "hidden", "pieces", "features")
+    a = eq.let("a", relu(W @ x + eq.parameter("u", "pieces") * h_prev))
+    b = eq.let("b", max_over(a, "pieces") + sum_over(where(a > 0, a * h_prev, 0.1), "pieces"))
+    h = eq.next("h", tanh(relu(a) + abs(a) + 0.5 * b))
+    eq.output(h)
+
+
 @cell("max_of_inputs")
 def max_of_inputs(eq):
     """Maxima of an input of two dimensions: pixels, rows, all."""
@@ -390,6 +402,36 @@ def shared_scalars(eq):
     s = eq.next("s", tanh(w * s_prev + eq.affine("q", W=x)))
     y = eq.let("y", u + v + s)
     eq.output(y, s)
+
+
+@cell("scalar_signs")
+def scalar_signs(eq):
+    """Scalar parameters of either sign beside a scalar of every row, in no state."""
+    x, s_prev = eq.input("x"), eq.state("s")
+    v = eq.let("v", eq.parameter("p") - eq.parameter("r") - s_prev @ s_prev)
+    s = eq.next("s", tanh(s_prev))
+    y = eq.let("y", v + sum_over(x, "features") + s)
+    eq.output(y)
+
+
+@cell("scalar_gates")
+def scalar_gates(eq):
+    """A scalar parameter used in two ways beside another used in one."""
+    x, s_prev, p = eq.input("x"), eq.state("s"), eq.parameter("p")
+    v = eq.let("v", max_over(s_prev, "hidden") * p)
+    w = eq.let("w", eq.parameter("r") + p * p)
+    s = eq.next("s", tanh(s_prev))
+    y = eq.let("y", sum_over(x, "features") + v + w + s)
+    eq.output(y, v)
+
+
+@cell("shared_and_stopped")
+def shared_and_stopped(eq):
+    """A parameter shifted by a constant that differs from row to row."""
+    x, s_prev = eq.input("x"), eq.state("s", "features")
+    v = eq.let("v", eq.parameter("p", "hidden") - stop_gradient(sum_over(x, "features")))
+    s = eq.next("s", eq.parameter("Q", "features", "hidden") @ v + 0.3 * s_prev)
+    eq.output(s)
 
 
 @cell("tied")
@@ -1020,6 +1062,121 @@ def named(name: str, role: Literal["value", "state", "parameter", "input", "dime
         eq.output(s)
 
     return small
+
+
+# -- at random ---------------------------------------------------------------------------------------------------------
+
+_FUNCTIONS = (
+    tanh,
+    tanh,
+    sigmoid,
+    relu,
+    stop_gradient,
+    lambda value: -value,
+    lambda value: 0.5 * value + 0.1,
+    lambda value: 1 / (1 + value**2),
+    lambda value: where(value > 0, value, 0.1 * value),
+)
+
+
+class _Growth:
+    """Grows the equations of one cell at random, all of them legal: what is declared is used, by an output at last."""
+
+    def __init__(self, eq: Any, random: Random) -> None:
+        self.eq, self.random = eq, random
+        self.matrix = random.choice([("hidden", "key"), ("hidden",)])
+        self.values: list[Any] = []
+        self.unused: list[Any] = []
+        self.moving: set[Any] = set()  # what differs from step to step
+        self.count = 0
+
+    def add(self, value: Any, *, moving: bool = True) -> Any:
+        self.values.append(value)
+        self.unused.append(value)
+        if moving:
+            self.moving.add(value)
+        return value
+
+    def parameter(self, *dims: str) -> Any:
+        self.count += 1
+        return self.eq.parameter(f"p{self.count}", *dims)
+
+    def use(self, value: Any) -> Any:
+        self.unused = [each for each in self.unused if each != value]
+        return value
+
+    def pick(self, dims: tuple[str, ...]) -> Any:
+        known = [value for value in self.values if value.dims == dims]
+        if not known or self.random.random() < 0.15:
+            known = [self.add(self.parameter(*dims), moving=False)]
+        return self.use(self.random.choice(known))
+
+    def expression(self, dims: tuple[str, ...], depth: int) -> Any:
+        kind = self.random.random() if depth else 1.0
+        if kind < 0.25:
+            other = self.expression(self.random.choice([dims, dims, dims[:1], ()]), depth - 1)
+            one = self.expression(dims, depth - 1)
+            return self.random.choice([one + other, one - other, one * other, one * other])
+        if kind < 0.4:
+            return self.random.choice(_FUNCTIONS)(self.expression(dims, depth - 1))
+        if kind < 0.65 and len(dims) == 1:
+            vectors = [value for value in self.values if len(value.dims) == 1]
+            vector = self.use(self.random.choice(vectors)) if vectors else self.pick(dims)
+            operand = self.random.choice([vector, vector, tanh(vector)])
+            if self.random.random() < 0.3:
+                return self.parameter(*vector.dims, *dims).T @ operand
+            return self.parameter(*dims, *vector.dims) @ operand
+        if kind < 0.8:
+            return self._across(dims)
+        return self.pick(dims)
+
+    def _across(self, dims: tuple[str, ...]) -> Any:
+        """Reductions to the dimensions, and products of what has others."""
+        if len(dims) == 2:
+            return outer(self.pick(dims[:1]), self.pick(dims[1:]))
+        if dims and dims != self.matrix[:-1]:
+            return self.pick(dims)
+        value, axis = (self.pick(self.matrix), "key") if dims else (self.pick(("hidden",)), "hidden")
+        reduce = self.random.choice([sum_over, mean_over, max_over, None])
+        return reduce(value, axis) if reduce else value @ self.pick((axis,))
+
+    def let(self, name: str, dims: tuple[str, ...]) -> Any:
+        tree = self.expression(dims, 2)
+        return self.add(self.eq.let(name, tree), moving=bool(tree.free_symbols & self.moving))
+
+
+def random_cell(seed: int) -> Cell:
+    """A cell as nobody would write it, of one to three states; equal seeds give equal cells."""
+
+    @cell(f"random_{seed}")
+    def grown(eq):
+        """Grown at random."""
+        random = Random(seed)
+        growth = _Growth(eq, random)
+        shapes = [("hidden",), ("features",), growth.matrix]
+        for k in range(random.choice([1, 1, 2])):
+            growth.add(eq.input(f"x{k}", *random.choice(shapes)))
+        names = [f"s{k}" for k in range(random.choice([1, 1, 2, 3]))]
+        states = {name: growth.add(eq.state(name, *random.choice(shapes))) for name in names}
+        lets = [growth.let(f"v{k}", random.choice([*shapes, ()])) for k in range(random.choice([0, 1, 2, 3]))]
+        found = []
+        for name, previous in states.items():
+            tree = growth.expression(previous.dims, 2)
+            # Most states carry on; one that does not depends on the input alone, or holds still.
+            if random.random() < 0.7 or not tree.free_symbols & growth.moving:
+                tree = 0.7 * tree + 0.3 * growth.use(previous)
+            found.append(eq.next(name, random.choice([tree, tanh(tree)])))
+        found += [value for value in lets if value in growth.moving and random.random() < 0.4]
+        rest = 0.1 * found[0]
+        for value in growth.unused:
+            total = value
+            for dim in value.dims:
+                total = sum_over(total, dim)
+            rest = rest + total
+        found.append(eq.let("rest", rest))
+        eq.output(*found)
+
+    return grown
 
 
 CELLS: tuple[Cell, ...] = tuple(each for each in list(vars().values()) if isinstance(each, Cell))

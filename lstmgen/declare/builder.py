@@ -20,7 +20,7 @@ from lstmgen.declare.canonical import canonical
 from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, Uniform
 from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.names import reason_against
-from lstmgen.declare.operations import Matmul, Operation, ShapeMistake, spell_any
+from lstmgen.declare.operations import Matmul, Operation, ShapeMistake, SumOver, spell_any
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Diagnostic, Place, Severity
@@ -354,6 +354,13 @@ class Equations:
             return None
         try:
             dims = dims_of(tree)
+            for node in preorder_traversal(tree):
+                if isinstance(node, SumOver) and (of := dims_of(node.values[0])).count(node.dim) > 1:
+                    raise ShapeMistake(
+                        "LG101",
+                        f"cannot reduce over {node.dim!r}: the operand has {spell(of)}",
+                        "give one of the two another name, or multiply by a vector with @",
+                    )
         except ShapeMistake as mistake:
             self._report(mistake.code, mistake.message, mistake.hint)
             return None

@@ -140,12 +140,16 @@ class _Reduction(Operation):
 
 
 class SumOver(_Reduction):
-    """The sum over one named dimension; of a name that a parameter repeats, the last."""
+    """The sum over one named dimension.
+
+    The calculus also sums a square matrix to a number, one of its two equal names after the other, the last first. A
+    declaration may not: the adjoint of one such sum alone could not say along which of the two it is spread.
+    """
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
         (dims,) = operands
-        if self.dim not in dims:
-            return super().shape(operands)  # which says what is wrong
+        if dims.count(self.dim) < 2:
+            return super().shape(operands)
         last = last_index(dims, self.dim)
         return dims[:last] + dims[last + 1 :]
 

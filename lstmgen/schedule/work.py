@@ -126,9 +126,8 @@ def stacked(dims: Dims, count: int) -> Dims:
 class Recurrence:
     """What one step of a cell demands of the steps before it.
 
-    ``exchanges`` counts the products and unit reductions on the longest path from state to state within a step: 1 for
-    an LSTM, 2 for a GRU whose reset comes before the product, 0 where units do not mix. ``affine`` says whether the
-    update is affine in the states.
+    ``exchanges`` counts the products and unit reductions on the longest path from state to state within a step: 0 where
+    units do not mix, 2 where one product waits for another. ``affine`` says whether the update is affine in the states.
     """
 
     exchanges: int
