@@ -21,6 +21,7 @@ from lstmgen.backends.base import Backend, Provenance
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.normal_form import normalize
 from lstmgen.calculus.reverse import Gradient, differentiate
+from lstmgen.choices import LEVELS
 from lstmgen.declare.cell import SYMPY, Cell
 from lstmgen.declare.declaration import Declaration
 from lstmgen.errors import ProofError, UserError
@@ -32,9 +33,6 @@ from lstmgen.version import VERSION
 
 if TYPE_CHECKING:
     from lstmgen.verify.report import Report
-
-LEVELS = ("device", "host", "compiled", "derivation")
-"""Levels of proof, strongest first: run on the device, the same source run on the CPU, compiled, derived only."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,8 @@ def prove(compiled: Compiled, level: str = "") -> Report:
     """
     from lstmgen.verify.proof import prove_module
 
+    if level and level not in LEVELS:
+        raise UserError(f"{level!r} is no level of proof", code="LG304", hint=f"there are: {', '.join(LEVELS)}")
     best = compiled.backend.levels()[0]
     if level and LEVELS.index(best) > LEVELS.index(level):
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lstmgen.calculus.graph import Dependence
 from lstmgen.calculus.text import Text
+from lstmgen.declare.symbols import Role
 from lstmgen.pipeline import Compiled
 from lstmgen.schedule.work import Plan, Region
 
@@ -48,6 +49,8 @@ def _gradient(compiled: Compiled) -> str:
     lines = [f"gradient of {compiled.declaration.name}", ""]
     lines += [f"  in   {seed.adjoint.name}, from the {seed.origin}" for seed in gradient.seeds]
     lines += [f"  in   {value.name}, saved by forward" for value in gradient.residuals]
+    read = [value for value in gradient.adjoint.free if value.role == Role.PARAMETER]
+    lines += [f"  in   {', '.join(value.name for value in read)}, parameters"] if read else []
     lines.append("")
     lines += [f"  {text.equation(equation)}" for equation in gradient.adjoint.equations]
     lines += ["", f"  out  {', '.join(value.name for value in gradient.adjoint.results)}"]
@@ -75,9 +78,11 @@ def _plan(plan: Plan) -> list[str]:
         work = plan.in_region(region)
         if work:
             lines.append(f"  {region}")
-            lines += [f"    {each.target.name} = {text(each.expression)}" for each in work]
+        for each in work:
+            together = "one call: " if len(each.sources) > 1 else ""
+            lines.append(f"    {together}{'; '.join(text.equation(source) for source in each.sources)}")
     if plan.stacks:
-        lines.append("  side by side, and what takes whose place")
+        lines.append("  side by side (a > b: b takes the place of a)")
         for stack in plan.stacks:
             slots = ", ".join(" > ".join(value.name for value in slot) for slot in stack.members)
             lines.append(f"    [{slots}]")

@@ -108,7 +108,9 @@ CASES: dict[str, Case] = {
         "transpose it",
     ),
     "matrix product with a number": value("LG102", "h @ 2", "h * 2", "use * to multiply"),
-    "vector times matrix": value("LG102", 'x @ eq.parameter("W", "key", "features")', "x @ x", "must be a prefix"),
+    "vector times matrix": value(
+        "LG102", 'x @ eq.parameter("W", "key", "features")', "x @ x", "needs the matrix on its left"
+    ),
     "transposed vector": value("LG102", "h.T", "h * 1", "fewer than two dimensions"),
     "outer product with itself": value("LG102", "outer(h, h)", "outer(h, x)", "only parameters repeat a name"),
     "flattened vector": value("LG102", 'flatten(h, "key")', 'flatten(outer(h, x), "key")', "two or more dimensions"),

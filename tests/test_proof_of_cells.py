@@ -30,9 +30,7 @@ from lstmgen.verify.sample import draw
 ROOT = Path(__file__).parent.parent
 
 OPEN: dict[str, str] = {
-    "scalar_signs": "a value that is totalled after the loop is overwritten before it",
-    "scalar_gates": "an order of calls that cannot be met",
-    "shared_and_stopped": "one axis transposed as if it were two",
+    "shared_columns": "a product added to a sum of parameters' adjoints is taken to have rows",
 }
 """Cells that do not pass yet, and why. The marks of their proofs are strict: one that passes must leave this list."""
 

@@ -61,4 +61,4 @@ def test_the_mistake_is_told_as_quoted(tmp_path: Path) -> None:
         lstmgen.load(str(cell))
     except lstmgen.errors.DeclarationError as error:
         told = str(error).replace(f"{tmp_path}/", "")
-    assert "\n".join(message) in told
+    assert "\n".join(message) + "\n" in f"{told}\n"

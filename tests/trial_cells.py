@@ -434,6 +434,19 @@ def shared_and_stopped(eq):
     eq.output(s)
 
 
+@cell("shared_columns")
+def shared_columns(eq):
+    """A vector of parameters under several matrices, with and without a function around it."""
+    x, s_prev, t_prev = eq.input("x"), eq.state("s", "features"), eq.state("t", "features")
+    p = eq.parameter("p", "features")
+    A, B, C = (eq.parameter(name, "features", "features") for name in "ABC")
+    v, w = eq.let("v", s_prev - A @ tanh(p)), eq.let("w", x * (B @ p))
+    s = eq.next("s", 0.3 * s_prev)
+    t = eq.next("t", tanh(C @ p + v + 0.3 * t_prev))
+    y = eq.let("y", s + sum_over(w, "features"))
+    eq.output(y, t)
+
+
 @cell("tied")
 def tied(eq):
     """One matrix in many places, transposed in some."""

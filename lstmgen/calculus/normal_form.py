@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from sympy import Add, Expr, Mul, Pow, Symbol
 from sympy.core.relational import Relational
-from sympy.core.symbol import Str
 
 from lstmgen.calculus.graph import Graph, is_atom, is_call, is_condition
 from lstmgen.calculus.operations import Contract
@@ -154,8 +153,3 @@ def normalize(declaration: Declaration) -> Graph:
     results = dict.fromkeys([*(state.next for state in declaration.states), *declaration.outputs])
     free += [size for size in normalizer.sizes.values() if size not in free]
     return Graph(declaration.name, tuple(free), tuple(normalizer.equations), tuple(results)).verify()
-
-
-def name_argument(dim: str) -> Str:
-    """A dimension's name as an argument of an operation."""
-    return Str(dim)

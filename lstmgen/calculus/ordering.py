@@ -11,7 +11,7 @@ from typing import Any
 
 from sympy import Add, Expr, Mul, Number, NumberSymbol, Pow
 from sympy.core.relational import Relational
-from sympy.logic.boolalg import And, Boolean, Not, Or
+from sympy.logic.boolalg import And, Not, Or
 
 from lstmgen.declare.operations import Operation
 from lstmgen.declare.symbols import Role, Value
@@ -60,8 +60,3 @@ class Ordering:
         if isinstance(expression, Pow | Relational | And | Or | Not):
             return expression.func(*arguments, evaluate=False)
         return expression.func(*arguments)
-
-
-def is_boolean(expression: object) -> bool:
-    """Whether ``expression`` is a condition rather than a number."""
-    return isinstance(expression, Boolean) and not isinstance(expression, Expr)

@@ -7,6 +7,7 @@ of the chain rule: a :class:`Step`. The printed derivation and the emitted kerne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sympy import Add, Expr, Integer, Mul, diff
 
@@ -39,13 +40,20 @@ class Step:
     contribution: Expr
 
 
+class Origin(StrEnum):
+    """Where an adjoint that comes into a step comes from."""
+
+    LOSS = "loss"
+    NEXT_STEP = "next step"
+
+
 @dataclass(frozen=True)
 class Seed:
     """An adjoint that comes in from outside a step: from the loss, or from the step after."""
 
     adjoint: Value
     of: Value
-    origin: str  # "loss" or "next step"
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,8 @@ class _Reverse:
     def _seed(self) -> tuple[Seed, ...]:
         outputs = self.declaration.outputs
         several = len(outputs) > 1
-        origins = [(each, f"d_outputs_{each.name}" if several else "d_outputs", "loss") for each in outputs]
-        origins += [(each.next, f"d_{each.name}_next", "next step") for each in self.declaration.states]
+        origins = [(each, f"d_outputs_{each.name}" if several else "d_outputs", Origin.LOSS) for each in outputs]
+        origins += [(each.next, f"d_{each.name}_next", Origin.NEXT_STEP) for each in self.declaration.states]
         seeds = []
         for of, name, origin in origins:
             # The name may be taken: the adjoint of a value that a user called h_next is d_h_next.

@@ -13,7 +13,7 @@ import numpy as np
 
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import Interpreter
-from lstmgen.calculus.reverse import Gradient
+from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.declare.declaration import Declaration
 from lstmgen.declare.symbols import Role, Value
 
@@ -109,7 +109,7 @@ def run_adjoint(
     for t in reversed(range(len(trajectory.steps))):
         values = {value: array for value, array in trajectory.steps[t].items() if value in set(gradient.adjoint.free)}
         for seed in gradient.seeds:
-            values[seed.adjoint] = d_outputs[seed.of.name][t] if seed.origin == "loss" else carried[seed.of.name]
+            values[seed.adjoint] = d_outputs[seed.of.name][t] if seed.origin is Origin.LOSS else carried[seed.of.name]
         found = interpreter(values, rows)
         for each in declaration.parameters:
             if each.value in adjoints:

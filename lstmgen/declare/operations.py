@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from sympy import Basic, Expr, Integer, SympifyError, sympify
+from sympy import Basic, Expr, SympifyError, sympify
 from sympy.core.symbol import Str
 
 from lstmgen.declare.dims import Dims, last_index, spell
@@ -94,6 +94,12 @@ class Matmul(Operation):
                 f"{spell(right)} in {right[-1]!r}",
                 f"the left operand needs {right[-1]!r} as its last dimension"
                 + (", or transpose it" if right[-1] in left else ""),
+            )
+        if len(left) < len(right):
+            raise ShapeMistake(
+                "LG102",
+                f"`@` needs the matrix on its left: {spell(left)} has fewer dimensions than {spell(right)}",
+                "write W.T @ b for what NumPy calls b @ W",
             )
         batch = right[:-1]
         if left[: len(batch)] != batch or len(left) < len(right):
@@ -275,6 +281,3 @@ def matrix_operators() -> Iterator[None]:
     finally:
         for name in added:
             delattr(Expr, name)
-
-
-ONE = Integer(1)

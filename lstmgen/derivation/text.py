@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr
 
+from lstmgen.calculus.reverse import Origin
 from lstmgen.calculus.text import Text
 from lstmgen.derivation.narration import Derivation, Passage, Path
 from lstmgen.derivation.notation import Notation
@@ -90,7 +91,7 @@ def _passage(derivation: Derivation, passage: Passage, notation: Notation) -> li
 
 def _way(path: Path) -> str:
     if path.seed is not None:
-        return "the output" if path.seed.origin == "loss" else "the next step"
+        return "the output" if path.seed.origin is Origin.LOSS else "the next step"
     return f"({path.line})"
 
 

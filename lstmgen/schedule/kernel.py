@@ -238,10 +238,15 @@ def views_of(scalar: Scalar) -> Iterator[View]:
 
 
 def show(kernel: Kernel) -> str:
-    """The kernel as text, for reading: one line a statement."""
+    """The kernel as text, for reading: where its names lie, then one line a statement."""
     lines = [f"kernel {kernel.name}"]
+    shown = [*views_in(kernel.body), *(view for _, view in (*kernel.carried, *kernel.results))]
+    places = {f"  {view.name} is {_window(view)}": None for view in shown if _window(view) != view.name}
+    lines += [*places, *(f"  {view.name} begins as state {name}" for name, view in kernel.carried)]
     for statement in kernel.body:
         lines += _show(statement, "  ")
+    lines += [f"  {view.name} ends as state {name}" for name, view in kernel.carried]
+    lines += [f"  {view.name} is returned for {name}" for name, view in kernel.results]
     return "\n".join(lines)
 
 

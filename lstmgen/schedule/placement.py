@@ -8,6 +8,7 @@ loop from what it kept, and those that depend on the loss alone before it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from sympy import Add, Expr
 
@@ -32,7 +33,7 @@ def place(
     dependence: Mapping[Value, Dependence],
     carried_out: Iterable[Value],
     *,
-    defer: str,
+    defer: Literal["products", "all"],
     carried_in: Iterable[Value] = (),
 ) -> tuple[Work, ...]:
     """Gives every equation its region.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lstmgen.calculus.graph import Dependence, Graph, operands_of, substitute
 from lstmgen.calculus.operations import Contract, Total
-from lstmgen.calculus.reverse import Gradient
+from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.schedule.placement import ancestors, place, split_sums, without_aliases
@@ -88,7 +88,7 @@ def _backward_plan(
 ) -> Plan:
     declaration = gradient.declaration
     results = gradient.adjoint.results
-    moving = [seed.adjoint for seed in gradient.seeds if seed.origin == "next step"]
+    moving = [seed.adjoint for seed in gradient.seeds if seed.origin is Origin.NEXT_STEP]
     equations, _ = without_aliases(equations, results, moving)
     read = {value for each in equations for value in operands_of(each.expression)}
     shared = [
@@ -104,18 +104,21 @@ def _backward_plan(
         for value, depends in primal_dependence.items()
     }
     for seed in gradient.seeds:
-        known[seed.adjoint] = Dependence.INPUT_ONLY if seed.origin == "loss" else Dependence.RECURRENT
-    graph = Graph("adjoint", tuple(known), (*(e for e in equations),), results)
+        known[seed.adjoint] = Dependence.INPUT_ONLY if seed.origin is Origin.LOSS else Dependence.RECURRENT
+    graph = Graph("adjoint", tuple(known), equations, results)
     dependence = graph.dependence(known)
     carried = tuple(
         Carried(seed.adjoint, gradient.adjoints.get(state.previous, seed.adjoint))
         for state in declaration.states
         for seed in gradient.seeds
-        if seed.origin == "next step" and seed.of == state.next
+        if seed.origin is Origin.NEXT_STEP and seed.of == state.next
     )
     outgoing = [each.outgoing for each in carried if each.outgoing != each.incoming]
     work = place(equations, dependence, outgoing, defer="all", carried_in=[each.incoming for each in carried])
-    work = (*(Work(each.target, each.expression, Region.ONCE, (each,)) for each in recomputed), *_fuse_totals(work))
+    work = (
+        *(Work(each.target, each.expression, Region.ONCE, (each,)) for each in recomputed),
+        *_fuse_totals(work, dependence),
+    )
     after = {value for each in work if each.region is Region.AFTER for value in each.reads}
     looped = [each.target for each in work if each.region is Region.LOOP]
     of_inputs = {gradient.adjoints[value] for value in declaration.inputs if value in gradient.adjoints}
@@ -123,12 +126,15 @@ def _backward_plan(
     pinned = {*outgoing, *of_inputs, *(seed.adjoint for seed in gradient.seeds), *residuals}
     taken = [value.name for value in dependence]
     work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, kept, taken, saved)
-    given = (*residuals, *(seed.adjoint for seed in gradient.seeds if seed.origin == "loss"))
+    given = (*residuals, *(seed.adjoint for seed in gradient.seeds if seed.origin is Origin.LOSS))
     return Plan("backward", True, work, stacks, slots, carried, kept, given, results)
 
 
-def _fuse_totals(work: Sequence[Work]) -> tuple[Work, ...]:
-    """Makes one product of a product in every row and its total: rows and steps are summed by the product itself."""
+def _fuse_totals(work: Sequence[Work], dependence: Mapping[Value, Dependence]) -> tuple[Work, ...]:
+    """Makes one product of a product in every row and its total: rows and steps are summed by the product itself.
+
+    Both operands must have rows, or there is nothing to multiply them with.
+    """
     by_target = {each.target: each for each in work}
     readers: dict[Value, int] = {}
     for each in work:
@@ -140,7 +146,12 @@ def _fuse_totals(work: Sequence[Work]) -> tuple[Work, ...]:
         if isinstance(each.expression, Total):
             (value,) = each.expression.args
             inner = by_target.get(value)
-            if inner is not None and isinstance(inner.expression, Contract) and readers[inner.target] == 1:
+            if (
+                inner is not None
+                and isinstance(inner.expression, Contract)
+                and readers[inner.target] == 1
+                and all(dependence[operand] is not Dependence.SHARED for operand in inner.reads)
+            ):
                 fused[each.target] = replace(
                     each, expression=Total(inner.expression), sources=(*each.sources, *inner.sources)
                 )

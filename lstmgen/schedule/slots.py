@@ -28,7 +28,7 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
     last_reader: dict[Value, Work] = {}
     for each in work:
         for value in each.reads:
-            last_reader[value] = each
+            last_reader |= dict.fromkeys((value, *stacking.parts(value)), each)
     varying = {
         value
         for each in work
@@ -75,7 +75,7 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
 
 
 def merge_calls(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
-    """Merges elementwise work of one form on neighbouring slots, then puts everything in an order that can be run."""
+    """Merges elementwise work of one form on neighbouring slots."""
     groups: dict[tuple[Any, ...], list[Work]] = {}
     for each in work:
         slot = stacking.slots.get(each.target)
@@ -88,7 +88,7 @@ def merge_calls(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
         group.sort(key=lambda each: stacking.slots[each.target].start)
         for run in _runs(group, stacking, depends):
             merged = _merge(merged, run, stacking)
-    return _in_order(merged, stacking)
+    return tuple(merged)
 
 
 def _form(work: Work, stacking: Stacking) -> tuple[Any, ...]:
@@ -164,7 +164,7 @@ def _merge(work: Sequence[Work], run: Sequence[Work], stacking: Stacking) -> lis
     return replace_work(work, run, merged)
 
 
-def _in_order(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
+def in_order(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
     """A stable topological order. A value that is overwritten in its slot must have been read by all before."""
     writer: dict[Value, int] = {}
     order = _occupant_order(stacking)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from lstmgen.declare.symbols import Value
 from lstmgen.schedule.products import stack_products
-from lstmgen.schedule.slots import inherit_slots, merge_calls
+from lstmgen.schedule.slots import in_order, inherit_slots, merge_calls
 from lstmgen.schedule.stacks import Rank, Stacking, named_by_contents
 from lstmgen.schedule.target import Target
 from lstmgen.schedule.work import Slot, Stack, Work
@@ -34,10 +34,11 @@ def schedule_pass(
     for stack in given:
         stacking.occupants[stack.value] = [list(slot) for slot in stack.members]
         stacking.slots |= {slot[0]: Slot(stack.value, index) for index, slot in enumerate(stack.members)}
-    if not target.stacks_products:
-        return tuple(work), (), {}
-    merged = stack_products(work, stacking)
+    merged = tuple(work)
+    if target.stacks_products:
+        merged = stack_products(merged, stacking)
     inherit_slots(merged, stacking, pinned, kept)
     if target.merges_calls:
         merged = merge_calls(merged, stacking)
-    return named_by_contents(merged, stacking)
+    # A product of several stands where the last of them stood, which may be after a reader of the first.
+    return named_by_contents(in_order(merged, stacking), stacking)

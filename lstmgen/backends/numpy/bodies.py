@@ -6,9 +6,9 @@ that it lies in no workspace.
 
 from __future__ import annotations
 
-from lstmgen.backends.numpy.layout import WIDTH
+from lstmgen.backends.numpy.layout import WIDTH, transposed
 from lstmgen.backends.numpy.printer import Printer, mentions
-from lstmgen.calculus.reverse import Gradient
+from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Buffer, Use, View
 from lstmgen.schedule.work import stack_count
 
@@ -58,7 +58,7 @@ def backward_body(printer: Printer, gradient: Gradient) -> list[str]:
         "return _d_inputs, _d_initial",
     ]
     body = [*loads, *lines, *tail]
-    seed = next(seed.adjoint.name for seed in gradient.seeds if seed.origin == "loss")
+    seed = next(seed.adjoint.name for seed in gradient.seeds if seed.origin is Origin.LOSS)
     return [*_head(printer, body, printer.private(seed)), *body]
 
 
@@ -101,7 +101,7 @@ def _with_starts(printer: Printer, source: str) -> list[str]:
     starts = []
     for name, view in printer.kernel.carried:
         axes = len(view.axes)
-        value = _transposed(f"{source}.{name}", [*range(1, axes), 0])
+        value = transposed(f"{source}.{name}", [*range(1, axes), 0])
         starts.append(f"np.copyto({_node(printer, view, 0)}, {value})")
     lines = printer.body()
     at = next(index for index, line in enumerate(lines) if line.startswith("for _t in "))
@@ -124,10 +124,4 @@ def _node(printer: Printer, view: View, index: int) -> str:
 def _batch_first(text: str, view: View, *, lead: int) -> str:
     """A copy with the batch, last in the kernel, before a value's own axes and after ``lead`` others."""
     axes = len(view.axes)
-    return f"{_transposed(text, [*range(lead), axes - 1, *range(lead, axes - 1)])}.copy()"
-
-
-def _transposed(text: str, order: list[int]) -> str:
-    if order == sorted(order):
-        return text
-    return f"{text}.T" if len(order) == 2 else f"{text}.transpose({', '.join(map(str, order))})"
+    return f"{transposed(text, [*range(lead), axes - 1, *range(lead, axes - 1)])}.copy()"

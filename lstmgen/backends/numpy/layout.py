@@ -1,8 +1,15 @@
-"""Breaks long lines of Python the way the usual formatters do."""
+"""Pieces of Python text: rearranged arrays, and long lines broken the way the usual formatters do."""
 
 from __future__ import annotations
 
 WIDTH = 120
+
+
+def transposed(text: str, order: list[int]) -> str:
+    """The array ``text`` with its axes in this order."""
+    if order == sorted(order):
+        return text
+    return f"{text}.T" if len(order) == 2 else f"{text}.transpose({', '.join(map(str, order))})"
 
 
 def wrapped(line: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.bodies import backward_body, forward_body
@@ -18,7 +18,7 @@ from lstmgen.backends.numpy.printer import Printer
 from lstmgen.backends.templates import render
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
-from lstmgen.calculus.reverse import Gradient
+from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.calculus.text import Text, inlined_products
 from lstmgen.declare.declaration import Constant, Normal, Parameter, Uniform
 from lstmgen.declare.dims import Dims
@@ -177,7 +177,7 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         *declaration.inputs,
         *declaration.outputs,
     ]
-    seeds = [seed for seed in gradient.seeds if seed.origin == "loss"]
+    seeds = [seed for seed in gradient.seeds if seed.origin is Origin.LOSS]
     return Context(
         title=tuple(filled(doc[0].rstrip(".") + ".", WIDTH, set_in="")),
         summary=_summary(declaration.reference, doc[1:]),
@@ -296,7 +296,7 @@ def _seed_lines(gradient: Gradient, single: bool) -> tuple[str, ...]:
         ]
     )
     for seed in gradient.seeds:
-        if seed.origin != "loss":
+        if seed.origin is not Origin.LOSS:
             continue
         argument = "d_outputs" if single else f"d_outputs.{seed.of.name}"
         lines.append(
@@ -380,8 +380,3 @@ def _default_bound(gradient: Gradient) -> str:
         return "hidden"
     states = [state.next.dims[0] for state in gradient.declaration.states if state.next.dims]
     return states[0] if states else (dims[0] if dims else "")
-
-
-def context_names() -> frozenset[str]:
-    """The names a template may use: the fields of the context."""
-    return frozenset(each.name for each in fields(Context))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lstmgen.backends.numpy.layout import WIDTH
+from lstmgen.backends.numpy.layout import WIDTH, transposed
 from lstmgen.backends.numpy.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import (
@@ -238,7 +238,7 @@ class Printer:
         """The expression for a view outside the loop, or for one that does not change in it."""
         buffer = view.buffer
         if buffer.use is Use.RESULT and BATCH not in buffer.axes:
-            return f"_gradients.{buffer.name[2:]}"
+            return f"_gradients.{next(name for name, view in self.kernel.results if view.buffer == buffer)}"
         base = self.own(buffer)
         index = []
         if view.drop:
@@ -271,7 +271,7 @@ class Printer:
         order = [axis for axis in out.axes if axis in view.axes]
         if len(order) != len(view.axes):
             raise InternalError(f"{view.name} has axes {view.axes} that {out.name} lacks: {out.axes}")
-        text = _transposed(text, [view.axes.index(axis) for axis in order])
+        text = transposed(text, [view.axes.index(axis) for axis in order])
         present = [axis in view.axes for axis in out.axes]
         if True not in present:
             return text
@@ -327,14 +327,14 @@ class Printer:
         text = self.text(out)
         if seen.axes == out.axes:
             return text
-        return _transposed(text, [out.axes.index(axis) for axis in seen.axes])
+        return transposed(text, [out.axes.index(axis) for axis in seen.axes])
 
     # -- structural --------------------------------------------------------------------------------------------------
 
     def _batch_last(self, view: View) -> tuple[str, tuple[str, ...]]:
         """A view with the batch as its last axis, whatever its memory, and its axes then."""
         seen = self._elementwise_view(view)
-        return _transposed(self.text(view), [view.axes.index(axis) for axis in seen.axes]), seen.axes
+        return transposed(self.text(view), [view.axes.index(axis) for axis in seen.axes]), seen.axes
 
     def _reduce(self, statement: Reduce) -> None:
         (value, value_axes), (out, out_axes) = self._batch_last(statement.value), self._batch_last(statement.out)
@@ -349,7 +349,7 @@ class Printer:
             self._emit(f"np.put_along_axis({out}, {value}.argmax({axis})[{_insertion(axes[0])}], 1, {axis})")
             return
         rest = [name for index, name in enumerate(value_axes) if index not in axes]
-        place = out if rest == list(out_axes) else _transposed(out, [out_axes.index(each) for each in rest])
+        place = out if rest == list(out_axes) else transposed(out, [out_axes.index(each) for each in rest])
         self._emit(f"np.{_UNARY_KIND[statement.kind]}({value}, axis={axis}, out={place})")
 
     def _move(self, kind: str, out: View, value: View) -> None:
@@ -463,7 +463,7 @@ class Printer:
         for view, labels in zip((product.left, product.right), product.labels[:2], strict=True):
             order = [label for label in of_out if label in labels]
             text = self.text(view)
-            text = _transposed(text, [labels.index(label) for label in order])
+            text = transposed(text, [labels.index(label) for label in order])
             index = [":" if label in labels else "None" for label in of_out]
             while index and index[0] == "None":
                 index.pop(0)
@@ -487,14 +487,6 @@ _FIXED: frozenset[str] = frozenset(
 def mentions(text: str, name: str) -> bool:
     """Whether a name stands in a piece of code by itself."""
     return re.search(rf"(?<![A-Za-z0-9_.]){re.escape(name)}(?![A-Za-z0-9_])", text) is not None
-
-
-def _transposed(text: str, order: list[int]) -> str:
-    if order == sorted(order):
-        return text
-    if len(order) == 2:
-        return f"{text}.T"
-    return f"{text}.transpose({', '.join(map(str, order))})"
 
 
 def _ellipsis(index: list[str]) -> str:
