@@ -6,6 +6,7 @@ message with its code and ends with 2, a failed check with 1; anything unexpecte
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -193,13 +194,9 @@ def _made_by(place: Path, head: str) -> tuple[str, str, tuple[str, ...], str]:
         ) from None
     file, colon, name = cell.partition(":")
     if file.endswith(".py"):
-        around = [
-            Path() / file,
-            place.parent / file,
-            *sorted(place.parent.parent.rglob(file)),
-            *sorted(Path().rglob(file)),
-        ]
-        file = next((str(each) for each in around if each.is_file()), file)
+        near = (folder / file for folder in (Path(), place.parent, place.parent.parent))
+        below = (found for folder in (place.parent.parent, Path()) for found in sorted(folder.rglob(file)))
+        file = next((str(each) for each in itertools.chain(near, below) if each.is_file()), file)
     return f"{file}{colon}{name}", backend, arguments["settings"], arguments["name"]
 
 

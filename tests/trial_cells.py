@@ -414,6 +414,16 @@ def scalar_signs(eq):
     eq.output(y)
 
 
+@cell("scalar_twice")
+def scalar_twice(eq):
+    """A scalar parameter that is added in one place and multiplied in another."""
+    x, s_prev, p = eq.input("x"), eq.state("s"), eq.parameter("p")
+    v = eq.let("v", p + mean_over(s_prev, "hidden"))
+    s = eq.next("s", tanh(p * s_prev + eq.affine("q", W=x)))
+    y = eq.let("y", s + v)
+    eq.output(y, v)
+
+
 @cell("scalar_gates")
 def scalar_gates(eq):
     """A scalar parameter used in two ways beside another used in one."""

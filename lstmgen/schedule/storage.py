@@ -41,8 +41,13 @@ def residual_buffers(gradient: Gradient, schedule: Schedule) -> dict[Value, Buff
 def shared_values(plan: Plan) -> frozenset[Value]:
     """The values of a plan that have no rows: parameters, what is made of them alone, and totals."""
     shared: set[Value] = {stack.value for stack in plan.stacks if stack.is_pack}
+
+    def is_shared(value: Value) -> bool:
+        home = plan.slots[value].stack if value in plan.slots else value
+        return value.role in (Role.PARAMETER, Role.SIZE) or bool(shared & {value, home})
+
     for work in plan.work:
-        of_shared = all(value.role in (Role.PARAMETER, Role.SIZE) or value in shared for value in work.reads)
+        of_shared = all(map(is_shared, work.reads))
         if isinstance(work.expression, Total) or work.region is Region.ONCE or of_shared:
             shared |= {work.target, *plan.members(work.target)}
             if work.target in plan.slots:
