@@ -24,7 +24,7 @@ from lstmgen.calculus.reverse import Gradient, differentiate
 from lstmgen.choices import LEVELS
 from lstmgen.declare.cell import SYMPY, Cell
 from lstmgen.declare.declaration import Declaration
-from lstmgen.errors import ProofError, UserError
+from lstmgen.errors import LstmgenError, ProofError, UserError
 from lstmgen.finding import find_backend, find_cell
 from lstmgen.naming import command, digest, module_name
 from lstmgen.schedule.plan import schedule
@@ -103,11 +103,16 @@ def prove(compiled: Compiled, level: str = "") -> Report:
             code="LG304",
             hint="run on a machine that has the device, or require less",
         )
-    module = compiled.backend.load(compiled.source, f"_lstmgen_proof_{compiled.module}")
+    name = f"_lstmgen_proof_{compiled.module}"
     try:
+        module = compiled.backend.load(compiled.source, name)
         report = prove_module(compiled.gradient, module, compiled.backend.name, best)
+    except LstmgenError:
+        raise
+    except Exception as error:
+        raise ProofError(f"{compiled.module}: the emitted code stopped: {type(error).__name__}: {error}") from error
     finally:
-        sys.modules.pop(module.__name__, None)
+        sys.modules.pop(name, None)
     if not report.passed:
         raise ProofError(f"{compiled.module}: the proof failed; nothing was written", report)
     return report

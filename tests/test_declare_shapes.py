@@ -80,7 +80,7 @@ def traced() -> Iterator[None]:
         (lambda: K / sum_over(K, "key"), ("key",)),
         (lambda: flatten(Q), ("hidden",)),
         (lambda: flatten(T, "all"), ("all",)),
-        (lambda: flatten(T, "key"), ("key",)),
+        (lambda: flatten(T, "keys"), ("keys",)),
         (lambda: stop_gradient(C), ("value", "key")),
     ],
 )

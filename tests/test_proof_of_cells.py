@@ -29,21 +29,7 @@ from lstmgen.verify.sample import draw
 
 ROOT = Path(__file__).parent.parent
 
-OPEN: dict[str, str] = {
-    "scalar_twice": "a value is overwritten in its slot before the total of its stack reads it",
-    "shared_columns": "a product added to a sum of parameters' adjoints is taken to have rows",
-}
-"""Cells that do not pass yet, and why. The marks of their proofs are strict: one that passes must leave this list."""
-
-
-def _marked(*, strict: bool) -> list[Any]:
-    return [
-        pytest.param(label, marks=[pytest.mark.xfail(strict=strict, reason=OPEN[label])] if label in OPEN else [])
-        for label in CASES
-    ]
-
-
-ALL = pytest.mark.parametrize("label", _marked(strict=False))
+ALL = pytest.mark.parametrize("label", CASES)
 
 
 @cache
@@ -65,11 +51,7 @@ def _forget_modules() -> Iterator[None]:
         sys.modules.pop(name) if name != "trial_cells" else None
 
 
-def test_open_cells_exist() -> None:
-    assert set(OPEN) <= set(CASES)
-
-
-@pytest.mark.parametrize("label", _marked(strict=True))
+@ALL
 def test_proof_passes(label: str) -> None:
     report = pipeline.prove(compiled(label))
     assert report.passed
@@ -88,7 +70,9 @@ def test_random_cells(seed: int) -> None:
     found = run_module(module, sample, np.float64)
     outputs, final = sample.trajectory.outputs, sample.trajectory.final
     adjoints = run_adjoint(made.gradient, sample.sizes, sample.trajectory, sample.d_outputs, sample.d_final)
-    expected = {f"{word} {name}": array for word in ("output", "inferred") for name, array in outputs.items()}
+    expected = {
+        f"{word} {name}": array for word in ("output", "inferred", "stepped") for name, array in outputs.items()
+    }
     expected |= {f"{word} {name}": array for word in ("final", "inferred final") for name, array in final.items()}
     expected |= {f"d_{name}": array for name, array in {**adjoints.parameters, **adjoints.inputs}.items()}
     expected |= {f"d_initial {name}": array for name, array in adjoints.initial.items()}

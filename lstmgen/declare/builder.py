@@ -20,7 +20,7 @@ from lstmgen.declare.canonical import canonical
 from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, Uniform
 from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.names import reason_against
-from lstmgen.declare.operations import Matmul, Operation, ShapeMistake, SumOver, spell_any
+from lstmgen.declare.operations import Flatten, Matmul, Operation, ShapeMistake, SumOver, spell_any
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Diagnostic, Place, Severity
@@ -56,6 +56,7 @@ class Equations:
         self.named_outputs = False
         self._known: set[Value] = set()
         self._poisoned: set[Value] = set()
+        self._joined: dict[str, Dims] = {}  # what flatten joined, by the name it gave
         self._shared: set[Value] = set()  # values made of parameters and numbers alone, the same at every step
 
     # -- what a user calls -------------------------------------------------------------------------------------------
@@ -178,6 +179,13 @@ class Equations:
             self._expression(expression, f"the next {name}")
             return self.next_values[name]
         value = self._define(name, expression, description, Role.VALUE, dims=previous.dims)
+        if value in self._shared:
+            self._report(
+                "LG107",
+                f"the next value of state {name!r} depends on no input and no state: it is the same at every step",
+                "define it with eq.let, or let it depend on one",
+            )
+            self._poison(value)
         self.next_values[name] = value
         return value
 
@@ -355,6 +363,15 @@ class Equations:
         try:
             dims = dims_of(tree)
             for node in preorder_traversal(tree):
+                if isinstance(node, Flatten):
+                    joined = dims_of(node.values[0])
+                    before = self._joined.setdefault(node.to, joined)
+                    if before != joined:
+                        raise ShapeMistake(
+                            "LG102",
+                            f"{node.to!r} joins {spell(before)} already, it cannot join {spell(joined)} as well",
+                            "give one of the two another name",
+                        )
                 if isinstance(node, SumOver) and (of := dims_of(node.values[0])).count(node.dim) > 1:
                     raise ShapeMistake(
                         "LG101",

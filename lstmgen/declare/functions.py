@@ -18,6 +18,7 @@ import numpy as np
 import sympy
 from sympy import Expr, Float, Function, Integer, Rational
 from sympy.core.relational import Eq, Relational
+from sympy.logic.boolalg import And, Not, Or
 
 _SQRT_HALF = Float(0.7071067811865476)
 _TWO_OVER_SQRT_PI = Float(1.1283791670955126)
@@ -166,6 +167,8 @@ def _erf(x: Array) -> Array:
 
 
 def _comparison_kink(condition: Any) -> tuple[Expr, ...]:
+    if isinstance(condition, And | Or | Not):
+        return tuple(kink for part in condition.args for kink in _comparison_kink(part))
     if isinstance(condition, Eq) or not isinstance(condition, Relational):
         return ()
     return (condition.lhs - condition.rhs,)

@@ -206,6 +206,12 @@ class Flatten(Operation):
         reason = reason_against(self.to, is_dimension=True)
         if reason:
             raise ShapeMistake(*reason)
+        if self.to in dims:
+            raise ShapeMistake(
+                "LG102",
+                f"cannot flatten {spell(dims)} to {self.to!r}, one of its own dimensions",
+                "give the joined dimension a name of its own",
+            )
         if len(dims) < 2 or len(set(dims)) != len(dims):
             raise ShapeMistake(
                 "LG102",

@@ -26,7 +26,8 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
     pinned = set(pinned)
     lasting = pinned | set(kept)
     last_reader: dict[Value, Work] = {}
-    for each in work:
+    regions = list(Region)
+    for each in sorted(work, key=lambda each: regions.index(each.region)):  # as it runs, not as it was derived
         for value in each.reads:
             last_reader |= dict.fromkeys((value, *stacking.parts(value)), each)
     varying = {

@@ -84,7 +84,7 @@ def compare(tensor: str, found: Array, expected: Array, limit: float, *, least: 
 
 
 def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Array]:
-    """Outputs, final states and all gradients of one forward and one backward, and what ``infer`` gives, by name."""
+    """Outputs, final states and all gradients of one forward and one backward, and what ``infer`` and ``step`` give."""
 
     def cast(arrays: Mapping[str, Array]) -> dict[str, Array]:
         return {name: array.astype(dtype) for name, array in arrays.items()}
@@ -93,7 +93,7 @@ def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Arra
     p = module.Parameters.initialize(**names, dtype=dtype, seed=0)
     for name, array in cast(sample.parameters).items():
         setattr(p, name, array)
-    inputs, initial = cast(sample.inputs).values(), module.State(**cast(sample.initial))
+    inputs, initial = list(cast(sample.inputs).values()), module.State(**cast(sample.initial))
     outputs, final, residuals = module.forward(p, *inputs, initial=initial)
     d_outputs = cast(sample.d_outputs)
     several = len(d_outputs) > 1
@@ -104,10 +104,15 @@ def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Arra
         d_final=module.State(**cast(sample.d_final)),
     )
     inferred, inferred_final = module.infer(p, *inputs, initial=initial)
+    stepped, state = [], initial
+    for t in range(sample.steps):
+        output, state = module.step(p, *(array[t] for array in inputs), state=state)
+        stepped.append(output if several else (output,))
     found: dict[str, Array] = {}
     for index, name in enumerate(d_outputs):
         found[f"output {name}"] = outputs[index] if several else outputs
         found[f"inferred {name}"] = inferred[index] if several else inferred
+        found[f"stepped {name}"] = np.stack([output[index] for output in stepped])
     for name in sample.initial:
         found[f"final {name}"] = getattr(final, name)
         found[f"inferred final {name}"] = getattr(inferred_final, name)
@@ -123,6 +128,7 @@ def _interpreted(gradient: Gradient, sample: Sample) -> dict[str, Array]:
     found = {f"output {name}": array for name, array in trajectory.outputs.items()}
     found |= {f"final {name}": array for name, array in trajectory.final.items()}
     found |= {f"inferred {name}": array for name, array in trajectory.outputs.items()}
+    found |= {f"stepped {name}": array for name, array in trajectory.outputs.items()}
     found |= {f"inferred final {name}": array for name, array in trajectory.final.items()}
     found |= {f"d_{name}": array for name, array in adjoints.parameters.items()}
     found |= {f"d_{name}": array for name, array in adjoints.inputs.items()}
