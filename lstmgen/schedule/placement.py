@@ -43,7 +43,8 @@ def place(
     the loop: ``"products"`` with parameters and what follows from them, or ``"all"`` that is not carried.
     """
     handed_on, handed_in = set(carried_out), set(carried_in)
-    needed = ancestors(equations, handed_on)
+    tied = {each.target for each in equations if handed_in.intersection(operands_of(each.expression))}
+    needed = ancestors(equations, handed_on | tied)
     looped: set[Value] = set()
     deferred: set[Value] = set()
     placed = []
@@ -52,7 +53,7 @@ def place(
         reads = operands_of(expression)
         # What is handed on is computed in the loop, whatever it depends on, and so is what reads it.
         depends = Dependence.RECURRENT if any(value in looped for value in reads) else dependence[target]
-        if target in handed_on or any(value in handed_in for value in reads):
+        if target in handed_on or target in tied:
             region = Region.LOOP
         elif isinstance(expression, Total) or any(value in deferred for value in reads):
             region = Region.AFTER
