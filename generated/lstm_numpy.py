@@ -36,8 +36,7 @@ share a place: a value is overwritten once nothing reads it any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -56,6 +55,12 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class _Take(Protocol):
+    """What gives a kernel its arrays: new ones, or those of a workspace."""
+
+    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -139,8 +144,8 @@ class Parameters:
         return cls(np.concatenate([np.zeros(0), *(np.ravel(value) for value in values)]).astype(dtype), sizes)
 
     @classmethod
-    def from_dict(cls, arrays: Mapping[str, Array]) -> Parameters:
-        """Parameters copied from arrays by name, such as `to_dict` gives or `np.load` reads from an .npz file."""
+    def from_dict(cls, arrays: Any) -> Parameters:
+        """Parameters copied from arrays by name: what `to_dict` gives, or `np.load` reads from an .npz file."""
         missing = [name for name in cls.names if name not in arrays]
         unknown = [name for name in arrays if name not in cls.names]
         if missing or unknown:
@@ -445,7 +450,7 @@ def _forward(
     _parameters: Parameters,
     _x: Array,
     _initial: State,
-    _take: Callable[..., Array],
+    _take: _Take,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
@@ -524,7 +529,7 @@ def _infer(
     _parameters: Parameters,
     _x: Array,
     _initial: State,
-    _take: Callable[..., Array],
+    _take: _Take,
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
@@ -594,11 +599,11 @@ def _infer(
 
 def _backward(
     _parameters: Parameters,
-    _saved: Mapping[str, Array],
+    _saved: dict[str, Array],
     _d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: Callable[..., Array],
+    _take: _Take,
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
@@ -860,7 +865,7 @@ def _copied(array: Array, place: Array) -> Array:
     return place
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> Callable[..., Array]:
+def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
     """A function that makes arrays by name and shape, or finds them in the workspace."""
 
     def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
