@@ -18,7 +18,7 @@ from sympy.logic.boolalg import And, Boolean, Not, Or
 from lstmgen.calculus.operations import Total
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.functions import DEFINITIONS
-from lstmgen.declare.operations import Operation
+from lstmgen.declare.operations import Matmul, MeanOver, Operation, Outer
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import InternalError
@@ -133,7 +133,9 @@ def is_elementwise(expression: Expr) -> bool:
 
 def _in_normal_form(expression: Expr) -> bool:
     if isinstance(expression, Operation):
-        return all(is_atom(value) for value in expression.values)
+        # What a declaration writes with @, outer and mean_over is a Contract or a sum here.
+        declared = isinstance(expression, Matmul | Outer | MeanOver)
+        return not declared and all(is_atom(value) for value in expression.values)
     if is_call(expression):
         return all(is_atom(arg) or (is_condition(arg) and _condition_over_atoms(arg)) for arg in expression.args)
     return _is_algebra(expression)
