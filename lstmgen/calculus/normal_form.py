@@ -14,7 +14,7 @@ from sympy.core.relational import Relational
 from lstmgen.calculus.graph import Graph, is_atom, is_call, is_condition
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Declaration, Equation
-from lstmgen.declare.operations import Matmul, MeanOver, Operation, Outer, SumOver, Transpose
+from lstmgen.declare.operations import Matmul, MaxOver, MeanOver, Operation, Outer, SumOver, Transpose
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Place
@@ -118,6 +118,8 @@ class Normalizer:
         symbols = [arg for arg in normal.args if isinstance(arg, Value)]
         if is_call(normal) and len(normal.args) == 1 and symbols:
             return f"{type(normal).__name__}_{symbols[0].name}"
+        if isinstance(normal, SumOver | MaxOver) and symbols:
+            return f"{'sum' if isinstance(normal, SumOver) else 'max'}_{symbols[0].name}"
         if isinstance(normal, Contract) or (isinstance(normal, Mul) and len(symbols) == len(normal.args) <= 3):
             return "_".join(symbol.name for symbol in symbols)
         return f"{owner}_{'sum' if isinstance(normal, Add) else 'part'}"
