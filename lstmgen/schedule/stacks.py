@@ -17,7 +17,7 @@ Rank = Callable[[Value], tuple[int, int]]
 def slot_rank(gradient: Gradient) -> Rank:
     """The order of values within a stack: by the function they end in, then by declaration.
 
-    A product, the sum it enters and a parameter in it all rank as the gate they belong to, and so does an adjoint.
+    A product, the sum it enters and a parameter in it all rank as the call they lead to, and so does an adjoint.
     """
     primal = gradient.primal
     order = {equation.target: index for index, equation in enumerate(primal.equations)}
@@ -65,7 +65,6 @@ class Stacking:
     rank: Rank
     taken: set[str]
     fixed: frozenset[Value]
-    values: dict[Value, Value] = field(default_factory=dict)  # member to stack
     slots: dict[Value, Slot] = field(default_factory=dict)
     occupants: dict[Value, list[list[Value]]] = field(default_factory=dict)
 
