@@ -31,7 +31,8 @@ def load(cell: str | Cell, backend: str = "numpy", **options: Any) -> ModuleType
     ``options`` are the cell's. Equal equations give the same module again.
 
     Raises :class:`lstmgen.errors.UserError` for whatever is wrong with the cell or its options. The module is not
-    proven; :func:`build` proves what it writes.
+    proven; :func:`build` proves what it writes. What is legal but suspicious in a cell is issued as a
+    :class:`lstmgen.errors.DeclarationWarning`, here as in :func:`build` and :func:`derive`.
 
     >>> import numpy as np, lstmgen
     >>> lstm = lstmgen.load("lstm")
@@ -70,6 +71,7 @@ def build(
         origin=cell if isinstance(cell, str) else "",
         module=name,
     )
+    pipeline.tell(compiled.declaration)
     report = pipeline.prove(compiled, require)
     files.write_files(Path(out), compiled.files)
     return report
@@ -82,4 +84,6 @@ def derive(cell: str | Cell, **options: Any) -> Document:
     from lstmgen.derivation.narration import narrate
     from lstmgen.derivation.notation import code
 
-    return Document(narrate(pipeline.derive_gradient(finding.find_cell(cell), options)), code)
+    gradient = pipeline.derive_gradient(finding.find_cell(cell), options)
+    pipeline.tell(gradient.declaration)
+    return Document(narrate(gradient), code)

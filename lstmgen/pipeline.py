@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import keyword
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -24,7 +25,7 @@ from lstmgen.calculus.reverse import Gradient, differentiate
 from lstmgen.choices import LEVELS
 from lstmgen.declare.cell import SYMPY, Cell
 from lstmgen.declare.declaration import Declaration
-from lstmgen.errors import LstmgenError, ProofError, UserError
+from lstmgen.errors import DeclarationWarning, LstmgenError, ProofError, UserError
 from lstmgen.finding import find_backend, find_cell
 from lstmgen.naming import command, digest, module_name
 from lstmgen.schedule.plan import schedule
@@ -118,12 +119,19 @@ def prove(compiled: Compiled, level: str = "") -> Report:
     return report
 
 
+def tell(declaration: Declaration) -> None:
+    """Issues a declaration's warnings as Python warnings, for callers that are programs."""
+    for each in declaration.warnings:
+        warnings.warn(str(each), DeclarationWarning, stacklevel=3)
+
+
 _LOADED: dict[tuple[str, str, str], ModuleType] = {}
 
 
 def load(origin: str | Cell, backend: str = "numpy", **options: Any) -> ModuleType:
     """The generated module of a cell, made in memory; equal cells give the same module object."""
     compiled = compile_cell(find_cell(origin), find_backend(backend), options, origin=_origin_text(origin))
+    tell(compiled.declaration)
     key = (compiled.module, compiled.digest, backend)
     if key not in _LOADED:
         name = f"lstmgen_generated_{compiled.module}_{compiled.digest}"

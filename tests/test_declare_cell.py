@@ -14,11 +14,12 @@ import pytest
 from sympy import Symbol
 from sympy.core.parameters import global_parameters
 
+import lstmgen
 from lstmgen.api import Cell, Constant, Normal, Uniform, cell, sigmoid, softplus, tanh
 from lstmgen.cells.lstm import lstm
 from lstmgen.declare.declaration import Declaration, Equation, Parameter
 from lstmgen.declare.symbols import Role, Value
-from lstmgen.errors import DeclarationError, UserError
+from lstmgen.errors import DeclarationError, DeclarationWarning, UserError
 
 
 @cell("tried", reference="Somebody, 1997")
@@ -416,3 +417,17 @@ def test_declarations_compare_by_content() -> None:
         return made.trace().equations
 
     assert variant(2) == variant(2.0) != variant(3)
+
+
+def test_a_suspicion_reaches_programs_as_a_warning() -> None:
+    """The command line prints it; a program that loads or derives is warned."""
+
+    @cell("suspicious")
+    def suspicious(eq: Any) -> None:
+        x, h_prev, c_prev = eq.input("x", "hidden"), eq.state("h"), eq.state("c")
+        eq.next("c", 0.5 * c_prev + x)
+        eq.output(eq.next("h", 0.5 * h_prev + c_prev))
+
+    for use in (lstmgen.load, lstmgen.derive):
+        with pytest.warns(DeclarationWarning, match="LG118"):
+            use(suspicious)

@@ -90,6 +90,7 @@ class _Reverse:
         self.declaration = declaration
         self.primal = primal
         self.dependence = primal.dependence()
+        self.uses = primal.uses()
         values = [*primal.free, *(equation.target for equation in primal.equations)]
         self.ordering = Ordering(values)
         self.normalizer = Normalizer(values)
@@ -187,13 +188,10 @@ class _Reverse:
             term = Total(self.normalizer.atom(term, owner, hint=f"{adjoint_name(operand)}_row"))
         elif isinstance(term, Operation):
             term = self.normalizer.normal(term, owner)
-        several = len(self._users(operand)) > 1 or operand in self.contributions
+        several = len(self.uses[operand]) > 1 or operand in self.contributions
         if isinstance(term, Operation) and several:
             term = self.normalizer.atom(term, owner, hint=owner)
         self.contributions.setdefault(operand, []).append(term)
-
-    def _users(self, operand: Value) -> list[Equation]:
-        return [each for each in self.primal.equations if operand in operands_of(each.expression)]
 
 
 def _partials(equation: Equation) -> list[tuple[Value, Expr]]:

@@ -47,19 +47,14 @@ class _Rows:
     works: tuple[Work, ...]
     totalled: bool
 
-    def _contract(self, work: Work) -> Contract:
-        inner = work.expression.args[0] if isinstance(work.expression, Total) else work.expression
-        assert isinstance(inner, Contract)
-        return inner
-
     def requests(self) -> list[list[Value]]:
-        lefts = [self._contract(work).values[0] for work in self.works]
+        lefts = [_left_of(work) for work in self.works]
         return [lefts, [work.target for work in self.works]]
 
     def apply(self, works: Sequence[Work], stacking: Stacking) -> list[Work]:
         lefts, targets = self.requests()
-        left_axes, right_axes, out = self._contract(self.works[0]).axes
-        right = self._contract(self.works[0]).values[1]
+        left_axes, right_axes, out = _product_of(self.works[0]).axes
+        right = _product_of(self.works[0]).values[1]
         label = 1 + max((*left_axes, *right_axes))
         expression: Expr = Contract(stacking.span(lefts), right, (label, *left_axes), right_axes, (label, *out))
         if self.totalled:
@@ -151,15 +146,21 @@ def _rows(work: Sequence[Work], rank: Rank) -> list[_Rows]:
             continue
         groups.setdefault((each.region, totalled, right, inner.axes, left.dims), []).append(each)
     return [
-        _Rows(tuple(sorted(group, key=lambda each: rank(_row_key(each)))), key[1])
+        _Rows(tuple(sorted(group, key=lambda each: rank(_left_of(each)))), key[1])
         for key, group in groups.items()
-        if len(group) > 1 and len({_row_key(each) for each in group}) == len(group)
+        if len(group) > 1 and len({_left_of(each) for each in group}) == len(group)
     ]
 
 
-def _row_key(work: Work) -> Value:
+def _product_of(work: Work) -> Contract:
+    """The product that a work computes, whether or not it totals it."""
     inner = work.expression.args[0] if isinstance(work.expression, Total) else work.expression
-    left: Value = inner.values[0]
+    assert isinstance(inner, Contract)
+    return inner
+
+
+def _left_of(work: Work) -> Value:
+    left: Value = _product_of(work).values[0]
     return left
 
 
