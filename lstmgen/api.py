@@ -25,11 +25,13 @@ from lstmgen.declare.functions import (
     where,
 )
 from lstmgen.declare.operations import flatten, max_over, mean_over, outer, stop_gradient, sum_over, transpose
+from lstmgen.errors import OptionError
 
 __all__ = [
     "Cell",
     "Constant",
     "Normal",
+    "OptionError",
     "Uniform",
     "abs",
     "cell",

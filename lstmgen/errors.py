@@ -85,6 +85,13 @@ class DeclarationWarning(UserWarning):
     """A declaration that is legal but probably not what was meant."""
 
 
+class OptionError(UserError):
+    """A cell's options contradict one another, or a value makes no sense: what a cell's own function raises."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, code="LG113", hint=hint)
+
+
 class PluginError(UserError):
     """A plugin is unknown, claimed twice, or broken."""
 

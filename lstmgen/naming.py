@@ -19,6 +19,8 @@ def digest(declaration: Declaration) -> str:
     lines += [f"input {value.name} {value.dims}" for value in declaration.inputs]
     lines += [f"state {state.name} {state.next.dims}" for state in declaration.states]
     lines += [f"parameter {each.value.name} {each.value.dims} {each.init}" for each in declaration.parameters]
+    lines += [f"constant {each.value.name} {each.value.dims} {each.numbers}" for each in declaration.constants]
+    lines += [f"step index {declaration.step_index.name}"] if declaration.step_index else []
     lines += [f"{text.equation(each)} {each.target.dims} {each.target.role}" for each in declaration.equations]
     lines += [f"output {value.name}" for value in declaration.outputs]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

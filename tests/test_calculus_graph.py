@@ -303,7 +303,7 @@ def layer_norm_by_hand(p: dict[str, Any], x: Any, s: dict[str, Any]) -> dict[str
         ("heads", heads_by_hand),
         ("delay_line", delay_line_by_hand),
         ("antisymmetric", antisymmetric_by_hand),
-        ("layer_norm", layer_norm_by_hand),
+        ("normalized_jointly", layer_norm_by_hand),
     ],
 )
 @pytest.mark.parametrize("steps", [0, 1, 4])

@@ -22,7 +22,7 @@ from lstmgen.calculus.text import Text, inlined_products
 from lstmgen.calculus.unroll import Adjoints, Trajectory, run, run_adjoint
 from lstmgen.cells.lstm import lstm
 from lstmgen.declare.operations import StopGradient
-from lstmgen.declare.symbols import Role, Value
+from lstmgen.declare.symbols import SHARED_ROLES, Role, Value
 from lstmgen.errors import DeclarationError
 from lstmgen.verify.differences import complex_step
 from lstmgen.verify.sample import Sample, draw
@@ -155,7 +155,7 @@ def test_residuals_are_what_the_adjoint_reads(label: str) -> None:
     seeds = {seed.adjoint for seed in gradient.seeds}
     read = {value for each in gradient.adjoint.equations for value in each.expression.free_symbols}
     free = read & set(gradient.adjoint.free)
-    assert set(gradient.residuals) == {value for value in free - seeds if value.role not in (Role.PARAMETER, Role.SIZE)}
+    assert set(gradient.residuals) == {value for value in free - seeds if value.role not in SHARED_ROLES}
     assert gradient.adjoint.verify() is gradient.adjoint
 
 
@@ -228,13 +228,13 @@ def _point(sample: Sample) -> dict[str, Any]:
 def _check_along_directions(gradient: Gradient) -> None:
     """The gradient by every tensor on its own, along a random direction, against central differences."""
     sample = draw(gradient, steps=3, rows=2)
-    held = [each.target for each in gradient.primal.equations if isinstance(each.expression, StopGradient)]
+    held = [each.target for each in gradient.primal.equations if type(each.expression) is StopGradient]
     frozen = [{value: np.array(values[value]) for value in held} for values in sample.trajectory.steps] if held else ()
     random = np.random.default_rng(5)
 
     def loss() -> float:
-        arrays = (sample.parameters, sample.inputs, sample.initial)
-        return float(_loss(run(gradient.declaration, gradient.primal, sample.sizes, *arrays, frozen), sample))
+        arrays = (sample.sizes, sample.parameters, sample.inputs, sample.initial)
+        return float(_loss(run(gradient.declaration, gradient.primal, *arrays, frozen, sample.start), sample))
 
     adjoints = _adjoints(gradient, sample)
     for name, array in _point(sample).items():
@@ -256,7 +256,10 @@ def test_adjoint_against_differences(label: str) -> None:
     _check_along_directions(labelled(label))
 
 
-@pytest.mark.parametrize("label", ["lstm", "gru_reset_after", "delta_rule", "layer_norm", "transposed", "scalars"])
+@pytest.mark.parametrize(
+    "label",
+    ["lstm", "gru_reset_after", "delta_rule", "normalized_jointly", "normalized", "transposed", "scalars", "constants"],
+)
 def test_adjoint_against_complex_step(label: str) -> None:
     """Every entry, to rounding: for analytic cells the complex step takes no difference."""
     gradient = labelled(label)
@@ -283,6 +286,7 @@ def test_adjoint_of_few_steps(label: str, steps: int) -> None:
     gradient = labelled(label)
     sizes = dict.fromkeys(all_dims(gradient.declaration, gradient.primal), 2)
     sizes |= {dim: 2 ** len(parts) for dim, parts in derived_sizes(gradient.primal).items()}
+    sizes |= gradient.declaration.fixed_sizes
 
     def ones(value: Value, *lead: int) -> Any:
         return np.full((*lead, *(sizes[dim] for dim in value.dims)), 0.5)

@@ -17,7 +17,7 @@ from sympy.core.symbol import Str
 from lstmgen.calculus.graph import Dependence, Graph
 from lstmgen.calculus.interpreter import interpret
 from lstmgen.calculus.normal_form import Normalizer
-from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
+from lstmgen.calculus.operations import Contract, FirstMaximum, Gauge, Total, Unflatten
 from lstmgen.calculus.rules import VJP
 from lstmgen.declare.canonical import canonical
 from lstmgen.declare.declaration import Equation
@@ -69,6 +69,7 @@ EXAMPLES: dict[str, Operation] = {
     "flatten a parameter": Flatten(shared("W", "a", "b"), "ab"),
     "unflatten": Unflatten(value("x", "ab"), Tuple(Str("a"), Str("b"))),
     "stop": StopGradient(value("x", "a")),
+    "gauge": Gauge(value("x", "a")),
     "total": Total(value("x", "a")),
 }
 

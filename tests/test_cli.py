@@ -294,7 +294,7 @@ def test_new_overwrites_nothing(run: Run, desk: Path) -> None:
 
 MISTAKES = {
     "unknown cell": ("build ltsm", "LG201", "did you mean 'lstm'?"),
-    "far from any cell": ("derive something", "LG201", "there are: lstm"),
+    "far from any cell": ("derive something", "LG201", "lstm, lstm_1997"),
     "empty name": ("build ''", "LG201", "there is no cell ''"),
     "unknown back end": ("build lstm --backend nunpy", "LG201", "did you mean 'numpy'?"),
     "far from any back end": ("show lstm --backend vhdl", "LG201", "there are: numpy"),
@@ -321,7 +321,7 @@ MISTAKES = {
     "option without default": ("build bad_option.py", "LG113", "gated=..."),
     "wrong equations": ("build five.py", "LG108", "five.py:8"),
     "nowhere defined": ("verify no_sample.py", "LG303", "hint:"),
-    "no option": ("build lstm --set peephole=true", "LG113", "it has none"),
+    "no option": ("build ugrnn --set peephole=true", "LG113", "it has none"),
     "nearly an option": ("build my_cell.py --set gate=true", "LG113", "did you mean 'gated'?"),
     "no value": ("build my_cell.py --set gated", "LG113", "KEY=VALUE"),
     "no truth": ("build my_cell.py --set gated=maybe", "LG113", "true or false"),

@@ -17,6 +17,7 @@ from sympy.core.parameters import global_parameters
 import lstmgen
 from lstmgen.api import Cell, Constant, Normal, Uniform, cell, sigmoid, softplus, tanh
 from lstmgen.cells.lstm import lstm
+from lstmgen.cells.ugrnn import ugrnn
 from lstmgen.declare.declaration import Declaration, Equation, Parameter
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import DeclarationError, DeclarationWarning, UserError
@@ -143,7 +144,7 @@ def test_options_and_their_defaults() -> None:
     assert option("gate").choices == ("sigmoid", "tanh")
     assert option("power").choices == (1, 2)
     assert option("label").choices == ()
-    assert lstm.options == ()
+    assert ugrnn.options == ()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,8 @@ def test_numbers_for_a_float_option_become_floats() -> None:
     [
         (tried, "peepholes", "did you mean 'peephole'?"),
         (tried, "xyz", "it has peephole, depth, leak, gate, power, label, other"),
-        (lstm, "peephole", "it has none"),
+        (lstm, "peepholes", "did you mean 'peephole'?"),
+        (ugrnn, "peephole", "it has none"),
         (tried, "self", "did you mean"),
     ],
 )
@@ -270,7 +272,7 @@ def test_options_reach_the_equations() -> None:
 def test_the_lstm() -> None:
     found = lstm.trace()
     assert isinstance(found, Declaration)
-    assert (found.name, found.doc) == ("lstm", "Long short-term memory with a forget gate.")
+    assert found.name == "lstm" and found.doc.startswith("Long short-term memory with a forget gate.\n")
     assert found.reference.startswith("Gers")
     assert found.inputs == (Value("x", ("features",), Role.INPUT),)
     assert [(state.name, state.previous.name, state.next.dims) for state in found.states] == [
@@ -295,9 +297,9 @@ def test_the_lstm() -> None:
 
 
 def test_equations_know_their_lines() -> None:
-    source, first = inspect.getsourcelines(lstm.function)
-    for each in lstm.trace().equations:
-        assert each.place and each.place.file == lstm.function.__code__.co_filename
+    source, first = inspect.getsourcelines(ugrnn.function)
+    for each in ugrnn.trace().equations:
+        assert each.place and each.place.file == ugrnn.function.__code__.co_filename
         assert f'"{each.target.name.removeprefix("a_")}"' in source[each.place.line - first]
 
 

@@ -77,6 +77,55 @@ def state(wrong: str, right: str, says: str) -> Case:
 
 
 CASES: dict[str, Case] = {
+    # LG123: constants
+    "constant with too few dimensions": lines(
+        'A = eq.constant("A", [[1, 2], [3, 4]], "key")  #! LG123\neq.output(eq.let("y", outer(A, h)))',
+        'A = eq.constant("A", [1, 2], "key")\neq.output(eq.let("y", outer(A, h)))',
+        "one dimension for each name",
+    ),
+    "constant that is not finite": lines(
+        'A = eq.constant("A", [1, math.inf], "key")  #! LG123\neq.output(eq.let("y", outer(A, h)))',
+        'A = eq.constant("A", [1, 2.5], "key")\neq.output(eq.let("y", outer(A, h)))',
+        "finite numbers",
+    ),
+    "constant of words": lines(
+        'A = eq.constant("A", ["one", "two"], "key")  #! LG123\neq.output(eq.let("y", outer(A, h)))',
+        'A = eq.constant("A", np.ones(2), "key")\neq.output(eq.let("y", outer(A, h)))',
+        "is given list ['one', 'two']",
+    ),
+    "constants of different sizes": lines(
+        'A, B = eq.constant("A", [1, 2], "key"), eq.constant("B", [1, 2, 3], "key")  #! LG123\n'
+        'eq.output(eq.let("y", outer(A + B, h)))',
+        'A, B = eq.constant("A", [1, 2], "key"), eq.constant("B", [3, 4], "key")\n'
+        'eq.output(eq.let("y", outer(A + B, h)))',
+        "where 2 were fixed before",
+    ),
+    "constant for what flatten makes": lines(
+        'y = eq.let("y", flatten(outer(h, x), "wide"))\nA = eq.constant("A", [1, 2], "wide")  #! LG123\n'
+        'eq.output(eq.let("z", A * y))',
+        'y = eq.let("y", flatten(outer(h, x), "wide"))\nA = eq.constant("A", [1, 2], "key")\n'
+        'eq.output(eq.let("z", outer(A, y)))',
+        "which flatten makes of (hidden, features)",
+    ),
+    "flatten to what a constant fixes": lines(
+        'A = eq.constant("A", [1, 2], "wide")\n'
+        'y = eq.let("y", A * flatten(outer(h, x), "wide"))  #! LG123\neq.output(y)',
+        'A = eq.constant("A", [1, 2], "key")\ny = eq.let("y", outer(A, flatten(outer(h, x), "wide")))\neq.output(y)',
+        "a constant fixes the size of 'wide'",
+    ),
+    "constant that nothing uses": lines('eq.constant("A", [1, 2], "key")  #! LG106', "", "constant 'A' is never used"),
+    "step index that nothing uses": lines("t = eq.step_index()  #! LG115", "", "the step index 't' is never used"),
+    "step index of two names": lines(
+        't, s = eq.step_index("t"), eq.step_index("s")  #! LG110\neq.output(eq.let("y", h / (t + s + 1)))',
+        't, s = eq.step_index(), eq.step_index()\neq.output(eq.let("y", h / (t + s + 1)))',
+        "is called 't' already",
+    ),
+    "diagonal that names nothing": lines(
+        'eq.output(eq.let("y", eq.affine("y", W=x, diagonal=h)))  #! LG117',
+        'eq.output(eq.let("y", eq.affine("y", W=x, diagonal={"p": h})))',
+        "names no vectors",
+    ),
+    "epsilon below zero": value("LG117", "layer_norm(h, epsilon=-1)", "layer_norm(h, epsilon=0)", "epsilon is a"),
     # LG101: dimensions that do not exist, or are no names
     "size of no dimension": value("LG101", 'h / eq.size("hiden")', 'h / eq.size("hidden")', "did you mean 'hidden'"),
     "sum over a dimension it lacks": value("LG101", 'sum_over(h, "key")', 'sum_over(h, "hidden")', "one of 'hidden'"),
@@ -88,8 +137,8 @@ CASES: dict[str, Case] = {
         "sizes are given to Parameters.initialize",
     ),
     "tuple of dimensions": lines(
-        'W = eq.parameter("W", ("key", "features"))  #! LG101\neq.output(eq.let("y", W @ x))',
-        'W = eq.parameter("W", "key", "features")\neq.output(eq.let("y", W @ x))',
+        'W = eq.parameter("W", ("key", "features"), "hidden")  #! LG101\neq.output(eq.let("y", W @ x))',
+        'W = eq.parameter("W", ("key", "features"))\neq.output(eq.let("y", W @ x))',
         "name each one",
     ),
     "number as a result's dimension": lines(
@@ -97,7 +146,17 @@ CASES: dict[str, Case] = {
         'a = eq.affine("a", to="key", W=x)\neq.output(eq.let("y", tanh(a)))',
         "4 is not the name of a dimension",
     ),
+    "softmax over a dimension it lacks": value(
+        "LG101", 'softmax(h, "key")', 'softmax(h, "hidden")', "softmax cannot go over 'key'"
+    ),
     # LG102: dimensions that do not fit
+    "layer_norm of a number": value("LG102", 'layer_norm(sum_over(h, "hidden"))', "layer_norm(h)", "needs a dimension"),
+    "softmax of a vector and a matrix": lines(
+        'w = eq.parameter("w", "hidden", "key")\n'
+        'eq.output(eq.let("y", sum_over(softmax(w, x)[1] * x, "features")))  #! LG102',
+        'w = eq.parameter("w", "key")\neq.output(eq.let("y", sum_over(softmax(w, x)[1] * x, "features")))',
+        "besides the dimension that is normalised",
+    ),
     "product over different dimensions": value(
         "LG102", 'eq.parameter("W", "key", "featuers") @ x', 'eq.parameter("W", "key", "features") @ x', "ends in"
     ),
@@ -370,8 +429,8 @@ CASES: dict[str, Case] = {
     "function of NumPy": value("LG120", "np.tanh(h)", "tanh(h)", "take them from lstmgen.api"),
     "function of math": value("LG120", "math.tanh(h)", "tanh(h)", "take them from lstmgen.api"),
     "product with a comparison": value("LG120", "h * (h > 0)", "h * where(h > 0, 1, 0)", "unsupported operand"),
-    "method in the plural": lines('u = eq.inputs("u")  #! LG120', "", "eq.affine, input, let"),
-    "method that is none": lines('u = eq.define("u")  #! LG120', "", "eq.affine, input, let"),
+    "method in the plural": lines('u = eq.inputs("u")  #! LG120', "", "eq.affine, constant, input, let"),
+    "method that is none": lines('u = eq.define("u")  #! LG120', "", "eq.affine, constant, input, let"),
     "argument forgotten": lines("u = eq.input()  #! LG120", "", "missing 1 required positional argument"),
 }
 

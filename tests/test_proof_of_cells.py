@@ -112,6 +112,7 @@ class Run:
         names = size_names(declaration, primal)
         # Sizes differ, so that exchanged axes are noticed; of size one they cannot.
         self.sizes = {name: size + (k % 3 if size > 1 else 0) for k, name in enumerate(names)}
+        self.sizes |= declaration.fixed_sizes
         for dim, parts in derived_sizes(primal).items():
             self.sizes[dim] = int(np.prod([self.sizes[part] for part in parts]))
         random = np.random.default_rng(2)

@@ -9,6 +9,8 @@ import numpy as np
 
 import lstmgen
 import lstmgen.errors
+from lstmgen.calculus.text import Text
+from lstmgen.finding import find_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,15 +21,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-def code_lines(text: str) -> list[str]:
-    """Lines without what a type checker wants in the package and a reader of the README does not."""
-    return [line for line in re.sub(r"  # type: ignore.*", "", text).splitlines() if line.strip()]
-
-
-def test_the_cell_is_the_built_in_one() -> None:
-    quoted = code_lines(blocks("python")[0])
-    source = code_lines((ROOT / "lstmgen/cells/lstm.py").read_text(encoding="utf-8"))
-    assert quoted == source[source.index(quoted[0]) :]
+def test_the_cell_is_the_built_in_one(tmp_path: Path) -> None:
+    """The built-in one has options besides; its equations are the quoted ones."""
+    file = tmp_path / "quoted.py"
+    file.write_text(blocks("python")[0])
+    quoted, built_in = (find_cell(origin).trace() for origin in (str(file), "lstm"))
+    text = Text()
+    assert [text.equation(each) for each in quoted.equations] == [text.equation(each) for each in built_in.equations]
+    assert [each.description for each in quoted.equations] == [each.description for each in built_in.equations]
+    assert [each.value for each in quoted.parameters] == [each.value for each in built_in.parameters]
+    assert (quoted.name, quoted.outputs) == (built_in.name, built_in.outputs)
 
 
 def test_the_derivation_is_what_derive_prints() -> None:

@@ -19,7 +19,7 @@ from lstmgen.api import cell, exp, log, max_over, maximum, relu, sigmoid, tanh, 
 from lstmgen.backends.numpy import backend
 from lstmgen.backends.numpy.module import NumpyBackend
 from lstmgen.calculus.normal_form import normalize
-from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
+from lstmgen.calculus.operations import Contract, FirstMaximum, Gauge, Total, Unflatten
 from lstmgen.calculus.reverse import Gradient, differentiate
 from lstmgen.calculus.rules import VJP, Contributions, Rule
 from lstmgen.cells.lstm import lstm
@@ -272,7 +272,7 @@ ONLY_IN_ADJOINTS = (FirstMaximum, Unflatten, Total)
 
 
 def test_every_rule_has_a_planted_error() -> None:
-    tried = {kind.__name__ for kind in (*FLIPPED, *ONLY_IN_ADJOINTS, StopGradient)}
+    tried = {kind.__name__ for kind in (*FLIPPED, *ONLY_IN_ADJOINTS, StopGradient, Gauge)}
     assert tried == {kind.__name__ for kind in VJP}, "plant an error below for every rule of the table"
     for made, options in CASES.values():
         primal = normalize(made.trace(**options))
@@ -282,7 +282,7 @@ def test_every_rule_has_a_planted_error() -> None:
 def _cell_with(kind: type[Operation]) -> Cell:
     """A cell whose gradient the rule decides: the shift of a softmax, for one, has none."""
     labels = {
-        Contract: "rnn_relu", SumOver: "layer_norm", MaxOver: "maxout", Transpose: "transposed", Flatten: "heads"
+        Contract: "rnn_relu", SumOver: "normalized_jointly", MaxOver: "maxout", Transpose: "transposed", Flatten: "heads"
     }  # fmt: skip
     return CASES[labels[kind]][0]
 
@@ -322,6 +322,20 @@ def test_a_wrong_sign_in_a_rule_is_found(
     assert all(each.passed for each in report.interpreted), "interpreter and code are wrong alike"
     assert not all(each.passed for each in report.differenced)
     assert not report.taylor.passed
+
+
+def test_a_shift_that_does_not_cancel_is_found(tmp_path: Path) -> None:
+    """The calculus holds the maximum of a softmax constant because nothing depends on it; here something does."""
+
+    @cell("shifted")
+    def shifted(eq: Any) -> None:
+        x, h_prev = eq.input("x"), eq.state("h")
+        a = eq.affine("h", W=x, U=h_prev)
+        eq.output(eq.next("h", tanh(a - Gauge(max_over(a, "hidden")))))
+
+    report = _refuses_and_writes_nothing(shifted, tmp_path)
+    assert all(each.passed for each in report.interpreted)
+    assert not all(each.passed for each in report.differenced)
 
 
 def test_a_gradient_through_a_constant_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

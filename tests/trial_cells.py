@@ -25,6 +25,7 @@ from lstmgen.api import (
     flatten,
     gelu,
     hard_sigmoid,
+    layer_norm,
     log,
     logsigmoid,
     max_over,
@@ -35,6 +36,7 @@ from lstmgen.api import (
     relu,
     sigmoid,
     silu,
+    softmax,
     softplus,
     sqrt,
     stop_gradient,
@@ -43,6 +45,7 @@ from lstmgen.api import (
     transpose,
     where,
 )
+from lstmgen.declare.shapes import dims_of
 
 # -- cells of the literature -------------------------------------------------------------------------------------------
 
@@ -226,8 +229,8 @@ def softmax_pieces(eq):
     eq.output(y)
 
 
-@cell("layer_norm")
-def layer_norm(eq):
+@cell("normalized_jointly")
+def normalized_jointly(eq):
     """Normalised over two dimensions jointly."""
     x, h_prev = eq.input("x"), eq.state("h")
     W, U = eq.parameter("W", "gates", "hidden", "features"), eq.parameter("U", "gates", "hidden", "hidden")
@@ -1087,6 +1090,85 @@ def named(name: str, role: Literal["value", "state", "parameter", "input", "dime
     return small
 
 
+# -- normalisations, constants, the step index, numbers ----------------------------------------------------------------
+
+
+@cell("normalized")
+def normalized(eq):
+    """Layer normalisation and softmax, of one vector and of several together, named and not."""
+    x, h_prev = eq.input("x"), eq.state("h")
+    n = eq.let("n", layer_norm(eq.affine("n", W=x, U=h_prev)))
+    p, q = layer_norm(eq.affine("p", W=x, U=h_prev), eq.affine("q", W=x), epsilon=1e-3)
+    s, w = softmax(eq.affine("s", W=x, U=h_prev), eq.affine("w", to="wide", W=x))
+    V = eq.parameter("V", "hidden", "wide")
+    u = eq.let("u", softmax(2 * h_prev) - layer_norm(h_prev))
+    h = eq.next("h", tanh(n) * s + sigmoid(p) * (V @ w) + 0.1 * q * u)
+    eq.output(h)
+
+
+@cell("normalized_matrix")
+def normalized_matrix(eq):
+    """Along either dimension of a matrix, and of parameters alone."""
+    x, C_prev = eq.input("x"), eq.state("C", "value", "key")
+    W, B = eq.parameter("W", "value", "features"), eq.parameter("B", "value", "key")
+    attention = eq.let("attention", softmax(B, "value"), "the same at every step")
+    a = layer_norm(C_prev + outer(W @ x, eq.parameter("k", "key")), dim="value", epsilon=0.1)
+    C = eq.next("C", softmax(a) * attention + 0.5 * C_prev)
+    eq.output(eq.let("y", sum_over(C, "key")))
+
+
+@cell("normalized_alone")
+def normalized_alone(eq):
+    """Vectors of two lengths under one mean, without an epsilon; a tuple in, a tuple out."""
+    x, h_prev = eq.input("x"), eq.state("h")
+    y, h = layer_norm([x, h_prev + eq.parameter("b", "hidden")], epsilon=0)
+    (z,) = softmax((y,))
+    eq.output(eq.let("y", z), eq.next("h", 0.9 * h))
+
+
+@cell("constants")
+def constants(eq):
+    """Arrays of numbers: a square matrix in products both ways, a vector, a number, and what is made of them alone."""
+    x, h_prev, m_prev = eq.input("x"), eq.state("h"), eq.state("m", "memory")
+    A = eq.constant(
+        "A", [[0.9, 0.1, 0.0], [-0.1, 0.9, 0.1], [0.0, -0.1, 1 / 3]], "memory", "memory", description="drift"
+    )
+    B, gain = eq.constant("B", (1, -1, 0.5), "memory"), eq.constant("gain", 0.25)
+    AA = eq.let("AA", A - A.T)
+    scale = eq.let("scale", 1 + gain**2)
+    u = eq.let("u", sum_over(x, "features") * gain)
+    m = eq.next("m", A @ m_prev + B * u + 0.1 * (AA @ (A.T @ m_prev)))
+    h = eq.next("h", tanh(eq.affine("h", W=x, U=h_prev, V=m)) / scale)
+    eq.output(h, m)
+
+
+@cell("clock")
+def clock(eq):
+    """The step index: in a decay that needs no state, in one that does, in a condition, read by the adjoint."""
+    x, h_prev = eq.input("x"), eq.state("h")
+    t = eq.step_index()
+    rate = eq.parameter("rate", "hidden")
+    warm = eq.let("warm", 1 - exp(-(t + 1) / 3))
+    h = eq.next("h", tanh(eq.affine("h", W=x, U=h_prev)) * warm + h_prev * sin_like(rate * t) / (t + 1))
+    eq.output(eq.let("y", where(t > 2.5, h, 0.5 * h)), h)
+
+
+def sin_like(value):
+    """A wave of a kind."""
+    return value / (1 + value**2)
+
+
+@cell("numbers_carried")
+def numbers_carried(eq):
+    """States and an input without dimensions."""
+    x, ts = eq.input("x"), eq.input("ts", ())
+    h_prev, m_prev, n_prev = eq.state("h"), eq.state("m", ()), eq.state("n", ())
+    m = eq.next("m", maximum(m_prev - sigmoid(ts), mean_over(h_prev, "hidden")))
+    n = eq.next("n", 0.5 * n_prev + tanh(m) * ts)
+    h = eq.next("h", tanh(eq.affine("h", W=x, U=h_prev, diagonal={"v": m * n_prev})))
+    eq.output(h, n)
+
+
 # -- at random ---------------------------------------------------------------------------------------------------------
 
 _FUNCTIONS = (
@@ -1099,7 +1181,14 @@ _FUNCTIONS = (
     lambda value: 0.5 * value + 0.1,
     lambda value: 1 / (1 + value**2),
     lambda value: where(value > 0, value, 0.1 * value),
+    lambda value: normal(layer_norm, value),
+    lambda value: normal(softmax, value),
 )
+
+
+def normal(function: Any, value: Any) -> Any:
+    """A normalisation along the last dimension; a number is what it was."""
+    return function(value, **({"epsilon": 0.1} if function is layer_norm else {})) if dims_of(value) else value
 
 
 class _Growth:
@@ -1177,11 +1266,19 @@ def random_cell(seed: int) -> Cell:
         random = Random(seed)
         growth = _Growth(eq, random)
         shapes = [("hidden",), ("features",), growth.matrix]
+        if random.random() < 0.15:
+            growth.add(eq.step_index())
+        if random.random() < 0.2:
+            growth.add(eq.constant("A", [0.5, -1.0, 2.0], "features"), moving=False)
         for k in range(random.choice([1, 1, 2])):
             growth.add(eq.input(f"x{k}", *random.choice(shapes)))
+        shapes.append(((),))
         names = [f"s{k}" for k in range(random.choice([1, 1, 2, 3]))]
         states = {name: growth.add(eq.state(name, *random.choice(shapes))) for name in names}
-        lets = [growth.let(f"v{k}", random.choice([*shapes, ()])) for k in range(random.choice([0, 1, 2, 3]))]
+        lets = [
+            growth.let(f"v{k}", random.choice([each for each in shapes if each != ((),)] + [()]))
+            for k in range(random.choice([0, 1, 2, 3]))
+        ]
         found = []
         for name, previous in states.items():
             tree = growth.expression(previous.dims, 2)

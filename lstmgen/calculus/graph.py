@@ -18,9 +18,9 @@ from sympy.logic.boolalg import And, Boolean, Not, Or
 from lstmgen.calculus.operations import Total
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.functions import DEFINITIONS
-from lstmgen.declare.operations import Matmul, MeanOver, Operation, Outer
+from lstmgen.declare.operations import Matmul, MeanOver, Normalization, Operation, Outer
 from lstmgen.declare.shapes import dims_of
-from lstmgen.declare.symbols import Role, Value
+from lstmgen.declare.symbols import SHARED_ROLES, Role, Value
 from lstmgen.errors import InternalError
 
 
@@ -77,7 +77,10 @@ class Graph:
     def dependence(self, known: Mapping[Value, Dependence] | None = None) -> dict[Value, Dependence]:
         """What every value depends on; ``known`` says it for free values whose role does not."""
         found = dict(known or {})
-        by_role = {Role.PARAMETER: Dependence.SHARED, Role.SIZE: Dependence.SHARED, Role.INPUT: Dependence.INPUT_ONLY}
+        by_role = {
+            **dict.fromkeys(SHARED_ROLES, Dependence.SHARED),
+            **dict.fromkeys([Role.INPUT, Role.STEP_INDEX], Dependence.INPUT_ONLY),
+        }
         for value in self.free:
             found.setdefault(value, by_role.get(value.role, Dependence.RECURRENT))
         for equation in self.equations:
@@ -133,8 +136,8 @@ def is_elementwise(expression: Expr) -> bool:
 
 def _in_normal_form(expression: Expr) -> bool:
     if isinstance(expression, Operation):
-        # What a declaration writes with @, outer and mean_over is a Contract or a sum here.
-        declared = isinstance(expression, Matmul | Outer | MeanOver)
+        # What a declaration writes with @, outer, mean_over, softmax and layer_norm is made of other equations here.
+        declared = isinstance(expression, Matmul | Outer | MeanOver | Normalization)
         return not declared and all(is_atom(value) for value in expression.values)
     if is_call(expression):
         return all(is_atom(arg) or (is_condition(arg) and _condition_over_atoms(arg)) for arg in expression.args)

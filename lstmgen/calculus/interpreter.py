@@ -179,9 +179,11 @@ def interpret(
 def size_names(declaration: Declaration, primal: Graph) -> tuple[str, ...]:
     """The dimensions whose sizes a user chooses, in order of declaration: those of parameters, inputs and states.
 
-    A dimension that only a ``flatten`` makes is the product of others and not among them.
+    A dimension that only a ``flatten`` makes is the product of others and not among them, nor is one that a constant
+    fixes.
     """
-    return tuple(dim for dim in all_dims(declaration, primal) if dim not in derived_sizes(primal))
+    settled = {*derived_sizes(primal), *declaration.fixed_sizes}
+    return tuple(dim for dim in all_dims(declaration, primal) if dim not in settled)
 
 
 def derived_sizes(primal: Graph) -> dict[str, Dims]:
@@ -201,6 +203,7 @@ def all_dims(declaration: Declaration, primal: Graph) -> tuple[str, ...]:
         *declaration.inputs,
         *(state.next for state in declaration.states),
         *(parameter.value for parameter in declaration.parameters),
+        *(constant.value for constant in declaration.constants),
         *(equation.target for equation in primal.equations),
     ]
     return tuple(dict.fromkeys(dim for value in values for dim in value.dims))

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from sympy import Add, Expr, Mul, Pow, Symbol
 from sympy.core.relational import Relational
 
+from lstmgen.calculus.expansions import expand
 from lstmgen.calculus.graph import Graph, is_atom, is_call, is_condition
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Declaration, Equation
-from lstmgen.declare.operations import Matmul, MaxOver, MeanOver, Operation, Outer, SumOver, Transpose
+from lstmgen.declare.functions import written_name
+from lstmgen.declare.operations import Matmul, MaxOver, MeanOver, Normalization, Operation, Outer, SumOver, Transpose
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Place
@@ -28,6 +30,7 @@ class Normalizer:
         self.sizes: dict[str, Value] = {value.name: value for value in taken if value.role == Role.SIZE}
         self._names = {value.name for value in taken}
         self._named: dict[Expr, Value] = {}
+        self._suggested: dict[Expr, str] = {}
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keeps names that will be defined later from being given to intermediates."""
@@ -63,6 +66,11 @@ class Normalizer:
             else:
                 arguments.append(self.normal(arg, owner, place, root=False))
         return expression.func(*arguments, evaluate=False)
+
+    def suggest(self, normal: Expr, name: str) -> Expr:
+        """The same expression, to be called ``name`` should it need one."""
+        self._suggested.setdefault(normal, name)
+        return normal
 
     def atom(self, expression: Expr, owner: str, hint: str = "", place: Place | None = None) -> Expr:
         """A value that stands for ``expression``: itself, one named before, or a new intermediate."""
@@ -112,12 +120,18 @@ class Normalizer:
             (value,) = expression.values
             total = self.atom(SumOver(value, expression.dim), owner, place=place)
             return Mul(total, Pow(self.size(expression.dim), -1, evaluate=False), evaluate=False)
+        if isinstance(expression, Normalization):
+            return expand(expression, self, owner, place)
         return expression.with_values([self.atom(value, owner, place=place) for value in expression.values])
 
     def _suggest(self, normal: Expr, owner: str) -> str:
+        if normal in self._suggested:
+            return self._suggested[normal]
         symbols = [arg for arg in normal.args if isinstance(arg, Value)]
         if is_call(normal) and len(normal.args) == 1 and symbols:
-            return f"{type(normal).__name__}_{symbols[0].name}"
+            return f"{written_name(type(normal))}_{symbols[0].name}"
+        if isinstance(normal, Mul) and normal.args[0] == -1 and len(normal.args) == 2 and symbols:
+            return f"minus_{symbols[0].name}"
         if isinstance(normal, SumOver | MaxOver) and symbols:
             return f"{'sum' if isinstance(normal, SumOver) else 'max'}_{symbols[0].name}"
         if isinstance(normal, Contract) or (isinstance(normal, Mul) and len(symbols) == len(normal.args) <= 3):
@@ -144,8 +158,10 @@ def normalize(declaration: Declaration) -> Graph:
     }
     free = [
         *declaration.inputs,
+        *([declaration.step_index] if declaration.step_index else []),
         *(state.previous for state in declaration.states),
         *(parameter.value for parameter in declaration.parameters),
+        *(constant.value for constant in declaration.constants),
         *sorted(sizes, key=str),
     ]
     normalizer = Normalizer(free)

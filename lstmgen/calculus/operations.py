@@ -12,7 +12,7 @@ from typing import Any
 from sympy import Expr, Integer, Tuple
 
 from lstmgen.declare.dims import Dims
-from lstmgen.declare.operations import Operation
+from lstmgen.declare.operations import Operation, StopGradient
 from lstmgen.errors import InternalError
 
 Axes = tuple[int, ...]
@@ -49,6 +49,14 @@ class Contract(Operation):
                 if names.setdefault(label, dim) != dim:
                     raise InternalError(f"{self} contracts {names[label]!r} with {dim!r}")
         return tuple(names[label] for label in out)
+
+
+class Gauge(StopGradient):
+    """A value that shifts or scales others without changing any result, such as the maximum in a softmax.
+
+    Its adjoint vanishes, so the calculus holds it constant. A proof does not: finite differences move it, and so check
+    that nothing depends on it.
+    """
 
 
 class Total(Operation):

@@ -21,7 +21,7 @@ from lstmgen.declare.declaration import Declaration, Equation
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.operations import Operation, SumOver
 from lstmgen.declare.shapes import dims_of
-from lstmgen.declare.symbols import Role, Value
+from lstmgen.declare.symbols import SHARED_ROLES, Role, Value
 from lstmgen.errors import InternalError
 
 
@@ -91,6 +91,7 @@ class _Reverse:
         self.primal = primal
         self.dependence = primal.dependence()
         self.uses = primal.uses()
+        self.varying = _varying(primal)
         values = [*primal.free, *(equation.target for equation in primal.equations)]
         self.ordering = Ordering(values)
         self.normalizer = Normalizer(values)
@@ -135,7 +136,7 @@ class _Reverse:
         sizes = [size for size in self.normalizer.sizes.values() if size in set(read) and size not in used]
         seeds = tuple(seed.adjoint for seed in self.seeds)
         adjoint = Graph(f"{self.primal.name}: adjoint", (*seeds, *used, *sizes), tuple(equations), results).verify()
-        residuals = tuple(value for value in used if value.role not in (Role.PARAMETER, Role.SIZE))
+        residuals = tuple(value for value in used if value.role not in SHARED_ROLES)
         return Gradient(self.declaration, self.primal, adjoint, self.adjoints, self.seeds, residuals, tuple(self.steps))
 
     def _collect(self, value: Value, *, always: bool = False) -> Value | None:
@@ -175,7 +176,7 @@ class _Reverse:
             self._contribute(equation, operand, rule_name, self.ordering.arrange(partial), term)
 
     def _contribute(self, equation: Equation, operand: Value, rule: str, partial: Expr | None, term: Expr) -> None:
-        if operand.role == Role.SIZE:
+        if operand not in self.varying:
             return
         self.steps.append(Step(equation, operand, rule, partial, term))
         missing = [dim for dim in dims_of(term) if dim not in operand.dims]
@@ -192,6 +193,15 @@ class _Reverse:
         if isinstance(term, Operation) and several:
             term = self.normalizer.atom(term, owner, hint=owner)
         self.contributions.setdefault(operand, []).append(term)
+
+
+def _varying(primal: Graph) -> set[Value]:
+    """The values that depend on a parameter, an input or a state: those that can have an adjoint."""
+    found = {value for value in primal.free if value.role in (Role.PARAMETER, Role.INPUT, Role.STATE)}
+    for equation in primal.equations:
+        if not found.isdisjoint(operands_of(equation.expression)):
+            found.add(equation.target)
+    return found
 
 
 def _partials(equation: Equation) -> list[tuple[Value, Expr]]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from sympy import Expr, Tuple
 from sympy.core.symbol import Str
 
-from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
+from lstmgen.calculus.operations import Contract, FirstMaximum, Gauge, Total, Unflatten
 from lstmgen.declare.operations import (
     Flatten,
     MaxOver,
@@ -88,6 +88,7 @@ VJP: dict[type[Operation], Rule] = {
     Flatten: flatten,
     Unflatten: unflatten,
     StopGradient: nothing,
+    Gauge: nothing,
     Total: total,
 }
 """The vector-Jacobian product of every structural operation."""

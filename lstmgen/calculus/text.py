@@ -5,20 +5,23 @@ Products that lstmgen named itself are printed in place, so that an equation rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sympy import Add, Expr, Mul, Number, NumberSymbol, Pow, Rational
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
 
-from lstmgen.calculus.graph import Graph
-from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
+from lstmgen.calculus.graph import Graph, operands_of
+from lstmgen.calculus.operations import Contract, FirstMaximum, Gauge, Total, Unflatten
 from lstmgen.declare.declaration import Equation
+from lstmgen.declare.functions import written_name
 from lstmgen.declare.operations import (
     Flatten,
+    LayerNorm,
     Matmul,
     MaxOver,
     MeanOver,
+    Normalization,
     Operation,
     Outer,
     StopGradient,
@@ -60,6 +63,14 @@ class Text:
         """``target = expression``."""
         return f"{equation.target.name} = {self(equation.expression)}"
 
+    def operands(self, expression: Expr) -> tuple[Value, ...]:
+        """The values that the printed expression names."""
+        found: dict[Value, None] = {}
+        for value in operands_of(expression):
+            inner = self.operands(self.inline[value]) if value in self.inline else (value,)
+            found |= dict.fromkeys(inner)
+        return tuple(found)
+
     def __call__(self, expression: Expr) -> str:
         return self._print(expression)[0]
 
@@ -92,8 +103,7 @@ class Text:
         if isinstance(expression, Not):
             return f"not ({self(expression.args[0])})", SUM
         arguments = ", ".join(self(arg) for arg in expression.args)
-        name = type(expression).__name__
-        return f"{'abs' if name == 'absolute' else name}({arguments})", ATOM
+        return f"{written_name(type(expression))}({arguments})", ATOM
 
     def _sum(self, expression: Add) -> str:
         text = ""
@@ -113,7 +123,7 @@ class Text:
         if not below:
             return top, PRODUCT
         bottom = " * ".join(self._factor(each) for each in below)
-        return f"{top} / {bottom if len(below) == 1 else f'({bottom})'}", PRODUCT
+        return f"{top} / {bottom if len(below) == 1 and not isinstance(below[0], Mul) else f'({bottom})'}", PRODUCT
 
     def _factor(self, factor: Expr, *, first: bool = False) -> str:
         text, precedence = self._print(factor)
@@ -146,8 +156,19 @@ class Text:
             return f'flatten({names[0]}, "{expression.to}")', ATOM
         if isinstance(expression, Unflatten):
             return f"unflatten({names[0]}, {' x '.join(expression.dims)})", ATOM
-        word = {Outer: "outer", Total: "total", StopGradient: "stop_gradient"}[type(expression)]
+        if isinstance(expression, Normalization):
+            return self._normalization(expression, names)
+        word = {Outer: "outer", Total: "total", StopGradient: "stop_gradient", Gauge: "stop_gradient"}[type(expression)]
         return f"{word}({', '.join(names)})", ATOM
+
+    def _normalization(self, expression: Normalization, names: Sequence[str]) -> tuple[str, int]:
+        arguments = [*names]
+        if expression.given_dim:
+            arguments.append(f'"{expression.given_dim}"')
+        if isinstance(expression, LayerNorm) and float(expression.epsilon) != 1e-5:
+            arguments.append(f"epsilon={number(expression.epsilon)}")
+        which = f"[{expression.index}]" if len(names) > 1 else ""
+        return f"{expression.written}({', '.join(arguments)}){which}", ATOM
 
     def _contract(self, expression: Contract) -> tuple[str, int]:
         left, right, out = expression.axes

@@ -46,17 +46,24 @@ def run(
     inputs: Mapping[str, Array],
     initial: Mapping[str, Array],
     frozen: Sequence[Mapping[Value, Array]] = (),
+    start: int = 0,
 ) -> Trajectory:
-    """The cell over all steps. ``frozen`` gives, per step, values to hold instead of computing them."""
+    """The cell over all steps, the first of which has the index ``start``.
+
+    ``frozen`` gives, per step, values to hold instead of computing them.
+    """
     interpreter = Interpreter(primal, sizes)
     first = next(iter(inputs.values()))
     steps, rows = first.shape[:2]
     fixed = {each.value: parameters[each.value.name] for each in declaration.parameters}
+    fixed |= {each.value: each.array() for each in declaration.constants}
     state = {each.previous: initial[each.name] for each in declaration.states}
     trajectory = []
     for t in range(steps):
         values: dict[Value, Array] = {**fixed, **state}
         values.update({value: inputs[value.name][t] for value in declaration.inputs})
+        if declaration.step_index is not None:
+            values[declaration.step_index] = np.full(rows, float(start + t))
         values = evaluate_holding(interpreter, values, rows, frozen[t] if frozen else {})
         trajectory.append(values)
         state = {each.previous: values[each.next] for each in declaration.states}

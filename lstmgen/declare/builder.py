@@ -11,13 +11,14 @@ import linecache
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from sympy import Basic, Expr, Symbol, preorder_traversal, sympify
 
 from lstmgen.declare.canonical import canonical
-from lstmgen.declare.declaration import Constant, Equation, Init, Normal, Parameter, Uniform
+from lstmgen.declare.declaration import Constant, Equation, FixedArray, Init, Normal, Parameter, Uniform
 from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.names import reason_against
 from lstmgen.declare.operations import Flatten, Matmul, Operation, ShapeMistake, SumOver, spell_any
@@ -25,7 +26,11 @@ from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Diagnostic, Place, Severity
 
-_OWN_ROLES = {Role.INPUT, Role.PARAMETER, Role.STATE, Role.SIZE, Role.INTERMEDIATE, Role.ADJOINT}
+_OWN_ROLES = {
+    *(Role.INPUT, Role.PARAMETER, Role.STATE, Role.SIZE, Role.CONSTANT, Role.STEP_INDEX),
+    *(Role.INTERMEDIATE, Role.ADJOINT),
+}
+_GIVEN = {Role.PARAMETER, Role.INPUT, Role.STATE, Role.SIZE, Role.CONSTANT, Role.STEP_INDEX}
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -49,6 +54,8 @@ class Equations:
         self.outputs: list[Value] = []
         self.diagnostics: list[Diagnostic] = []
         self.sizes: list[Value] = []
+        self.constants: list[FixedArray] = []
+        self.step_value: Value | None = None
         self.places: dict[str, Place] = {}
         self.mentioned: set[Value] = set()  # everything that some equation reads, failed ones included
         self.opaque = False  # something was given that cannot be looked into: what it reads is unknown
@@ -56,23 +63,25 @@ class Equations:
         self.named_outputs = False
         self._known: set[Value] = set()
         self._poisoned: set[Value] = set()
+        self._fixed: dict[str, int] = {}  # the sizes that constants fix
         self._joined: dict[str, Dims] = {}  # what flatten joined, by the name it gave
         self._shared: set[Value] = set()  # values made of parameters and numbers alone, the same at every step
 
     # -- what a user calls -------------------------------------------------------------------------------------------
 
     def input(self, name: str, *dims: str) -> Value:
-        """An input of every step, with dimension ``features`` unless given."""
-        value = self._declare(name, dims or ("features",), Role.INPUT)
+        """An input of every step, with dimension ``features`` unless given; ``()`` makes it a number of every row."""
+        value = self._declare(name, _given(dims, "features"), Role.INPUT)
         self.inputs.append(value)
         return value
 
     def state(self, name: str, *dims: str) -> Value:
-        """The value of state ``name`` at the step before, with dimension ``hidden`` unless given.
+        """The value of state ``name`` at the step before, with dimension ``hidden`` unless given; ``()`` makes it a
+        number of every row.
 
         The symbol that is returned is named ``<name>_prev``; :meth:`next` defines this step's value.
         """
-        dims = dims or ("hidden",)
+        dims = _given(dims, "hidden")
         fits = self._check_dims(dims, Role.STATE)
         previous = Value(f"{name}_prev", tuple(map(str, dims)), Role.STATE)
         self._known.add(previous)
@@ -88,7 +97,7 @@ class Equations:
 
         ``init`` is a number, ``Uniform(bound)``, ``Normal(std)``, or None for uniform in ±1/sqrt(hidden).
         """
-        value = self._declare(name, dims, Role.PARAMETER)
+        value = self._declare(name, _given(dims), Role.PARAMETER)
         self._shared.add(value)
         self.parameters.append(Parameter(value, self._init(name, init), description))
         return value
@@ -100,20 +109,31 @@ class Equations:
         to: str = "hidden",
         bias: str | None = "b",
         bias_init: float | Uniform | Normal | Constant | None = None,
+        diagonal: Mapping[str, Any] | None = None,
         **terms: Any,
     ) -> Value:
         """Defines ``a_<name>``, an affine map: each keyword names a matrix and gives the vector it multiplies.
 
         ``affine("f", W=x, U=h_prev)`` declares ``W_f (hidden, features)``, ``U_f (hidden, hidden)`` and ``b_f
         (hidden,)`` and defines ``a_f = W_f @ x + U_f @ h_prev + b_f``. ``bias`` names the bias, None leaves it out;
-        ``to`` is the dimension of the result.
+        ``to`` is the dimension of the result. ``diagonal`` names vectors instead of matrices and gives what each
+        multiplies unit by unit: ``diagonal={"p": c_prev}`` declares the peephole ``p_f (hidden,)`` and adds
+        ``p_f * c_prev``.
         """
+        if diagonal is not None and not isinstance(diagonal, Mapping):
+            self._report(
+                "LG117",
+                f"affine({name!r}): diagonal={spell_any(diagonal)} names no vectors",
+                'give names and what each multiplies: diagonal={"p": c_prev}',
+            )
+            self._read(diagonal)
+        diagonal = diagonal if isinstance(diagonal, Mapping) else {}
         # One mistake in a name is told once, not for every parameter that carries it.
         if not self._check_name(f"a_{name}") or not self._check_dims((to,), Role.PARAMETER):
-            for vector in terms.values():
+            for vector in (*terms.values(), *diagonal.values()):
                 self._read(vector)
             return self._poison(Value(f"a_{name}", (str(to),), Role.PREACTIVATION))
-        if not terms:
+        if not terms and not diagonal:
             self._report("LG117", f"affine({name!r}) multiplies nothing", "give it a matrix: W=x")
         if bias is not None and not isinstance(bias, str):
             self._report(
@@ -136,6 +156,12 @@ class Equations:
                 self._poisoned.add(weight)
                 operand = weight if operand is None else operand
             products.append(Matmul(weight, operand))
+        for vector, value in diagonal.items():
+            weight = self.parameter(f"{vector}_{name}", to)
+            operand = self._expression(value, f"{vector}=")
+            if operand is None:
+                self._poisoned.add(weight)
+            products.append(weight if operand is None else weight * operand)
         if bias is not None:
             products.append(self.parameter(f"{bias}_{name}", to, init=bias_init))
         total: Any = products[0] if products else sympify(0)
@@ -200,7 +226,7 @@ class Equations:
                     f"eq.output needs a named value of this cell, not {spell_any(value)}",
                     "give it what eq.let or eq.next returned; an expression is named first: y = eq.let('y', ...)",
                 )
-            elif value.role in (Role.PARAMETER, Role.INPUT, Role.STATE, Role.SIZE):
+            elif value.role in _GIVEN:
                 self._report(
                     "LG117", f"{value.name} is no result of this step", "output a value defined by eq.let or eq.next"
                 )
@@ -227,6 +253,60 @@ class Equations:
             self.places.setdefault(f"size {dim}", caller())
         return value
 
+    def constant(self, name: str, numbers: Any, *dims: str, description: str = "") -> Value:
+        """An array of numbers that is not trained, such as a fixed matrix; it is written into the generated code.
+
+        ``numbers`` is what NumPy takes for an array, one dimension for each name in ``dims``. Their sizes are fixed by
+        it: those of ``Parameters.initialize`` do not contain them.
+        """
+        value = self._declare(name, _given(dims), Role.CONSTANT)
+        self._shared.add(value)
+        if value in self._poisoned:
+            return value
+        try:
+            array = np.array(numbers, np.float64)
+        except (TypeError, ValueError):
+            array = np.array(math.nan)
+        if array.ndim != len(value.dims) or not array.size or not np.isfinite(array).all():
+            self._report(
+                "LG123",
+                f"constant {name!r} is given {spell_any(numbers)} for the dimensions {spell(value.dims)}",
+                "give finite numbers as a nested list or a NumPy array, with one dimension for each name",
+            )
+            return self._poison(value)
+        fixed = dict(self._fixed)
+        for dim, size in zip(value.dims, array.shape, strict=True):
+            if dim in self._joined:
+                self._report(
+                    "LG123",
+                    f"constant {name!r} fixes the size of {dim!r}, which flatten makes of {spell(self._joined[dim])}",
+                    "give one of the two dimensions another name",
+                )
+                return self._poison(value)
+            if fixed.setdefault(dim, size) != size:
+                self._report(
+                    "LG123",
+                    f"constant {name!r} has {size} entries along {dim!r}, where {fixed[dim]} were fixed before",
+                    "give one of the two dimensions another name",
+                )
+                return self._poison(value)
+        self._fixed = fixed
+        self.constants.append(FixedArray(value, array.shape, tuple(map(float, array.ravel())), description))
+        return value
+
+    def step_index(self, name: str = "t") -> Value:
+        """The number of the step, from 0 or the ``start=`` that the generated functions are called with."""
+        if self.step_value is not None:
+            if name != self.step_value.name:
+                self._report(
+                    "LG110",
+                    f"the step index is called {self.step_value.name!r} already",
+                    f"use the name {self.step_value.name!r}",
+                )
+            return self.step_value
+        self.step_value = self._declare(name, (), Role.STEP_INDEX)
+        return self.step_value
+
     # -- checks ------------------------------------------------------------------------------------------------------
 
     def _check_name(self, name: Any, *, is_input: bool = False) -> bool:
@@ -248,7 +328,7 @@ class Equations:
                 reasons.append(("LG101", f"{dim!r} is not the name of a dimension", hint))
             elif reason := reason_against(dim, is_dimension=True):
                 reasons.append(reason)
-        if not reasons and role != Role.PARAMETER and len(set(dims)) != len(dims):
+        if not reasons and role not in (Role.PARAMETER, Role.CONSTANT) and len(set(dims)) != len(dims):
             reasons.append(_repeated(dims))
         for reason in reasons:
             self._report(*reason)
@@ -257,7 +337,7 @@ class Equations:
     def _declare(self, name: str, dims: Dims, role: str) -> Value:
         fits = self._check_dims(dims, role)
         value = Value(str(name), tuple(map(str, dims)), role)
-        if not self._check_name(name, is_input=role == Role.INPUT):
+        if not self._check_name(name, is_input=role in (Role.INPUT, Role.STEP_INDEX)):
             return self._poison(value)
         self.places[name] = caller()
         self._known.add(value)
@@ -366,6 +446,12 @@ class Equations:
                 if isinstance(node, Flatten):
                     joined = dims_of(node.values[0])
                     before = self._joined.setdefault(node.to, joined)
+                    if node.to in self._fixed:
+                        raise ShapeMistake(
+                            "LG123",
+                            f"a constant fixes the size of {node.to!r}, which flatten would make of {spell(joined)}",
+                            "give one of the two dimensions another name",
+                        )
                     if before != joined:
                         raise ShapeMistake(
                             "LG102",
@@ -427,6 +513,13 @@ class Equations:
         self.diagnostics.append(Diagnostic(code, message, hint, place, source, severity))
 
     report = _report
+
+
+def _given(dims: tuple[Any, ...], *default: str) -> Dims:
+    """The dimensions as given, one by one or in one tuple, or the default if none were."""
+    if len(dims) == 1 and isinstance(dims[0], tuple):
+        return dims[0]
+    return dims or default
 
 
 def _repeated(dims: Dims) -> tuple[str, str, str]:

@@ -22,7 +22,7 @@ from lstmgen.declare.declaration import Declaration, State
 from lstmgen.declare.names import PATTERN
 from lstmgen.declare.operations import matrix_operators
 from lstmgen.declare.symbols import Role, Value
-from lstmgen.errors import DeclarationError, Diagnostic, Place, Severity, UserError
+from lstmgen.errors import DeclarationError, Diagnostic, OptionError, Place, Severity, UserError
 
 SYMPY = threading.RLock()
 """Held around all work with SymPy: while one thread traces with evaluation off, another would find unevaluated results
@@ -129,6 +129,8 @@ class Cell:
         with SYMPY, evaluate(False), matrix_operators():
             try:
                 self.function(eq, **dict(settings))
+            except OptionError:
+                raise
             except Exception as error:
                 diagnostics.append(_as_diagnostic(error, self.function))
             else:  # a function that stopped half-way has not come to the uses of what it declared
@@ -149,6 +151,8 @@ class Cell:
             parameters=tuple(eq.parameters),
             equations=tuple(eq.equations),
             outputs=tuple(eq.outputs),
+            constants=tuple(eq.constants),
+            step_index=eq.step_value,
             warnings=tuple(diagnostics),
         )
 
@@ -219,7 +223,7 @@ def _frame_in(error: BaseException, function: Callable[..., None]) -> Place:
     return place
 
 
-_METHODS = "what a cell calls is eq.affine, input, let, next, output, parameter, size and state"
+_METHODS = "what a cell calls is eq.affine, constant, input, let, next, output, parameter, size, state and step_index"
 _ADVICE = {
     "truth value": "if, and, or, max, a < b < c cannot look into symbols: use where(condition, a, b), maximum, &, |",
     "expression to float": "functions of math need numbers: take them from lstmgen.api",
@@ -278,6 +282,15 @@ def _unused(eq: Equations, function: Callable[..., None]) -> list[Diagnostic]:
         if is_unused(parameter.value):
             name = parameter.value.name
             tell("LG106", name, f"parameter {name!r} is never used", "use it, or remove it")
+    for constant in eq.constants:
+        if is_unused(constant.value):
+            tell(
+                "LG106", constant.value.name, f"constant {constant.value.name!r} is never used", "use it, or remove it"
+            )
+    if eq.step_value is not None and is_unused(eq.step_value):
+        tell(
+            "LG115", eq.step_value.name, f"the step index {eq.step_value.name!r} is never used", "use it, or remove it"
+        )
     for size in eq.sizes:
         if size.name not in dims:
             close = difflib.get_close_matches(size.name, sorted(dims), n=1)

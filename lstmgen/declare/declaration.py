@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sympy import Expr
 
 from lstmgen.declare.symbols import Value
@@ -56,6 +57,20 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class FixedArray:
+    """An array that is no parameter: its symbol, its numbers (the last index running fastest), and what it is."""
+
+    value: Value
+    shape: tuple[int, ...]
+    numbers: tuple[float, ...]
+    description: str = ""
+
+    def array(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The numbers as a float64 array."""
+        return np.array(self.numbers, np.float64).reshape(self.shape)
+
+
+@dataclass(frozen=True)
 class State:
     """What a cell carries from step to step: the symbol of the step before and that of this step."""
 
@@ -82,7 +97,19 @@ class Declaration:
     parameters: tuple[Parameter, ...]
     equations: tuple[Equation, ...]
     outputs: tuple[Value, ...]
+    constants: tuple[FixedArray, ...] = ()
+    step_index: Value | None = None
     warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def fixed_sizes(self) -> dict[str, int]:
+        """The dimensions whose size the constants fix."""
+        return {dim: size for each in self.constants for dim, size in zip(each.value.dims, each.shape, strict=True)}
+
+    @property
+    def given(self) -> tuple[Value, ...]:
+        """What comes from outside at every step: the inputs, and the step index where the cell uses it."""
+        return (*self.inputs, *([self.step_index] if self.step_index else []))
 
     @property
     def changed_options(self) -> tuple[tuple[str, Any], ...]:

@@ -245,6 +245,11 @@ FROM_SYMPY: dict[type, type[Expr]] = {
 """SymPy's own functions that mean one of ours; anything else of SymPy's is refused with a hint."""
 
 
+def written_name(function: type[Expr]) -> str:
+    """The name that equations use for a function: ``abs`` for ``absolute``, else its own."""
+    return "abs" if function is absolute else function.__name__
+
+
 def known_functions() -> Sequence[str]:
     """The names of all elementwise functions as :mod:`lstmgen.api` has them, sorted."""
-    return sorted("abs" if each.function is absolute else each.name for each in _DEFINITIONS if each.function != sign)
+    return sorted(written_name(each.function) for each in _DEFINITIONS if each.function != sign)

@@ -25,7 +25,13 @@ class Role:
     PREACTIVATION = "pre-activation"
     INTERMEDIATE = "intermediate"  # named by lstmgen, not by the user
     SIZE = "size"
+    CONSTANT = "constant"  # an array of numbers, fixed when the cell is traced
+    STEP_INDEX = "step index"
     ADJOINT = "adjoint"
+
+
+SHARED_ROLES = frozenset({Role.PARAMETER, Role.SIZE, Role.CONSTANT})
+"""The roles of values from outside that are the same in every row and at every step."""
 
 
 class Value(Symbol):  # type: ignore[misc]  # SymPy has no types

@@ -188,14 +188,15 @@ Statement = Note | Allocate | Pack | Product | Block | Call | Reduce | Move | Cl
 class Kernel:
     """One pass over time as a program.
 
-    ``parameters`` are those read directly, not through a pack. ``carried`` is, for every state, the view that holds it
-    when a step begins, and so where it starts and where it ends; ``results`` is where what is returned lies; ``saved``
-    are the buffers that forward leaves for backward.
+    ``parameters`` are those read directly, not through a pack, ``constants`` arrays of fixed numbers. ``carried`` is,
+    for every state, the view that holds it when a step begins, and so where it starts and where it ends; ``results`` is
+    where what is returned lies; ``saved`` are the buffers that forward leaves for backward.
     """
 
     name: str
     reverse: bool
     parameters: tuple[str, ...]
+    constants: tuple[str, ...]
     inputs: tuple[tuple[str, Buffer], ...]
     body: tuple[Statement, ...]
     carried: tuple[tuple[str, View], ...]

@@ -18,7 +18,7 @@ from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.text import Text, split_quotient, split_sign
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.dims import last_index
-from lstmgen.declare.operations import Flatten, MaxOver, Operation, StopGradient, SumOver, Transpose
+from lstmgen.declare.operations import Flatten, MaxOver, Operation, SumOver, Transpose
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.schedule.kernel import (
     BATCH,
@@ -92,6 +92,7 @@ class _Lowering:
             plan.name,
             plan.reverse,
             storage.parameters,
+            storage.constants,
             storage.inputs,
             statements,
             carried,
@@ -164,8 +165,8 @@ class _Lowering:
             kind = {SumOver: "sum", MaxOver: "max", FirstMaximum: "first maximum"}[type(expression)]
             # Of a name that a parameter repeats, the last: see SumOver.
             return Reduce(kind, out, value, (last_index(value.axes, expression.dim),))
-        kinds = {Transpose: "transpose", Flatten: "flatten", Unflatten: "unflatten", StopGradient: "copy"}
-        return Move(kinds[type(expression)], out, value)
+        kinds = {Transpose: "transpose", Flatten: "flatten", Unflatten: "unflatten"}
+        return Move(kinds.get(type(expression), "copy"), out, value)
 
     def _scalar(self, expression: Expr, in_loop: bool) -> Scalar:
         if isinstance(expression, Value):

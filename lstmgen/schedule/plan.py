@@ -9,7 +9,7 @@ from lstmgen.calculus.graph import Dependence, Graph, operands_of, substitute
 from lstmgen.calculus.operations import Contract, Total
 from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.declare.declaration import Equation
-from lstmgen.declare.symbols import Role, Value
+from lstmgen.declare.symbols import SHARED_ROLES, Value
 from lstmgen.schedule.placement import ancestors, place, split_sums, without_aliases
 from lstmgen.schedule.recurrence import classify
 from lstmgen.schedule.stacking import schedule_pass
@@ -70,11 +70,11 @@ def _forward_plan(
     kept = tuple(value for value in looped if value in wanted or previous.get(value) in wanted)
     kept += tuple(value for value in before if value in wanted and value not in kept)
     kept = tuple(sorted(set(kept), key=lambda value: [each.target for each in work].index(value)))
-    pinned = {*next_values, *(state.previous for state in declaration.states), *declaration.inputs}
+    pinned = {*next_values, *(state.previous for state in declaration.states), *declaration.given}
     taken = [value.name for value in dependence]
     work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, {*kept, *residuals}, taken)
     carried = tuple(Carried(state.previous, state.next) for state in declaration.states)
-    return Plan(name, False, work, stacks, slots, carried, kept, declaration.inputs, primal.results)
+    return Plan(name, False, work, stacks, slots, carried, kept, declaration.given, primal.results)
 
 
 def _backward_plan(
@@ -94,7 +94,7 @@ def _backward_plan(
     shared = [
         value
         for value, depends in primal_dependence.items()
-        if depends is Dependence.SHARED and value in read and value.role not in (Role.PARAMETER, Role.SIZE)
+        if depends is Dependence.SHARED and value in read and value.role not in SHARED_ROLES
     ]
     again = ancestors(primal.equations, shared)
     recomputed = tuple(each for each in primal.equations if each.target in again and shared)

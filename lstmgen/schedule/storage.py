@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from lstmgen.calculus.operations import Total
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.operations import Operation
-from lstmgen.declare.symbols import Role, Value
+from lstmgen.declare.symbols import SHARED_ROLES, Role, Value
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Allocate, Axes, Buffer, Note, Pack, Use, View
 from lstmgen.schedule.work import Plan, Region, Schedule, Slot, Stack, Work, stack_count, stack_dim
@@ -31,7 +31,7 @@ def residual_buffers(gradient: Gradient, schedule: Schedule) -> dict[Value, Buff
             found[value] = Buffer(state.name, (NODES, *state.dims, BATCH), Use.RESIDUAL)
         elif value in stacks:
             found[value] = Buffer(stacks[value].name, (STEPS, *stacks[value].dims, BATCH), Use.RESIDUAL)
-        elif value.role == Role.INPUT:
+        elif value.role in (Role.INPUT, Role.STEP_INDEX):
             found[value] = Buffer(value.name, (STEPS, BATCH, *value.dims), Use.RESIDUAL)
         else:
             found[value] = Buffer(value.name, (STEPS, *value.dims, BATCH), Use.RESIDUAL)
@@ -44,7 +44,7 @@ def shared_values(plan: Plan) -> frozenset[Value]:
 
     def is_shared(value: Value) -> bool:
         home = plan.slots[value].stack if value in plan.slots else value
-        return value.role in (Role.PARAMETER, Role.SIZE) or bool(shared & {value, home})
+        return value.role in SHARED_ROLES or bool(shared & {value, home})
 
     for work in plan.work:
         of_shared = all(map(is_shared, work.reads))
@@ -62,13 +62,14 @@ def assign_storage(gradient: Gradient, schedule: Schedule, plan: Plan) -> Storag
 
 @dataclass(frozen=True)
 class Storage:
-    """Where values lie. ``setup`` makes the buffers; ``parameters`` are read where they are."""
+    """Where values lie. ``setup`` makes the buffers; ``parameters`` and ``constants`` are read where they are."""
 
     plan: Plan
     next_values: frozenset[Value]
     buffers: dict[Value, Buffer]
     setup: tuple[Note | Allocate | Pack, ...]
     parameters: tuple[str, ...]
+    constants: tuple[str, ...]
     saved: tuple[Buffer, ...]
     inputs: tuple[tuple[str, Buffer], ...]
 
@@ -109,6 +110,7 @@ class _Assignment:
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     setup: list[Allocate | Pack] = field(default_factory=list)
     parameters: list[str] = field(default_factory=list)
+    constants: list[str] = field(default_factory=list)
 
     def run(self) -> Storage:
         plan, declaration = self.plan, self.gradient.declaration
@@ -141,6 +143,7 @@ class _Assignment:
             self.buffers,
             _in_sections(self.setup),
             tuple(self.parameters),
+            tuple(self.constants),
             tuple(dict.fromkeys(self.residuals.values())) if saves or plan.reverse else (),
             tuple(inputs),
         )
@@ -195,11 +198,12 @@ class _Assignment:
         return bool(members & {*self.plan.kept, *outside})
 
     def _parameters(self) -> None:
-        """Parameters that some work reads by themselves; those read side by side have a pack."""
+        """Parameters that some work reads by themselves, and constants; those read side by side have a pack."""
+        names = {Role.PARAMETER: self.parameters, Role.CONSTANT: self.constants}
         for work in self.plan.work:
             for value in work.reads:
-                if value.role == Role.PARAMETER and value not in self.buffers and self._is_single(value):
-                    self.parameters.append(value.name)
+                if value.role in names and value not in self.buffers and self._is_single(value):
+                    names[value.role].append(value.name)
                     self.buffers[value] = Buffer(value.name, value.dims, Use.PARAMETER)
 
     def _is_single(self, value: Value) -> bool:

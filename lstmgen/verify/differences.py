@@ -48,7 +48,7 @@ def taylor_test(loss: Loss, point: Mapping[str, Array], gradient: Mapping[str, A
     slope = sum(float(np.sum(gradient[name] * directions[name])) for name in point)
     base = {name: array.copy() for name, array in point.items()}
     start = loss()
-    sizes = [2e-3 * 0.5**k for k in range(5)]
+    sizes = [2e-3 * 0.5**k for k in range(9)]
     plain, corrected = [], []
     for size in sizes:
         for name, array in point.items():
@@ -65,8 +65,11 @@ def taylor_test(loss: Loss, point: Mapping[str, Array], gradient: Mapping[str, A
 
 
 def _order(remainders: list[float], rounding: float) -> float:
-    """The order at which remainders shrink, from those that stand clear of rounding."""
-    clear = [each for each in remainders if each > 20 * rounding]
+    """The order at which remainders shrink, from the smallest that stand clear of rounding.
+
+    At larger steps the next order may cancel this one.
+    """
+    clear = [each for each in remainders if each > 20 * rounding][-4:]
     if len(clear) < 2:
         return 2.0 if remainders[0] <= 100 * rounding else float("nan")
     return float(np.log2(clear[0] / clear[-1]) / (len(clear) - 1))

@@ -94,7 +94,8 @@ def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Arra
     for name, array in cast(sample.parameters).items():
         setattr(p, name, array)
     inputs, initial = list(cast(sample.inputs).values()), module.State(**cast(sample.initial))
-    outputs, final, residuals = module.forward(p, *inputs, initial=initial)
+    first = {"start": sample.start} if sample.start else {}
+    outputs, final, residuals = module.forward(p, *inputs, initial=initial, **first)
     d_outputs = cast(sample.d_outputs)
     several = len(d_outputs) > 1
     gradients = module.backward(
@@ -103,10 +104,11 @@ def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Arra
         module.Outputs(**d_outputs) if several else next(iter(d_outputs.values())),
         d_final=module.State(**cast(sample.d_final)),
     )
-    inferred, inferred_final = module.infer(p, *inputs, initial=initial)
+    inferred, inferred_final = module.infer(p, *inputs, initial=initial, **first)
     stepped, state = [], initial
     for t in range(sample.steps):
-        output, state = module.step(p, *(array[t] for array in inputs), state=state)
+        this = {"start": sample.start + t} if first else {}
+        output, state = module.step(p, *(array[t] for array in inputs), state=state, **this)
         stepped.append(output if several else (output,))
     found: dict[str, Array] = {}
     for index, name in enumerate(d_outputs):
@@ -145,7 +147,7 @@ class _Loss:
 
     def __init__(self, gradient: Gradient, module: ModuleType, sample: Sample) -> None:
         self.gradient, self.module, self.sample = gradient, module, sample
-        held = [each.target for each in gradient.primal.equations if isinstance(each.expression, StopGradient)]
+        held = [each.target for each in gradient.primal.equations if type(each.expression) is StopGradient]
         # Copies: the sample's arrays, which a value under stop_gradient may be, are perturbed in place.
         steps = sample.trajectory.steps if held else ()
         self.frozen = [{value: np.array(values[value]) for value in held} for values in steps]
@@ -163,13 +165,15 @@ class _Loss:
                 sample.inputs,
                 sample.initial,
                 self.frozen,
+                sample.start,
             )
             outputs, final = list(trajectory.outputs.values()), trajectory.final
         else:
             for name, array in sample.parameters.items():
                 setattr(self.p, name, array)
             start = self.module.State(**sample.initial)
-            result, last = self.module.infer(self.p, *sample.inputs.values(), initial=start)
+            index = {"start": sample.start} if sample.start else {}
+            result, last = self.module.infer(self.p, *sample.inputs.values(), initial=start, **index)
             outputs = list(result) if len(sample.d_outputs) > 1 else [result]
             final = last._asdict()
         total = sum(float(np.sum(a * b)) for a, b in zip(outputs, sample.d_outputs.values(), strict=True))

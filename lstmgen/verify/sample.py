@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from lstmgen.calculus.graph import Graph, is_call
-from lstmgen.calculus.interpreter import Interpreter, all_dims, derived_sizes
+from lstmgen.calculus.interpreter import Interpreter, derived_sizes, size_names
+from lstmgen.calculus.operations import Gauge
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import Trajectory, run
 from lstmgen.declare.declaration import Declaration, Equation
@@ -41,6 +42,7 @@ class Sample:
     d_outputs: dict[str, Array]
     d_final: dict[str, Array]
     trajectory: Trajectory
+    start: int = 0  # the index of the first step
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
@@ -49,10 +51,9 @@ class Sample:
 
 def choose_sizes(declaration: Declaration, primal: Graph) -> dict[str, int]:
     """A size for every dimension, distinct as far as they go, so that exchanged axes are noticed."""
-    derived = derived_sizes(primal)
-    free = [dim for dim in all_dims(declaration, primal) if dim not in derived]
-    sizes = {dim: _SIZES[index % len(_SIZES)] for index, dim in enumerate(free)}
-    for dim, parts in derived.items():
+    free = size_names(declaration, primal)
+    sizes = {dim: _SIZES[index % len(_SIZES)] for index, dim in enumerate(free)} | declaration.fixed_sizes
+    for dim, parts in derived_sizes(primal).items():
         sizes[dim] = int(np.prod([sizes[part] for part in parts]))
     return sizes
 
@@ -61,6 +62,7 @@ def draw(gradient: Gradient, *, seed: int = 0, steps: int = 4, rows: int = 3, at
     """A sample at which the cell is smooth. Raises :class:`UserError` (LG303) if none is found."""
     declaration, primal = gradient.declaration, gradient.primal
     sizes = choose_sizes(declaration, primal)
+    start = 2 if declaration.step_index else 0
     for attempt in range(attempts):
         random = np.random.default_rng((seed, attempt))
 
@@ -71,7 +73,7 @@ def draw(gradient: Gradient, *, seed: int = 0, steps: int = 4, rows: int = 3, at
         inputs = {value.name: normal(value.dims, steps, rows) for value in declaration.inputs}
         initial = {state.name: normal(state.next.dims, rows) for state in declaration.states}
         with np.errstate(all="ignore"):
-            trajectory = run(declaration, primal, sizes, parameters, inputs, initial)
+            trajectory = run(declaration, primal, sizes, parameters, inputs, initial, start=start)
         if not _finite(trajectory) or not _smooth(primal, sizes, trajectory):
             continue
         return Sample(
@@ -84,6 +86,7 @@ def draw(gradient: Gradient, *, seed: int = 0, steps: int = 4, rows: int = 3, at
             {value.name: normal(value.dims, steps, rows) for value in declaration.outputs},
             {state.name: normal(state.next.dims, rows) for state in declaration.states},
             trajectory,
+            start,
         )
     raise UserError(
         f"no sample of {declaration.name!r} stays clear of its kinks and finite in {attempts} draws",
@@ -100,11 +103,14 @@ def _finite(trajectory: Trajectory) -> bool:
 
 def _smooth(primal: Graph, sizes: Mapping[str, int], trajectory: Trajectory) -> bool:
     interpreter = Interpreter(primal, sizes)
+    uses = primal.uses()
     return all(
         _clears(equation, values, interpreter)
         for values in trajectory.steps
         for equation in primal.equations
         if is_call(equation.expression) or isinstance(equation.expression, MaxOver)
+        # Where a maximum only shifts what it cancels from, its kink is none of the result's.
+        if not all(isinstance(use.expression, Gauge) for use in uses.get(equation.target, (equation,)))
     )
 
 

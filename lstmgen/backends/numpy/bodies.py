@@ -17,7 +17,7 @@ def forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[st
     """The body of `_forward`, which keeps what backward reads, or of `_infer`."""
     kernel, declaration = printer.kernel, gradient.declaration
     lines = _with_starts(printer, "_initial")
-    inputs = {value.name for value in declaration.inputs}
+    inputs = {value.name for value in declaration.given}
     copies = []
     for buffer in kernel.saved if keep else ():
         name = printer.own(buffer)

@@ -1,5 +1,9 @@
 """From a scheduled gradient to the text of a NumPy module.
 
+A module is a shell around the bodies of three kernels. The shell is all that the contract of generated modules asks
+for besides: parameters, states, checks of arguments, workspaces. It depends on the cell alone, so that another back end
+has only to write :class:`Bodies`.
+
 Everything a template needs is computed here, into a frozen context of strings, booleans and tuples; the template lays
 it out and decides nothing.
 """
@@ -15,19 +19,48 @@ from lstmgen.backends.numpy.bodies import backward_body, forward_body
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
 from lstmgen.backends.numpy.layout import WIDTH, filled, wrapped
 from lstmgen.backends.numpy.printer import Printer
-from lstmgen.backends.templates import render
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
 from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.calculus.text import Text, inlined_products
-from lstmgen.declare.declaration import Constant, Normal, Parameter, Uniform
+from lstmgen.declare.declaration import Constant, Declaration, FixedArray, Normal, Parameter, Uniform
 from lstmgen.declare.dims import Dims
 from lstmgen.declare.symbols import Value
 from lstmgen.schedule.calls import buffered
 from lstmgen.schedule.kernel import Kernel, show
 from lstmgen.schedule.lowering import lower
 from lstmgen.schedule.target import Target
-from lstmgen.schedule.work import Plan, Schedule
+from lstmgen.schedule.work import Schedule
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """What a back end adds to the shell of a module: the bodies of three functions that take and return NumPy arrays.
+
+    ``_forward(_parameters, *given, _initial, _take)`` returns the outputs, the final ``State``, and the arrays for
+    ``_backward`` in a dictionary by name; ``_infer`` takes the same and returns the first two. ``_backward(_parameters,
+    _saved, *seeds, _d_final, _gradients, _take)`` fills the ``Parameters`` ``_gradients``, which are zeros before, and
+    returns ``Inputs`` and ``State``. Arguments have been checked, and every field of a state is an array; callers'
+    arrays are (steps, batch, ...) or (batch, ...) and must not be written to, nor be part of what is returned.
+    ``_take(name, shape)`` gives an array of undefined contents, in the workspace if there is one: saved arrays may come
+    from it, what is returned otherwise may not. Several outputs make an ``Outputs``; ``_CONSTANTS`` holds the cell's
+    constants by name, ``_parameters.hidden`` the size of a dimension.
+
+    ``given`` are the bodies' own names for what comes in at every step (``Declaration.given``), ``seeds`` those for the
+    gradients of the loss by the outputs. Lines are indented as they stand in a function. ``kind`` completes "forward
+    and backward kernels", ``reading`` tells the reader about the kernels, ``imports`` are statements; with
+    ``uses_erf`` the module has a function ``_erf``.
+    """
+
+    kind: str
+    reading: str
+    given: tuple[str, ...]
+    seeds: tuple[str, ...]
+    forward: tuple[str, ...]
+    infer: tuple[str, ...]
+    backward: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+    uses_erf: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,7 @@ class Entry:
 class Context:
     """All that the template prints."""
 
+    kind: str
     title: tuple[str, ...]
     summary: tuple[str, ...]
     version: str
@@ -49,6 +83,8 @@ class Context:
     digest: str
     command: str
     equations: tuple[str, ...]
+    reading: tuple[str, ...]
+    imports: tuple[str, ...]
     exports: tuple[str, ...]
     sizes: tuple[str, ...]
     size_names: str
@@ -56,8 +92,9 @@ class Context:
     start_lines: tuple[str, ...]
     unseen_arguments: str
     unseen_sizes: str
-    derived: tuple[tuple[str, str], ...]
+    derived: tuple[tuple[str, str, str], ...]
     derived_lines: tuple[str, ...]
+    constants: tuple[str, ...]
     parameters: tuple[Entry, ...]
     groups: tuple[str, ...]
     all_dims: tuple[tuple[str, str], ...]
@@ -67,13 +104,16 @@ class Context:
     several_outputs: bool
     outputs_type: str
     forward_doc: tuple[str, ...]
-    arguments: str
+    forward_signature: tuple[str, ...]
+    infer_signature: tuple[str, ...]
+    step_signature: tuple[str, ...]
     argument_names: str
     kernel_arguments: str
     check_arguments: str
-    check_pairs: str
-    step_arguments: str
+    check_pairs: tuple[str, ...]
     step_names: str
+    uses_step_index: bool
+    infer_steps: str
     step_output: str
     step_doc: tuple[str, ...]
     forward_call: tuple[str, ...]
@@ -97,7 +137,7 @@ class NumpyBackend:
 
     def emit(self, gradient: Gradient, schedule: Schedule, provenance: Provenance, module: str) -> Mapping[str, str]:
         """The module's text under its file name."""
-        return {f"{module}.py": render("numpy/module.py.jinja", build_context(gradient, schedule, provenance))}
+        return {f"{module}.py": module_text(gradient, provenance, _bodies(gradient, schedule))}
 
     def kernels(self, gradient: Gradient, schedule: Schedule) -> str:
         """The three loop programs as text."""
@@ -129,17 +169,26 @@ def load_source(source: str, module: str) -> types.ModuleType:
 
 def lower_all(gradient: Gradient, schedule: Schedule) -> tuple[Kernel, Kernel, Kernel]:
     """The kernels of the three passes, with elementwise work as calls."""
+    forward, infer, backward = lower_passes(gradient, schedule)
+    return buffered(forward, FUNCTIONS), buffered(infer, FUNCTIONS), buffered(backward, FUNCTIONS)
+
+
+def lower_passes(gradient: Gradient, schedule: Schedule) -> tuple[Kernel, Kernel, Kernel]:
+    """The kernels of forward, inference and backward, with elementwise work as fused blocks."""
     primal_text = Text(inlined_products(gradient.primal))
     adjoint_text = Text(inlined_products(gradient.adjoint))
-
-    def one(plan: Plan, text: Text) -> Kernel:
-        return buffered(lower(gradient, schedule, plan, text), FUNCTIONS)
-
     return (
-        one(schedule.forward, primal_text),
-        one(schedule.infer, primal_text),
-        one(schedule.backward, adjoint_text),
+        lower(gradient, schedule, schedule.forward, primal_text),
+        lower(gradient, schedule, schedule.infer, primal_text),
+        lower(gradient, schedule, schedule.backward, adjoint_text),
     )
+
+
+def module_text(gradient: Gradient, provenance: Provenance, bodies: Bodies) -> str:
+    """The text of a module that fulfils the contract of generated modules, around the kernels of some back end."""
+    from lstmgen.backends.templates import render  # Jinja comes with the first module that is written
+
+    return render("numpy/module.py.jinja", shell_context(gradient, provenance, bodies))
 
 
 def flat_order(parameters: tuple[Parameter, ...]) -> tuple[tuple[Parameter, ...], ...]:
@@ -151,16 +200,39 @@ def flat_order(parameters: tuple[Parameter, ...]) -> tuple[tuple[Parameter, ...]
 
 
 def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance) -> Context:
-    """Everything the template prints, from the scheduled gradient."""
-    declaration, primal = gradient.declaration, gradient.primal
-    kernels = lower_all(gradient, schedule)
-    dims = all_dims(declaration, primal)
-    printers = [Printer(kernel, dims) for kernel in kernels]
+    """Everything the template prints of a module of this back end."""
+    return shell_context(gradient, provenance, _bodies(gradient, schedule))
+
+
+def _bodies(gradient: Gradient, schedule: Schedule) -> Bodies:
+    """The kernels as this back end prints them."""
+    declaration = gradient.declaration
+    dims = all_dims(declaration, gradient.primal)
+    printers = [Printer(kernel, dims) for kernel in lower_all(gradient, schedule)]
     private = printers[0].private
-    forward = forward_body(printers[0], gradient, keep=True)
-    infer = forward_body(printers[1], gradient, keep=False)
-    backward = backward_body(printers[2], gradient)
-    helpers = {helper for printer in printers for helper in printer.helpers}
+    return Bodies(
+        kind="for NumPy",
+        reading=_READING,
+        forward=_indented(forward_body(printers[0], gradient, keep=True)),
+        infer=_indented(forward_body(printers[1], gradient, keep=False)),
+        backward=_indented(backward_body(printers[2], gradient)),
+        given=tuple(private(value.name) for value in declaration.given),
+        seeds=tuple(private(seed.adjoint.name) for seed in gradient.seeds if seed.origin is Origin.LOSS),
+        uses_erf=any("erf" in printer.helpers for printer in printers),
+    )
+
+
+_READING = (
+    "How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops "
+    "the batch is the last axis of every array. A name with an underscore is an array for all steps, the same name "
+    "without one its window at the current step. Values that are computed together lie side by side in one array, and "
+    "several names may share a place: a value is overwritten once nothing reads it any more."
+)
+
+
+def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) -> Context:
+    """Everything the template prints, from a cell's gradient and the kernels of some back end."""
+    declaration, primal = gradient.declaration, gradient.primal
     groups = flat_order(declaration.parameters)
     text = Text(inlined_products(primal))
     descriptions = {equation.target.name: equation.description for equation in declaration.equations}
@@ -169,7 +241,21 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
     derived = {dim: parts for dim, parts in derived_sizes(primal).items() if dim in all_dims(declaration, primal)}
     carried_by_parameters = {dim for each in declaration.parameters for dim in each.value.dims}
     unseen = [size for size in sizes if size not in carried_by_parameters]
+    fixed = declaration.fixed_sizes
+    unseen_lengths = [*(f'"{size}": {size}' for size in unseen), *(f'"{dim}": {size}' for dim, size in fixed.items())]
     names = [value.name for value in declaration.inputs]
+    index = ["_index"] if declaration.step_index else []
+    start = ["start: int = 0"] if index else []
+    of_forward = [
+        "p: Parameters",
+        *(f"{name}: Array" for name in names),
+        *("*", "initial: State | None = None", *start, "workspace: Workspace | None = None"),
+    ]
+    of_step = [
+        "p: Parameters",
+        *(f"{name}_t: Array" for name in names),
+        *("*", "state: State | None = None", *start),
+    ]
     single = len(declaration.outputs) == 1
     with_dims = [
         *(each.value for group in groups for each in group),
@@ -178,7 +264,9 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         *declaration.outputs,
     ]
     seeds = [seed for seed in gradient.seeds if seed.origin is Origin.LOSS]
+    outputs_type = "Array" if single else "Outputs"
     return Context(
+        kind=bodies.kind,
         title=tuple(filled(doc[0].rstrip(".") + ".", WIDTH, set_in="")),
         summary=_summary(declaration.reference, doc[1:]),
         version=provenance.version,
@@ -186,49 +274,72 @@ def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance
         digest=provenance.digest,
         command=provenance.command,
         equations=_printed_equations(primal, text, descriptions),
+        reading=tuple(filled(bodies.reading, WIDTH, set_in="")),
+        imports=bodies.imports,
         exports=tuple(sorted([*_EXPORTS, *([] if single else ["Outputs"])])),
         sizes=sizes,
         size_names=", ".join(sizes),
         start_doc=_start_doc(gradient),
         start_lines=_start_lines(groups, gradient),
         unseen_arguments="".join([", *"] + [f", {size}: int" for size in unseen]) if unseen else "",
-        unseen_sizes=", ".join(f'"{size}": {size}' for size in unseen),
-        derived=tuple((dim, " * ".join(f"self.{part}" for part in parts)) for dim, parts in derived.items()),
-        derived_lines=tuple(
-            f'lengths["{dim}"] = ' + " * ".join(f'lengths["{part}"]' for part in parts)
-            for dim, parts in derived.items()
+        unseen_sizes=", ".join(unseen_lengths),
+        derived=(
+            *((dim, str(size), "a dimension that a constant fixes") for dim, size in fixed.items()),
+            *(
+                (dim, " * ".join(f"self.{part}" for part in parts), "a dimension that others make up")
+                for dim, parts in derived.items()
+            ),
         ),
-        parameters=tuple(Entry(each.value.name, _parameter_doc(each, gradient)) for group in groups for each in group),
-        groups=tuple(", ".join(f'"{each.value.name}"' for each in group) + "," for group in groups),
+        derived_lines=(
+            *(f'lengths["{dim}"] = {size}' for dim, size in fixed.items()),
+            *(
+                f'lengths["{dim}"] = ' + " * ".join(f'lengths["{part}"]' for part in parts)
+                for dim, parts in derived.items()
+            ),
+        ),
+        constants=tuple(line for each in declaration.constants for line in _constant_lines(each)),
+        parameters=tuple(
+            Entry(each.value.name, _parameter_doc(each, gradient, text)) for group in groups for each in group
+        ),
+        groups=tuple(
+            line
+            for group in groups
+            for line in filled(", ".join(f'"{each.value.name}"' for each in group) + ",", WIDTH - 8, set_in="")
+        ),
         all_dims=tuple((name, dims) for name, dims in {value.name: _quoted(value.dims) for value in with_dims}.items()),
         inputs=tuple(_entry(value, ("steps", "batch"), descriptions) for value in declaration.inputs),
         states=tuple(_entry(state.next, ("batch",), descriptions) for state in declaration.states),
         outputs=tuple(_entry(value, ("steps", "batch"), descriptions) for value in declaration.outputs),
         several_outputs=not single,
-        outputs_type="Array" if single else "Outputs",
-        forward_doc=_forward_doc(declaration.inputs, declaration.outputs),
-        arguments=", ".join(f"{name}: Array" for name in names),
+        outputs_type=outputs_type,
+        forward_doc=_forward_doc(declaration),
+        forward_signature=_signature("forward", of_forward, f"tuple[{outputs_type}, State, Residuals]"),
+        infer_signature=_signature("infer", of_forward, f"tuple[{outputs_type}, State]"),
+        step_signature=_signature("step", of_step, f"tuple[{outputs_type}, State]"),
         argument_names=", ".join(names),
-        kernel_arguments=",\n    ".join(f"{private(name)}: Array" for name in names),
+        kernel_arguments=",\n    ".join(f"{name}: Array" for name in bodies.given),
         check_arguments=", ".join(f"{name}: Any" for name in names),
-        check_pairs=" ".join(f'("{name}", {name}),' for name in names),
-        step_arguments=", ".join(f"{name}_t: Array" for name in names),
+        check_pairs=_check_pairs(names),
         step_names=", ".join(f"{name}_t" for name in names),
+        uses_step_index=bool(index),
+        infer_steps="_steps" if index else "_",
         step_output="outputs[0]" if single else "Outputs(*(output[0] for output in outputs))",
         step_doc=tuple(filled(_arrays_doc(declaration.inputs, ("batch",), "_t") + ".", WIDTH - 4, set_in="")),
-        forward_call=_call("outputs, final, _saved = _forward", ["p", *names, "_start", "_take"]),
-        infer_call=_call("return _infer", ["p", *names, "_start", "_take"]),
-        step_call=_call("outputs, final = _infer", ["p", *(f"{name}_t[None]" for name in names), "_start", "_take"]),
+        forward_call=_call("outputs, final, _saved = _forward", ["p", *names, *index, "_start", "_take"]),
+        infer_call=_call("return _infer", ["p", *names, *index, "_start", "_take"]),
+        step_call=_call(
+            "outputs, final = _infer", ["p", *(f"{name}_t[None]" for name in names), *index, "_start", "_take"]
+        ),
         backward_call=_call(
             "inputs, initial = _backward",
             ["p", "residuals.arrays", *(f"_{seed.adjoint.name}" for seed in seeds), "_end", "parameters", "_take"],
         ),
         seed_lines=_seed_lines(gradient, single),
-        seed_arguments=",\n    ".join(f"{private(seed.adjoint.name)}: Array" for seed in seeds),
-        forward=_indented(forward),
-        infer=_indented(infer),
-        backward=_indented(backward),
-        uses_erf="erf" in helpers,
+        seed_arguments=",\n    ".join(f"{name}: Array" for name in bodies.seeds),
+        forward=bodies.forward,
+        infer=bodies.infer,
+        backward=bodies.backward,
+        uses_erf=bodies.uses_erf,
         erf_coefficients=tuple(map(repr, ERFC_COEFFICIENTS)),
     )
 
@@ -261,17 +372,49 @@ def _arrays_doc(values: Sequence[Value], leading: Dims, suffix: str = "") -> str
     return "; ".join(f"`{value.name}{suffix}` is {_spelled((*leading, *value.dims))}" for value in values)
 
 
-def _forward_doc(inputs: Sequence[Value], outputs: Sequence[Value]) -> tuple[str, ...]:
+def _signature(name: str, arguments: Sequence[str], returned: str) -> tuple[str, ...]:
+    """The head of a function as a formatter would break it."""
+    one = f"def {name}({', '.join(arguments)}) -> {returned}:"
+    if len(one) <= WIDTH:
+        return (one,)
+    inner = f"    {', '.join(arguments)}"
+    lines = [inner] if len(inner) <= WIDTH else [f"    {argument}," for argument in arguments]
+    return (f"def {name}(", *lines, f") -> {returned}:")
+
+
+def _check_pairs(names: Sequence[str]) -> tuple[str, ...]:
+    """The head of a loop over inputs with their names, as a formatter would break it."""
+    pairs = [f'("{name}", {name}),' for name in names]
+    if len(pairs) == 1:
+        return (f"for name, array in ({pairs[0]}):",)
+    return ("for name, array in (", *(f"    {pair}" for pair in pairs), "):")
+
+
+def _constant_lines(constant: FixedArray) -> list[str]:
+    """A constant as an entry of a dictionary."""
+    dims = _spelled(constant.value.dims)
+    numbers = filled(f"({', '.join(map(repr, constant.numbers))},)", WIDTH - 8)
+    return [
+        f"# {dims}{f', {constant.description}' if constant.description else ''}",
+        f'"{constant.value.name}": np.array(',
+        *(f"    {line}" for line in numbers),
+        f").reshape({constant.shape}),",
+    ]
+
+
+def _forward_doc(declaration: Declaration) -> tuple[str, ...]:
     """What goes in and comes out of a forward pass."""
+    inputs, outputs = declaration.inputs, declaration.outputs
     every = ("steps", "batch")
     returned = (
         f" {_spelled((*every, *outputs[0].dims))}"
         if len(outputs) == 1
-        else ": " + "; ".join(f"{value.name} {_spelled((*every, *value.dims))}" for value in outputs) + ";"
+        else " (" + "; ".join(f"{value.name} {_spelled((*every, *value.dims))}" for value in outputs) + ")"
     )
+    start = " `start` is the index of the first step." if declaration.step_index else ""
     text = (
-        f"{_arrays_doc(inputs, every)}. `initial` is the state before the first step, zeros where None. Returns the "
-        f"outputs{returned}, the state after the last step, and the residuals."
+        f"{_arrays_doc(inputs, every)}. `initial` is the state before the first step, zeros where None.{start} Returns "
+        f"the outputs{returned}, the state after the last step, and the residuals."
     )
     return tuple(filled(text, WIDTH - 4, set_in=""))
 
@@ -355,17 +498,18 @@ def _quoted(dims: Dims) -> str:
     return _spelled(tuple(f'"{dim}"' for dim in dims))
 
 
-def _parameter_doc(parameter: Parameter, gradient: Gradient) -> str:
+def _parameter_doc(parameter: Parameter, gradient: Gradient, text: Text) -> str:
     """What a parameter is: its own description, else the first equation that reads it."""
     what = parameter.description
     if not what:
         reader = next(
             equation
-            for equation in gradient.declaration.equations
-            if parameter.value in equation.expression.free_symbols
+            for equation in gradient.primal.equations
+            if equation.target not in text.inline and parameter.value in text.operands(equation.expression)
         )
-        what = f"in {Text().equation(reader)}"
-    return f"{_spelled(parameter.value.dims)}, {what}"
+        what = f"in {text.equation(reader)}"
+    # The first line of a docstring stands after its quotes.
+    return "\n        ".join(filled(f"{_spelled(parameter.value.dims)}, {what}", WIDTH - 14))
 
 
 def _entry(value: Value, leading: Dims, descriptions: Mapping[str, str]) -> Entry:

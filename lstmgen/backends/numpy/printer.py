@@ -63,6 +63,8 @@ class Printer:
         """The kernel's statements as lines, unindented at their own level."""
         for name in self.kernel.parameters:
             self._emit(f"{self.private(name)} = _parameters.{name}")
+        for name in self.kernel.constants:
+            self._emit(f'{self.private(name)} = _CONSTANTS["{name}"].astype(_dtype)')
         for statement in self.kernel.body:
             self._statement(statement)
         return self.lines
@@ -208,7 +210,7 @@ class Printer:
             names = groups.setdefault(self._whole(view), [])
             if view.name not in names:
                 names.append(view.name)
-        return [f"{' = '.join(names)} = {text}" for text, names in groups.items()]
+        return [line for text, names in groups.items() for line in _bound(names, text)]
 
     def _needs_name(self, view: View) -> bool:
         """Whether a loop-invariant view is known in the loop by a name of the cell."""
@@ -482,6 +484,18 @@ _FIXED: frozenset[str] = frozenset(
         *("_initial", "_final", "_outputs", "_d_inputs", "_d_initial", "_d_final"),
     }
 )
+
+
+def _bound(names: Sequence[str], text: str) -> list[str]:
+    """Statements that bind all ``names`` to ``text``, as many as lines of the usual width take."""
+    lines: list[str] = []
+    line = text
+    for name in reversed(names):
+        if line != text and len(f"{name} = {line}") > WIDTH - 4:
+            lines.append(line)
+            line = text
+        line = f"{name} = {line}"
+    return [*lines, line][::-1]
 
 
 def mentions(text: str, name: str) -> bool:
