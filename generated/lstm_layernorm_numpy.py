@@ -13,7 +13,7 @@ What the input and what the state contribute are each normalised over all four g
 is the paper's: the cell state is carried as it is and normalised for the output. "torch" (the LSTM of PyTorch's
 benchmark of custom cells) carries the normalised cell state. "per_gate" (the cell of TensorFlow 1's contrib)
 normalises each gate's sum of both contributions by itself, and carries the normalised cell state. Biases that
-would only add up are one bias here.
+would only add up are one bias here. `epsilon` is added to every variance.
 
 Ba, Kiros & Hinton, arXiv 1607.06450, 2016.
 

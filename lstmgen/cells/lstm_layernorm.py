@@ -13,7 +13,7 @@ def lstm_layernorm(eq, *, variant: Literal["ba2016", "torch", "per_gate"] = "ba2
     is the paper's: the cell state is carried as it is and normalised for the output. "torch" (the LSTM of PyTorch's
     benchmark of custom cells) carries the normalised cell state. "per_gate" (the cell of TensorFlow 1's contrib)
     normalises each gate's sum of both contributions by itself, and carries the normalised cell state. Biases that
-    would only add up are one bias here.
+    would only add up are one bias here. `epsilon` is added to every variance.
     """
     gates = ("f", "i", "g", "o")
     x = eq.input("x")

@@ -5,7 +5,7 @@ from lstmgen.api import OptionError, cell, sigmoid, tanh
 
 @cell("mogrifier_lstm", reference="Melis, Kočiský & Blunsom, ICLR 2020 (arXiv 1909.01792)")
 def mogrifier_lstm(eq, *, rounds=5):
-    """Long short-term memory whose input and state gate one another first, alternately, for a number of rounds."""
+    """Long short-term memory whose input and state gate one another first, in turn, for a number of `rounds`."""
     if rounds < 0:
         raise OptionError(f"there are no {rounds} rounds", "give zero or more")
     x = eq.input("x")
