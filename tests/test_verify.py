@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from sympy import Expr, Integer
 from trial_cells import CASES
 
 import lstmgen
+import lstmgen.declare.canonical as tracing
 from lstmgen import pipeline
 from lstmgen.api import cell, exp, log, max_over, maximum, relu, sigmoid, tanh, where
 from lstmgen.backends.numpy import backend
 from lstmgen.backends.numpy.module import NumpyBackend
+from lstmgen.calculus import expansions
 from lstmgen.calculus.normal_form import normalize
 from lstmgen.calculus.operations import Contract, FirstMaximum, Gauge, Total, Unflatten
 from lstmgen.calculus.reverse import Gradient, differentiate
@@ -282,8 +285,12 @@ def test_every_rule_has_a_planted_error() -> None:
 def _cell_with(kind: type[Operation]) -> Cell:
     """A cell whose gradient the rule decides: the shift of a softmax, for one, has none."""
     labels = {
-        Contract: "rnn_relu", SumOver: "normalized_jointly", MaxOver: "maxout", Transpose: "transposed", Flatten: "heads"
-    }  # fmt: skip
+        Contract: "rnn_relu",
+        SumOver: "normalized_jointly",
+        MaxOver: "maxout",
+        Transpose: "transposed",
+        Flatten: "heads",
+    }
     return CASES[labels[kind]][0]
 
 
@@ -322,6 +329,30 @@ def test_a_wrong_sign_in_a_rule_is_found(
     assert all(each.passed for each in report.interpreted), "interpreter and code are wrong alike"
     assert not all(each.passed for each in report.differenced)
     assert not report.taylor.passed
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "wrong", "label"),
+    [
+        (
+            tracing,
+            "_product",
+            lambda right, factors: right([each for each in factors if not each.is_Number]),
+            "numbers",
+        ),
+        (tracing, "_sum", lambda right, terms: terms[0], "lstm"),
+        (expansions, "_sum", lambda right, terms: terms[0], "normalized"),  # the mean is not subtracted
+    ],
+    ids=["factor", "term", "mean"],
+)
+def test_an_error_while_tracing_is_found(
+    stage: Any, name: str, wrong: Any, label: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Graph, gradient and code agree with one another then, and not with what the cell's author wrote."""
+    monkeypatch.setattr(stage, name, partial(wrong, getattr(stage, name)))
+    report = _refuses_and_writes_nothing(CASES[label][0] if label in CASES else lstm, tmp_path)
+    assert all(each.passed for each in (*report.interpreted, *report.differenced))
+    assert not all(each.passed for each in report.declared)
 
 
 def test_a_shift_that_does_not_cancel_is_found(tmp_path: Path) -> None:
@@ -500,7 +531,7 @@ def _report(**changes: Any) -> Report:
     good = Comparison("d_W", (4, 3), 1e-13, 1e-11, (2, 1))
     scalar = Comparison("d_s", (), 2e-13, 1e-11)
     parts = (good, scalar), (replace(good, limit=1e-7),), (replace(good, limit=1e-5),)
-    plain = Report("trial", "numpy", "device", "steps 4", *parts, Taylor(1.0, 2.0, False), 12, 0.5)
+    plain = Report("trial", "numpy", "device", "steps 4", (good,), *parts, Taylor(1.0, 2.0, False), 12, 0.5)
     return replace(plain, **changes)
 
 
@@ -518,6 +549,7 @@ def test_report_names_every_tensor_and_no_failure() -> None:
     ("part", "wrong", "row"),
     [
         ("interpreted", Comparison("d_W", (4, 3), 0.5, 1e-11, (0, 2)), r"d_W .*5\.0e-01  FAILED"),
+        ("declared", Comparison("output h", (4, 3), 0.5, 1e-11, (0, 2)), r"declaration .*5\.0e-01  FAILED"),
         ("differenced", Comparison("d_W", (4, 3), 1e-6, 1e-7, (3, 0)), r"d_W .*1\.0e-06  FAILED +\[3, 0\]"),
         ("interpreted", Comparison("d_W", (4, 3), float("nan"), 1e-11), r"d_W .*nan  FAILED"),
         ("single", Comparison("d_W", (4, 3), 1e-2, 1e-5), r"float32 .*1\.0e-02  FAILED .*d_W"),

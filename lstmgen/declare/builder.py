@@ -373,7 +373,7 @@ class Equations:
             return self._poison(value)
         if tree.free_symbols <= self._shared:
             self._shared.add(value)
-        self.equations.append(Equation(value, tree, description or "", caller()))
+        self.equations.append(Equation(value, tree, description or "", caller(), sympify(expression)))
         return value
 
     def _fit(self, name: str, tree: Expr, found: Dims, dims: Dims) -> Dims | None:

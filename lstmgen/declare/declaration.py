@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,16 @@ from lstmgen.errors import Diagnostic, Place
 
 @dataclass(frozen=True)
 class Equation:
-    """``target = expression``: one named equation of a step."""
+    """``target = expression``: one named equation of a step.
+
+    ``written`` is the expression as it came from the user's Python, before it was brought into canonical form.
+    """
 
     target: Value
     expression: Expr
     description: str = ""
     place: Place | None = None
+    written: Expr | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import run, run_adjoint
 from lstmgen.declare.operations import StopGradient
+from lstmgen.verify.declared import run_declared
 from lstmgen.verify.differences import central_differences, taylor_test
 from lstmgen.verify.report import Comparison, Report
 from lstmgen.verify.sample import Sample, draw
@@ -59,12 +60,25 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
         backend,
         level,
         str(sample),
+        _declared(gradient, sample),
         interpreted,
         differenced,
         compared,
         taylor,
         entries,
         time.perf_counter() - began,
+    )
+
+
+def _declared(gradient: Gradient, sample: Sample) -> tuple[Comparison, ...]:
+    """The graph's outputs and final states against those of the equations as they were written."""
+    outputs, final = run_declared(
+        gradient.declaration, sample.sizes, sample.parameters, sample.inputs, sample.initial, sample.start
+    )
+    trajectory = sample.trajectory
+    return (
+        *(compare(f"output {name}", trajectory.outputs[name], outputs[name], INTERPRETER_LIMIT) for name in outputs),
+        *(compare(f"final {name}", trajectory.final[name], final[name], INTERPRETER_LIMIT) for name in final),
     )
 
 

@@ -37,13 +37,15 @@ class Taylor:
 
 @dataclass(frozen=True)
 class Report:
-    """A proof's findings. ``interpreted`` holds emitted against interpreted values, ``differenced`` emitted gradients
-    against central finite differences, ``single`` the float32 code against the float64 code."""
+    """A proof's findings. ``declared`` holds interpreted values against the equations as they were written,
+    ``interpreted`` emitted against interpreted values, ``differenced`` emitted gradients against central finite
+    differences, ``single`` the float32 code against the float64 code."""
 
     cell: str
     backend: str
     level: str
     sample: str
+    declared: tuple[Comparison, ...]
     interpreted: tuple[Comparison, ...]
     differenced: tuple[Comparison, ...]
     single: tuple[Comparison, ...]
@@ -54,7 +56,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether every comparison keeps to its limit."""
-        comparisons = (*self.interpreted, *self.differenced, *self.single)
+        comparisons = (*self.declared, *self.interpreted, *self.differenced, *self.single)
         return self.taylor.passed and all(each.passed for each in comparisons)
 
     @property
@@ -95,6 +97,12 @@ class Report:
             "",
             f"Taylor test    {self._taylor_text()}",
         ]
+        traced = max(self.declared, key=lambda each: each.error, default=None)
+        if traced:
+            lines.append(
+                f"declaration    equations as written and as traced differ by {_error(traced)} at worst, in "
+                f"{traced.tensor} (limit {traced.limit:.0e})"
+            )
         worst = max(self.single, key=lambda each: each.error, default=None)
         if worst:
             lines.append(
