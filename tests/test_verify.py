@@ -340,10 +340,10 @@ def test_a_wrong_sign_in_a_rule_is_found(
             lambda right, factors: right([each for each in factors if not each.is_Number]),
             "numbers",
         ),
-        (tracing, "_sum", lambda right, terms: terms[0], "lstm"),
+        (tracing, "_sum", lambda right, terms: right([-terms[0], *terms[1:]]), "lstm"),
         (expansions, "_sum", lambda right, terms: terms[0], "normalized"),  # the mean is not subtracted
     ],
-    ids=["factor", "term", "mean"],
+    ids=["factor", "sign", "mean"],
 )
 def test_an_error_while_tracing_is_found(
     stage: Any, name: str, wrong: Any, label: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
