@@ -19,10 +19,10 @@ One step computes
     dt_y = sigmoid(a_dt_y)                          time step of y
     a_z = W_z @ x + U_z @ y_prev + b_z
     tanh_a_z = tanh(a_z)
-    z = (1 - dt_z) * z_prev + dt_z * tanh_a_z       slow state
+    z = (1 - dt_z) * z_prev + dt_z * tanh_a_z       fast state
     a_y = W_y @ x + U_y @ z + b_y
     tanh_a_y = tanh(a_y)
-    y = (1 - dt_y) * y_prev + dt_y * tanh_a_y       hidden state
+    y = (1 - dt_y) * y_prev + dt_y * tanh_a_y       slow state, the output
 
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
@@ -73,9 +73,9 @@ class State(NamedTuple):
     """What one step hands to the next; a field that is None means zeros."""
 
     y: Array = None  # type: ignore[assignment]
-    """(batch, hidden), hidden state"""
+    """(batch, hidden), slow state, the output"""
     z: Array = None  # type: ignore[assignment]
-    """(batch, hidden), slow state"""
+    """(batch, hidden), fast state"""
 
 
 class Inputs(NamedTuple):
@@ -512,7 +512,7 @@ def _forward(
         np.add(_dt_zy_t, 0.5, out=_dt_zy_t)
         # tanh_a_z = tanh(a_z)
         np.tanh(a_z, out=tanh_a_z)
-        # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (slow state)
+        # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (fast state)
         np.subtract(1.0, dt_z, out=z)
         np.multiply(z, z_prev, out=z)
         np.multiply(dt_z, tanh_a_z, out=_temporary0)
@@ -523,7 +523,7 @@ def _forward(
         np.add(a_y_x, U_y_z, out=a_y)
         # tanh_a_y = tanh(a_y)
         np.tanh(a_y, out=tanh_a_y)
-        # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (hidden state)
+        # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (slow state, the output)
         np.subtract(1.0, dt_y, out=y)
         np.multiply(y, y_prev, out=y)
         np.multiply(dt_y, tanh_a_y, out=_temporary0)
@@ -606,7 +606,7 @@ def _infer(
         np.add(_dt_zy_t, 0.5, out=_dt_zy_t)
         # tanh_a_z = tanh(a_z)
         np.tanh(a_z, out=tanh_a_z)
-        # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (slow state)
+        # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (fast state)
         np.subtract(1.0, dt_z, out=z)
         np.multiply(z, z_prev, out=z)
         np.multiply(dt_z, tanh_a_z, out=_temporary0)
@@ -617,7 +617,7 @@ def _infer(
         np.add(a_y_x, U_y_z, out=a_y)
         # tanh_a_y = tanh(a_y)
         np.tanh(a_y, out=tanh_a_y)
-        # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (hidden state)
+        # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (slow state, the output)
         np.subtract(1.0, dt_y, out=y)
         np.multiply(y, y_prev, out=y)
         np.multiply(dt_y, tanh_a_y, out=_temporary0)

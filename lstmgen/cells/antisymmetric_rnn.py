@@ -8,7 +8,7 @@ def antisymmetric_rnn(eq, *, gated=False, epsilon=0.1, gamma=0.01):
     """Antisymmetric RNN: a small step along a field that neither explodes nor vanishes.
 
     The recurrent matrix W - W.T has imaginary eigenvalues only; `gamma` adds a little diffusion, `epsilon` is the size
-    of the step. With `gated`, an input gate scales it.
+    of the step. With `gated`, an input gate scales the step.
     """
     x = eq.input("x")
     h_prev = eq.state("h")

@@ -9,8 +9,8 @@ def cfn(eq):
     x = eq.input("x")
     h_prev = eq.state("h")
 
-    f = eq.let("f", sigmoid(eq.affine("f", W=x, U=h_prev)), "forget gate")
-    i = eq.let("i", sigmoid(eq.affine("i", W=x, U=h_prev)), "input gate")
+    f = eq.let("f", sigmoid(eq.affine("f", bias_init=1.0, W=x, U=h_prev)), "forget gate")
+    i = eq.let("i", sigmoid(eq.affine("i", bias_init=-1.0, W=x, U=h_prev)), "input gate")
     n = eq.let("n", tanh(eq.affine("n", W=x, bias=None)), "candidate")
     h = eq.next("h", f * tanh(h_prev) + i * n, "hidden state")
     eq.output(h)

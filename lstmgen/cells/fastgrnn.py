@@ -26,13 +26,13 @@ def fastgrnn(eq, *, gated=True, low_rank=False):
 
     s = eq.let("s", product(matrix("W", "features"), x) + product(matrix("U", "hidden"), h_prev), "shared by both")
     if gated:
-        z = eq.let("z", sigmoid(s + eq.parameter("b_z", "hidden")), "gate")
-        n = eq.let("n", tanh(s + eq.parameter("b_n", "hidden")), "candidate")
+        z = eq.let("z", sigmoid(s + eq.parameter("b_z", "hidden", init=1.0)), "gate")
+        n = eq.let("n", tanh(s + eq.parameter("b_n", "hidden", init=1.0)), "candidate")
         zeta = sigmoid(eq.parameter("zeta", init=1.0, description="how much a closed gate lets in, before its sigmoid"))
         nu = sigmoid(eq.parameter("nu", init=-4.0, description="how much always comes in, before its sigmoid"))
         h = eq.next("h", (zeta * (1 - z) + nu) * n + z * h_prev, "hidden state")
     else:
-        n = eq.let("n", tanh(s + eq.parameter("b_n", "hidden")), "candidate")
+        n = eq.let("n", tanh(s + eq.parameter("b_n", "hidden", init=1.0)), "candidate")
         alpha = sigmoid(eq.parameter("alpha", init=-3.0, description="weight of the candidate, before its sigmoid"))
         beta = sigmoid(eq.parameter("beta", init=3.0, description="weight of the old state, before its sigmoid"))
         h = eq.next("h", alpha * n + beta * h_prev, "hidden state")

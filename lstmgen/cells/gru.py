@@ -11,7 +11,7 @@ def gru(eq, *, reset: Literal["after", "before"] = "after"):
 
     With `reset` "after", the reset gate scales what the state contributes to the candidate, its bias included (the
     paper's first version, and what cuDNN computes); with "before", it scales the state itself (the paper's last
-    version; Chung et al., arXiv 1412.3555, 2014).
+    version; also Chung et al., arXiv 1412.3555, 2014, whose update gate is 1 - z).
     """
     x = eq.input("x")
     h_prev = eq.state("h")

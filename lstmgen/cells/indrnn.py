@@ -9,11 +9,13 @@ from lstmgen.api import cell, relu, tanh
 def indrnn(eq, *, activation: Literal["relu", "tanh"] = "relu"):
     """Independently recurrent network: every unit sees only its own state of the step before.
 
-    `activation` is the rectifier, or the hyperbolic tangent.
+    `activation` is the rectifier, or the hyperbolic tangent. The recurrent weights start at 1, which keeps a state.
     """
     x = eq.input("x")
     h_prev = eq.state("h")
 
     squash = {"relu": relu, "tanh": tanh}[activation]
-    h = eq.next("h", squash(eq.affine("h", W=x, diagonal={"u": h_prev})), "hidden state")
+    W_h, b_h = eq.parameter("W_h", "hidden", "features"), eq.parameter("b_h", "hidden")
+    u_h = eq.parameter("u_h", "hidden", init=1.0)
+    h = eq.next("h", squash(W_h @ x + u_h * h_prev + b_h), "hidden state")
     eq.output(h)

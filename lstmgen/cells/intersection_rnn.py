@@ -14,8 +14,8 @@ def intersection_rnn(eq):
 
     y_in = eq.let("y_in", relu(eq.affine("y_in", to="features", W=x, U=h_prev)), "candidate of the output")
     h_in = eq.let("h_in", tanh(eq.affine("h_in", W=x, U=h_prev)), "candidate of the state")
-    g_y = eq.let("g_y", sigmoid(eq.affine("g_y", to="features", W=x, U=h_prev)), "gate of depth")
-    g_h = eq.let("g_h", sigmoid(eq.affine("g_h", W=x, U=h_prev)), "gate of time")
+    g_y = eq.let("g_y", sigmoid(eq.affine("g_y", to="features", bias_init=1.0, W=x, U=h_prev)), "gate of depth")
+    g_h = eq.let("g_h", sigmoid(eq.affine("g_h", bias_init=1.0, W=x, U=h_prev)), "gate of time")
     eq.next("h", g_h * h_prev + (1 - g_h) * h_in, "hidden state")
     y = eq.let("y", g_y * x + (1 - g_y) * y_in, "output")
     eq.output(y)

@@ -12,7 +12,7 @@ def janet(eq, *, beta=1.0):
     x = eq.input("x")
     c_prev = eq.state("c")
 
-    s = eq.affine("f", W=x, U=c_prev)
+    s = eq.affine("f", bias_init=1.0, W=x, U=c_prev)
     g = eq.let("g", tanh(eq.affine("g", W=x, U=c_prev)), "candidate")
     c = eq.next("c", sigmoid(s) * c_prev + (1 - sigmoid(s - beta)) * g, "cell state")
     eq.output(c)

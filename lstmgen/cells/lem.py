@@ -11,6 +11,6 @@ def lem(eq, *, dt=1.0):
 
     dt_z = eq.let("dt_z", dt * sigmoid(eq.affine("dt_z", W=x, U=y_prev)), "time step of z")
     dt_y = eq.let("dt_y", dt * sigmoid(eq.affine("dt_y", W=x, U=y_prev)), "time step of y")
-    z = eq.next("z", (1 - dt_z) * z_prev + dt_z * tanh(eq.affine("z", W=x, U=y_prev)), "slow state")
-    y = eq.next("y", (1 - dt_y) * y_prev + dt_y * tanh(eq.affine("y", W=x, U=z)), "hidden state")
+    z = eq.next("z", (1 - dt_z) * z_prev + dt_z * tanh(eq.affine("z", W=x, U=y_prev)), "fast state")
+    y = eq.next("y", (1 - dt_y) * y_prev + dt_y * tanh(eq.affine("y", W=x, U=z)), "slow state, the output")
     eq.output(y)

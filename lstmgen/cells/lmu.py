@@ -9,8 +9,8 @@ from lstmgen.api import OptionError, cell, tanh
 def lmu(eq, *, order=6, theta=32.0):
     """Legendre memory unit: a linear memory that holds the last `theta` steps of one signal.
 
-    The memory are the coefficients of the signal's first `order` Legendre polynomials; its matrices are fixed, those of
-    the continuous system, discretised with a zero-order hold.
+    The memory holds the coefficients of the signal's first `order` Legendre polynomials; its matrices are fixed, those
+    of the continuous system, discretised with a zero-order hold.
     """
     if order < 1 or theta <= 0:
         raise OptionError(f"no memory has order {order} over {theta} steps", "order is 1 or more, theta positive")

@@ -22,13 +22,14 @@ def lstm_layernorm(eq, *, variant: Literal["ba2016", "torch", "per_gate"] = "ba2
     def gain(name):
         return eq.parameter(f"gain_{name}", "hidden", init=1.0)
 
-    def bias(name):
-        return eq.parameter(f"b_{name}", "hidden", init=0.0)
+    def bias(name, start=0.0):
+        return eq.parameter(f"b_{name}", "hidden", init=start)
 
     a = {}
     if variant == "per_gate":
         for k in gates:
-            a[k] = gain(k) * layer_norm(eq.affine(k, W=x, U=h_prev, bias=None), epsilon=epsilon) + bias(k)
+            normal = layer_norm(eq.affine(k, W=x, U=h_prev, bias=None), epsilon=epsilon)
+            a[k] = gain(k) * normal + bias(k, start=1.0 if k == "f" else 0.0)
     else:
         wx = [eq.let(f"wx_{k}", eq.parameter(f"W_{k}", "hidden", "features") @ x) for k in gates]
         uh = [eq.let(f"uh_{k}", eq.parameter(f"U_{k}", "hidden", "hidden") @ h_prev) for k in gates]

@@ -3,7 +3,7 @@
 from lstmgen.api import cell, sigmoid, tanh
 
 
-@cell("lstm_projected", reference="Sak, Senior & Beaufays, Interspeech 2014 (arXiv 1402.1128)")
+@cell("lstm_projected", reference="Sak, Senior & Beaufays, arXiv 1402.1128, 2014; Interspeech 2014")
 def lstm_projected(eq, *, peephole=False):
     """Long short-term memory with a recurrent projection (LSTMP): a wide cell state, a narrow hidden state.
 

@@ -8,7 +8,8 @@ def lstm_zoneout(eq):
     """Long short-term memory whose units now and then keep their state for a step.
 
     The masks are inputs, so that gradients stay deterministic: 1 where a unit keeps its state, 0 where it takes the new
-    one; at test time their expectation, the probability of keeping.
+    one; at test time their expectation, the probability of keeping. The hidden state sees the cell state as it would be
+    without zoneout.
     """
     x = eq.input("x")
     keep_h, keep_c = eq.input("keep_h", "hidden"), eq.input("keep_c", "hidden")
@@ -17,7 +18,8 @@ def lstm_zoneout(eq):
     f = eq.let("f", sigmoid(eq.affine("f", W=x, U=h_prev)), "forget gate")
     i = eq.let("i", sigmoid(eq.affine("i", W=x, U=h_prev)), "input gate")
     g = eq.let("g", tanh(eq.affine("g", W=x, U=h_prev)), "candidate")
-    c = eq.next("c", keep_c * c_prev + (1 - keep_c) * (f * c_prev + i * g), "cell state")
+    s = eq.let("s", f * c_prev + i * g, "cell state without zoneout")
+    eq.next("c", keep_c * c_prev + (1 - keep_c) * s, "cell state")
     o = eq.let("o", sigmoid(eq.affine("o", W=x, U=h_prev)), "output gate")
-    h = eq.next("h", keep_h * h_prev + (1 - keep_h) * (o * tanh(c)), "hidden state")
+    h = eq.next("h", keep_h * h_prev + (1 - keep_h) * (o * tanh(s)), "hidden state")
     eq.output(h)

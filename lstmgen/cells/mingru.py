@@ -10,6 +10,7 @@ def mingru(eq, *, candidate: Literal["linear", "positive"] = "linear"):
     """Minimal GRU: gate and candidate depend on the input alone, so that the state is a weighted running mean.
 
     A `candidate` that is "positive" is that of the paper's version in log space: a + 1/2 for a >= 0, sigmoid(a) below.
+    The paper maps the initial state in the same way; here it is taken as given.
     """
     x = eq.input("x")
     h_prev = eq.state("h")

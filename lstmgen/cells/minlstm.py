@@ -10,8 +10,8 @@ def minlstm(eq, *, candidate: Literal["linear", "positive"] = "linear"):
     """Minimal LSTM: gates depend on the input alone and are scaled to sum to 1.
 
     The scaled forget gate f / (f + i) is computed as sigmoid(log f - log i), which is the same and never 0 / 0. A
-    `candidate` that is "positive" is that of the paper's version in log space: a + 1/2 for a >= 0, sigmoid(a)
-    below.
+    `candidate` that is "positive" is that of the paper's version in log space: a + 1/2 for a >= 0, sigmoid(a) below.
+    The paper maps the initial state in the same way; here it is taken as given.
     """
     x = eq.input("x")
     h_prev = eq.state("h")

@@ -7,7 +7,7 @@ from lstmgen.api import cell, sigmoid
 def scrn(eq, *, alpha=0.95):
     """Structurally constrained recurrent network: beside the fast hidden state, a context that changes slowly.
 
-    `alpha` is how much of the context stays from step to step.
+    `alpha` is how much of the context stays from step to step. The readout is what the paper's softmax takes.
     """
     x = eq.input("x")
     s_prev, h_prev = eq.state("s", "context"), eq.state("h")

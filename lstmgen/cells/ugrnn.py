@@ -9,7 +9,7 @@ def ugrnn(eq):
     x = eq.input("x")
     h_prev = eq.state("h")
 
-    g = eq.let("g", sigmoid(eq.affine("g", W=x, U=h_prev)), "update gate")
+    g = eq.let("g", sigmoid(eq.affine("g", bias_init=1.0, W=x, U=h_prev)), "update gate")
     c = eq.let("c", tanh(eq.affine("c", W=x, U=h_prev)), "candidate")
     h = eq.next("h", g * h_prev + (1 - g) * c, "hidden state")
     eq.output(h)
