@@ -369,8 +369,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W = _parameters.W
     _V_n = _parameters.V_n
     _b_n = _parameters.b_n
@@ -389,7 +389,7 @@ def _forward(
     # A = W - W.T  (antisymmetric matrix)
     np.subtract(_W, _A_part, out=_A)
     # V_n @ x
-    np.matmul(_V_n, _x.transpose(0, 2, 1), out=_V_n_x)
+    np.matmul(_V_n, _x, out=_V_n_x)
     # a_n = V_n @ x + b_n
     np.add(_V_n_x, _b_n[:, None], out=_a_n)
     A_h_prev = s = a_n_2 = _scratch0
@@ -430,7 +430,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W = _parameters.W
     _V_n = _parameters.V_n
     _b_n = _parameters.b_n
@@ -448,7 +449,7 @@ def _infer(
     # A = W - W.T  (antisymmetric matrix)
     np.subtract(_W, _A_part, out=_A)
     # V_n @ x
-    np.matmul(_V_n, _x.transpose(0, 2, 1), out=_V_n_x)
+    np.matmul(_V_n, _x, out=_V_n_x)
     # a_n = V_n @ x + b_n
     np.add(_V_n_x, _b_n[:, None], out=_a_n)
     A_h_prev = s = a_n_2 = n = _scratch0
@@ -487,6 +488,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _n = _saved["n"]
@@ -519,7 +521,7 @@ def _backward(
         n = _n[_t]
         d_a_n_2 = _d_a_n_2[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_n = 0.1 * d_h
         np.multiply(0.1, d_h, out=d_n)
         # d_a_n_2 = d_n * (1 - n**2)
@@ -555,8 +557,12 @@ def _backward(
     # d_W = d_A + d_A_part.T
     np.add(_d_A, _d_W_A_part, out=_gradients.W)
     # d_V_n = total(outer(d_a_n, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_n_2_by_hidden.reshape(_hidden, _steps * _batch), _x.reshape(_steps * _batch, _features), out=_gradients.V_n
+        _d_a_n_2_by_hidden.reshape(_hidden, _steps * _batch),
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.V_n,
     )
     # d_b_n = total(d_a_n_2)
     np.sum(_d_a_n_2, axis=(0, 2), out=_gradients.b_n)

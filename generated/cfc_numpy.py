@@ -461,9 +461,9 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden, _backbone = _parameters.hidden, _parameters.backbone
-    _x = _copied(_x, _take("x", _x.shape))
-    _ts = _copied(_ts, _take("ts", _ts.shape))
+    _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _ts = _copied(_ts, _take("ts", (_steps, _batch)))
     _W_b = _parameters.W_b
     _U_b = _parameters.U_b
     _b_b = _parameters.b_b
@@ -487,7 +487,7 @@ def _forward(
     _scratch0 = _take("scratch0", (_backbone, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_b @ x
-    np.matmul(_W_b, _x.transpose(0, 2, 1), out=_W_b_x)
+    np.matmul(_W_b, _x, out=_W_b_x)
     # a_b_x = W_b @ x + b_b
     np.add(_W_b_x, _b_b[:, None], out=_a_b_x)
     U_b_h_prev = a_b = b_part = _scratch0
@@ -557,7 +557,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden, _backbone = _parameters.hidden, _parameters.backbone
+    _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_b = _parameters.W_b
     _U_b = _parameters.U_b
     _b_b = _parameters.b_b
@@ -579,7 +580,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_backbone, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_b @ x
-    np.matmul(_W_b, _x.transpose(0, 2, 1), out=_W_b_x)
+    np.matmul(_W_b, _x, out=_W_b_x)
     # a_b_x = W_b @ x + b_b
     np.add(_W_b_x, _b_b[:, None], out=_a_b_x)
     U_b_h_prev = a_b = b_part = tanh_b_part = b = _scratch0
@@ -643,6 +644,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _ts = _saved["ts"]
     _h = _saved["h"]
@@ -690,7 +692,7 @@ def _backward(
         tanh_b_part = _tanh_b_part[_t]
         d_a_b = _d_a_b[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_s = d_h * (k - g)
         np.subtract(k, g, out=d_s)
         np.multiply(d_h, d_s, out=d_s)
@@ -732,8 +734,12 @@ def _backward(
     # d_ts = sum_over(d_ts_a_s_row, "hidden")
     np.sum(_d_ts_a_s_row, axis=1, out=_d_ts)
     # d_W_b = total(outer(d_a_b, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_b_by_step.reshape(_steps * _batch, _backbone).T, _x.reshape(_steps * _batch, _features), out=_gradients.W_b
+        _d_a_b_by_step.reshape(_steps * _batch, _backbone).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.W_b,
     )
     # d_U_b = total(outer(d_a_b, h_prev))
     _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
@@ -744,7 +750,7 @@ def _backward(
         out=_gradients.U_b,
     )
     # d_b_b = total(d_a_b)
-    np.sum(_d_a_b, axis=(0, 2), out=_gradients.b_b)
+    np.sum(_d_a_b_by_step, axis=(0, 1), out=_gradients.b_b)
     # d_W_g = total(outer(d_a_g, b))
     _d_a_g_by_hidden = _take("d_a_g_by_hidden", (_hidden, _steps, _batch))
     np.copyto(_d_a_g_by_hidden, _d_a_g_k_s_rate[:, 0].transpose(1, 0, 2))

@@ -413,7 +413,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
     _U_fi = np.stack((_parameters.U_f, _parameters.U_i), out=_take("U_fi", (2, _hidden, _hidden)))
@@ -426,9 +426,7 @@ def _forward(
     _U_fi_h_prev = _take("U_fi_h_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # a_n = W_n @ x
-    np.matmul(
-        _W_fin.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_fin.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_fin.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i
     np.add(_fin[:, :2], _b_fi[..., None], out=_fin[:, :2])
     # n = tanh(a_n)  (candidate)
@@ -478,6 +476,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
     _U_fi = np.stack((_parameters.U_f, _parameters.U_i), out=_take("U_fi", (2, _hidden, _hidden)))
@@ -490,9 +489,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # a_n = W_n @ x
-    np.matmul(
-        _W_fin.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_fin.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_fin.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i
     np.add(_fin[:, :2], _b_fi[..., None], out=_fin[:, :2])
     # n = tanh(a_n)  (candidate)
@@ -539,6 +536,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _fin = _saved["fin"]
@@ -576,7 +574,7 @@ def _backward(
         _d_a_fi_t = _d_a_fin[_t, :2]
         _fi_t = _fin[_t, :2]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_tanh_h_prev = d_h * f
         np.multiply(d_h, f, out=d_tanh_h_prev)
         # d_i = d_h * n
@@ -623,9 +621,11 @@ def _backward(
     # d_b_k = total(d_a_k)  for k = f, i
     np.sum(_d_a_fin[:, :2], axis=(0, 3), out=_d_b_fi)
     # d_W_k = total(outer(d_a_k, x))  for k = f, i, n
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_fin_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fin.reshape(3 * _hidden, _features),
     )
     _gradients.W_f, _gradients.W_i, _gradients.W_n = _d_W_fin

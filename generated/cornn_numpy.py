@@ -378,8 +378,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _V_u = _parameters.V_u
     _W_u = _parameters.W_u
     _U_u = _parameters.U_u
@@ -397,7 +397,7 @@ def _forward(
     _scratch1 = _take("scratch1", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # V_u @ x
-    np.matmul(_V_u, _x.transpose(0, 2, 1), out=_V_u_x)
+    np.matmul(_V_u, _x, out=_V_u_x)
     # a_u_x = V_u @ x + b_u
     np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
     W_u_y_prev = a_u = _scratch0
@@ -449,7 +449,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _V_u = _parameters.V_u
     _W_u = _parameters.W_u
     _U_u = _parameters.U_u
@@ -467,7 +468,7 @@ def _infer(
     _scratch1 = _take("scratch1", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # V_u @ x
-    np.matmul(_V_u, _x.transpose(0, 2, 1), out=_V_u_x)
+    np.matmul(_V_u, _x, out=_V_u_x)
     # a_u_x = V_u @ x + b_u
     np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
     W_u_y_prev = a_u = u = _scratch0
@@ -516,6 +517,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _y = _saved["y"]
     _z = _saved["z"]
@@ -549,7 +551,7 @@ def _backward(
         u = _u[_t]
         d_a_u = _d_a_u[_t]
         # d_y = d_outputs + d_y_next
-        np.add(d_outputs.T, d_y_next, out=d_y)
+        np.add(d_outputs, d_y_next, out=d_y)
         # d_z = d_z_next + 0.042 * d_y
         np.multiply(0.042, d_y, out=d_z)
         np.add(d_z_next, d_z, out=d_z)
@@ -576,8 +578,12 @@ def _backward(
     np.copyto(_d_a_u_by_step, _d_a_u.transpose(0, 2, 1))
     np.matmul(_d_a_u_by_step.reshape(_steps * _batch, _hidden), _V_u, out=_d_x.reshape(_steps * _batch, _features))
     # d_V_u = total(outer(d_a_u, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T, _x.reshape(_steps * _batch, _features), out=_gradients.V_u
+        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.V_u,
     )
     # d_W_u = total(outer(d_a_u, y_prev))
     _y_prev_by_step = _take("y_prev_by_step", (_steps, _batch, _hidden))
@@ -596,7 +602,7 @@ def _backward(
         out=_gradients.U_u,
     )
     # d_b_u = total(d_a_u)
-    np.sum(_d_a_u, axis=(0, 2), out=_gradients.b_u)
+    np.sum(_d_a_u_by_step, axis=(0, 1), out=_gradients.b_u)
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(y=d_y_next.T.copy(), z=d_z_next.T.copy())
     return _d_inputs, _d_initial

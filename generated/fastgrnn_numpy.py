@@ -406,8 +406,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W = _parameters.W
     _U = _parameters.U
     _b_z = _parameters.b_z
@@ -436,7 +436,7 @@ def _forward(
     np.multiply(_sigmoid_nu, 0.5, out=_sigmoid_nu)
     np.add(_sigmoid_nu, 0.5, out=_sigmoid_nu)
     # W @ x
-    np.matmul(_W, _x.transpose(0, 2, 1), out=_W_x)
+    np.matmul(_W, _x, out=_W_x)
     U_h_prev = s = a_n = _scratch0
     a_z = _scratch1
     _b_z_wide = _b_z[:, None]
@@ -490,7 +490,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W = _parameters.W
     _U = _parameters.U
     _b_z = _parameters.b_z
@@ -517,7 +518,7 @@ def _infer(
     np.multiply(_sigmoid_nu, 0.5, out=_sigmoid_nu)
     np.add(_sigmoid_nu, 0.5, out=_sigmoid_nu)
     # W @ x
-    np.matmul(_W, _x.transpose(0, 2, 1), out=_W_x)
+    np.matmul(_W, _x, out=_W_x)
     U_h_prev = s = a_n = n = _scratch0
     a_z = z = _scratch1
     _b_z_wide = _b_z[:, None]
@@ -567,6 +568,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _z = _saved["z"]
@@ -618,7 +620,7 @@ def _backward(
         h_prev = _h[_t]
         d_s = _d_s[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_n = d_h * (sigmoid_zeta * (1 - z) + sigmoid_nu)
         np.subtract(1.0, z, out=d_n)
         np.multiply(_sigmoid_zeta, d_n, out=d_n)
@@ -662,8 +664,12 @@ def _backward(
     np.copyto(_d_s_by_step, _d_s.transpose(0, 2, 1))
     np.matmul(_d_s_by_step.reshape(_steps * _batch, _hidden), _W, out=_d_x.reshape(_steps * _batch, _features))
     # d_W = total(outer(d_s, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_s_by_step.reshape(_steps * _batch, _hidden).T, _x.reshape(_steps * _batch, _features), out=_gradients.W
+        _d_s_by_step.reshape(_steps * _batch, _hidden).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.W,
     )
     # d_U = total(outer(d_s, h_prev))
     _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))

@@ -435,7 +435,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _bu_n = _parameters.bu_n
     # Parameters that enter one product or one call lie side by side.
     _W_rzn = np.stack((_parameters.W_r, _parameters.W_z, _parameters.W_n), out=_take("W_rzn", (3, _hidden, _features)))
@@ -447,9 +447,7 @@ def _forward(
     _U_rzn_h_prev = _take("U_rzn_h_prev", (_steps, 3, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_r @ x, W_z @ x, W_n @ x
-    np.matmul(
-        _W_rzn.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_rzn.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_rzn.reshape(3 * _hidden, _features), _x, out=_rzn.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = r, z, n
     np.add(_rzn, _b_rzn[..., None], out=_rzn)
     _U_rzn_matrix = _U_rzn.reshape(3 * _hidden, _hidden)
@@ -505,6 +503,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _bu_n = _parameters.bu_n
     # Parameters that enter one product or one call lie side by side.
     _W_rzn = np.stack((_parameters.W_r, _parameters.W_z, _parameters.W_n), out=_take("W_rzn", (3, _hidden, _features)))
@@ -517,9 +516,7 @@ def _infer(
     _U_rzn_h_prev = _take("U_rzn_h_prev", (3, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_r @ x, W_z @ x, W_n @ x
-    np.matmul(
-        _W_rzn.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_rzn.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_rzn.reshape(3 * _hidden, _features), _x, out=_rzn.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = r, z, n
     np.add(_rzn, _b_rzn[..., None], out=_rzn)
     U_n_h_prev = _U_rzn_h_prev[2]
@@ -571,6 +568,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _rzn = _saved["rzn"]
@@ -620,7 +618,7 @@ def _backward(
         _d_a_rz_t = _d_a_r_a_z_a_n_bu_n_row[_t, :2]
         _rz_t = _rzn[_t, :2]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_n = d_h * (1 - z)
         np.subtract(1.0, z, out=d_n)
         np.multiply(d_h, d_n, out=d_n)
@@ -682,9 +680,11 @@ def _backward(
         out=_d_U_rzn[1],
     )
     # d_W_k = total(outer(d_a_k, x))  for k = r, z, n
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_rzn_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_rzn.reshape(3 * _hidden, _features),
     )
     # d_U_n = total(outer(d_U_n_h_prev, h_prev))

@@ -367,8 +367,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_h = _parameters.W_h
     _b_h = _parameters.b_h
     _u_h = _parameters.u_h
@@ -379,7 +379,7 @@ def _forward(
     # Working space.
     _scratch0 = _take("scratch0", (_hidden, _batch))
     # W_h @ x
-    np.matmul(_W_h, _x.transpose(0, 2, 1), out=_W_h_x)
+    np.matmul(_W_h, _x, out=_W_h_x)
     # a_h_x = W_h @ x + b_h
     np.add(_W_h_x, _b_h[:, None], out=_a_h_x)
     a_h = _scratch0
@@ -412,7 +412,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_h = _parameters.W_h
     _b_h = _parameters.b_h
     _u_h = _parameters.u_h
@@ -423,7 +424,7 @@ def _infer(
     # Working space.
     _scratch0 = _take("scratch0", (_hidden, _batch))
     # W_h @ x
-    np.matmul(_W_h, _x.transpose(0, 2, 1), out=_W_h_x)
+    np.matmul(_W_h, _x, out=_W_h_x)
     # a_h_x = W_h @ x + b_h
     np.add(_W_h_x, _b_h[:, None], out=_a_h_x)
     a_h = _scratch0
@@ -456,6 +457,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _u_h = _parameters.u_h
@@ -478,7 +480,7 @@ def _backward(
         d_h = d_a_h = _d_a_h_u_h_row[_t, 0]
         d_a_h_part = _d_a_h_part[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_a_h = d_h * d_a_h_part
         np.multiply(d_h, d_a_h_part, out=d_a_h)
         # d_h_prev = d_a_h * u_h
@@ -492,8 +494,12 @@ def _backward(
     np.copyto(_d_a_h_by_step, _d_a_h_u_h_row[:, 0].transpose(0, 2, 1))
     np.matmul(_d_a_h_by_step.reshape(_steps * _batch, _hidden), _W_h, out=_d_x.reshape(_steps * _batch, _features))
     # d_W_h = total(outer(d_a_h, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_h_by_step.reshape(_steps * _batch, _hidden).T, _x.reshape(_steps * _batch, _features), out=_gradients.W_h
+        _d_a_h_by_step.reshape(_steps * _batch, _hidden).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.W_h,
     )
     # d_b_h = total(d_a_h)
     # d_u_h = total(d_u_h_row)

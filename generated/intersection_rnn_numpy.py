@@ -470,7 +470,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_y_in_g_y = np.stack((_parameters.W_y_in, _parameters.W_g_y), out=_take("W_y_in_g_y", (2, _features, _features)))
     _U_y_in_g_y = np.stack((_parameters.U_y_in, _parameters.U_g_y), out=_take("U_y_in_g_y", (2, _features, _hidden)))
@@ -494,19 +494,13 @@ def _forward(
     _temporary1 = _take("temporary1", (_steps, _features, _batch))
     # W_y_in @ x, W_g_y @ x
     np.matmul(
-        _W_y_in_g_y.reshape(2 * _features, _features),
-        _x.transpose(0, 2, 1),
-        out=_a_y_in_g_y_x.reshape(_steps, 2 * _features, _batch),
+        _W_y_in_g_y.reshape(2 * _features, _features), _x, out=_a_y_in_g_y_x.reshape(_steps, 2 * _features, _batch)
     )
     # a_y_in_x = W_y_in @ x + b_y_in
     # a_g_y_x = W_g_y @ x + b_g_y
     np.add(_a_y_in_g_y_x, _b_y_in_g_y[..., None], out=_a_y_in_g_y_x)
     # W_h_in @ x, W_g_h @ x
-    np.matmul(
-        _W_h_in_g_h.reshape(2 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_h_in_g_h.reshape(_steps, 2 * _hidden, _batch),
-    )
+    np.matmul(_W_h_in_g_h.reshape(2 * _hidden, _features), _x, out=_h_in_g_h.reshape(_steps, 2 * _hidden, _batch))
     # a_h_in_x = W_h_in @ x + b_h_in
     # a_g_h_x = W_g_h @ x + b_g_h
     np.add(_h_in_g_h, _b_h_in_g_h[..., None], out=_h_in_g_h)
@@ -555,7 +549,7 @@ def _forward(
     np.multiply(_g_y, 0.5, out=_g_y)
     np.add(_g_y, 0.5, out=_g_y)
     # y = g_y * x + (1 - g_y) * y_in  (output)
-    np.multiply(_g_y, _x.transpose(0, 2, 1), out=_y)
+    np.multiply(_g_y, _x, out=_y)
     np.subtract(1.0, _g_y, out=_temporary1)
     np.multiply(_temporary1, _y_in, out=_temporary1)
     np.add(_y, _temporary1, out=_y)
@@ -580,6 +574,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_y_in_g_y = np.stack((_parameters.W_y_in, _parameters.W_g_y), out=_take("W_y_in_g_y", (2, _features, _features)))
     _U_y_in_g_y = np.stack((_parameters.U_y_in, _parameters.U_g_y), out=_take("U_y_in_g_y", (2, _features, _hidden)))
@@ -603,19 +598,13 @@ def _infer(
     _temporary1 = _take("temporary1", (_steps, _features, _batch))
     # W_y_in @ x, W_g_y @ x
     np.matmul(
-        _W_y_in_g_y.reshape(2 * _features, _features),
-        _x.transpose(0, 2, 1),
-        out=_a_y_in_g_y_x.reshape(_steps, 2 * _features, _batch),
+        _W_y_in_g_y.reshape(2 * _features, _features), _x, out=_a_y_in_g_y_x.reshape(_steps, 2 * _features, _batch)
     )
     # a_y_in_x = W_y_in @ x + b_y_in
     # a_g_y_x = W_g_y @ x + b_g_y
     np.add(_a_y_in_g_y_x, _b_y_in_g_y[..., None], out=_a_y_in_g_y_x)
     # W_h_in @ x, W_g_h @ x
-    np.matmul(
-        _W_h_in_g_h.reshape(2 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_h_in_g_h.reshape(_steps, 2 * _hidden, _batch),
-    )
+    np.matmul(_W_h_in_g_h.reshape(2 * _hidden, _features), _x, out=_h_in_g_h.reshape(_steps, 2 * _hidden, _batch))
     # a_h_in_x = W_h_in @ x + b_h_in
     # a_g_h_x = W_g_h @ x + b_g_h
     np.add(_h_in_g_h, _b_h_in_g_h[..., None], out=_h_in_g_h)
@@ -664,7 +653,7 @@ def _infer(
     np.multiply(_g_y, 0.5, out=_g_y)
     np.add(_g_y, 0.5, out=_g_y)
     # y = g_y * x + (1 - g_y) * y_in  (output)
-    np.multiply(_g_y, _x.transpose(0, 2, 1), out=_y)
+    np.multiply(_g_y, _x, out=_y)
     np.subtract(1.0, _g_y, out=_temporary1)
     np.multiply(_temporary1, _y_in, out=_temporary1)
     np.add(_y, _temporary1, out=_y)
@@ -685,6 +674,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _features, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _y_in = _saved["y_in"]
@@ -723,8 +713,8 @@ def _backward(
     _temporary0 = _take("temporary0", (_steps, _features, _batch))
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # d_g_y = d_outputs * (x - y_in)
-    np.subtract(_x.transpose(0, 2, 1), _y_in, out=_d_g_y)
-    np.multiply(_d_outputs.transpose(0, 2, 1), _d_g_y, out=_d_g_y)
+    np.subtract(_x, _y_in, out=_d_g_y)
+    np.multiply(_d_outputs, _d_g_y, out=_d_g_y)
     # d_a_g_y = d_g_y * g_y * (1 - g_y)
     np.multiply(_d_g_y, _g_y, out=_d_a_y_in_g_y[:, 1])
     np.subtract(1.0, _g_y, out=_temporary0)
@@ -735,7 +725,7 @@ def _backward(
     np.matmul(_W_g_y.T, _d_a_y_in_g_y[:, 1], out=_d_x_W_g_y_x)
     # d_y_in = d_outputs * (1 - g_y)
     np.subtract(1.0, _g_y, out=_d_y_in)
-    np.multiply(_d_outputs.transpose(0, 2, 1), _d_y_in, out=_d_y_in)
+    np.multiply(_d_outputs, _d_y_in, out=_d_y_in)
     # d_a_y_in_part = where(y_in > 0, 1, 0)
     np.greater(_y_in, 0.0, out=_d_a_y_in_part)
     # d_a_y_in = d_y_in * d_a_y_in_part
@@ -789,7 +779,7 @@ def _backward(
         out=_d_x_product,
     )
     # d_x = d_outputs * g_y + W_g_h.T @ d_a_g_h + W_g_y.T @ d_a_g_y + W_h_in.T @ d_a_h_in + W_y_in.T @ d_a_y_in
-    np.multiply(_d_outputs.transpose(0, 2, 1), _g_y, out=_d_x.transpose(0, 2, 1))
+    np.multiply(_d_outputs, _g_y, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_W_g_y_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_W_y_in_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_product, out=_d_x.transpose(0, 2, 1))
@@ -797,9 +787,11 @@ def _backward(
     # d_W_g_y = total(outer(d_a_g_y, x))
     _d_a_y_in_g_y_by_slot = _take("d_a_y_in_g_y_by_slot", (2, _features, _steps, _batch))
     np.copyto(_d_a_y_in_g_y_by_slot, _d_a_y_in_g_y.transpose(1, 2, 0, 3))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_y_in_g_y_by_slot.reshape(2 * _features, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_y_in_g_y.reshape(2 * _features, _features),
     )
     # d_U_y_in = total(outer(d_a_y_in, h_prev))
@@ -820,7 +812,7 @@ def _backward(
     np.copyto(_d_a_h_in_g_h_by_slot, _d_a_h_in_g_h.transpose(1, 2, 0, 3))
     np.matmul(
         _d_a_h_in_g_h_by_slot.reshape(2 * _hidden, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_h_in_g_h.reshape(2 * _hidden, _features),
     )
     # d_U_h_in = total(outer(d_a_h_in, h_prev))

@@ -404,7 +404,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_gf = np.stack((_parameters.W_g, _parameters.W_f), out=_take("W_gf", (2, _hidden, _features)))
     _U_gf = np.stack((_parameters.U_g, _parameters.U_f), out=_take("U_gf", (2, _hidden, _hidden)))
@@ -417,11 +417,7 @@ def _forward(
     _U_gf_c_prev = _take("U_gf_c_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_g @ x, W_f @ x
-    np.matmul(
-        _W_gf.reshape(2 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_g_sigmoid_c_sum.reshape(_steps, 2 * _hidden, _batch),
-    )
+    np.matmul(_W_gf.reshape(2 * _hidden, _features), _x, out=_g_sigmoid_c_sum.reshape(_steps, 2 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = g, f
     np.add(_g_sigmoid_c_sum, _b_gf[..., None], out=_g_sigmoid_c_sum)
     _U_gf_matrix = _U_gf.reshape(2 * _hidden, _hidden)
@@ -478,6 +474,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_gf = np.stack((_parameters.W_g, _parameters.W_f), out=_take("W_gf", (2, _hidden, _features)))
     _U_gf = np.stack((_parameters.U_g, _parameters.U_f), out=_take("U_gf", (2, _hidden, _hidden)))
@@ -490,11 +487,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_g @ x, W_f @ x
-    np.matmul(
-        _W_gf.reshape(2 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_g_sigmoid_c_sum.reshape(_steps, 2 * _hidden, _batch),
-    )
+    np.matmul(_W_gf.reshape(2 * _hidden, _features), _x, out=_g_sigmoid_c_sum.reshape(_steps, 2 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = g, f
     np.add(_g_sigmoid_c_sum, _b_gf[..., None], out=_g_sigmoid_c_sum)
     sigmoid_a_f = _scratch0
@@ -548,6 +541,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _c = _saved["c"]
     _g_sigmoid_c_sum = _saved["g_sigmoid_c_sum"]
@@ -582,7 +576,7 @@ def _backward(
         c_prev = _c[_t]
         sigmoid_a_f = _sigmoid_a_f[_t]
         # d_c = d_outputs + d_c_next
-        np.add(d_outputs.T, d_c_next, out=d_c)
+        np.add(d_outputs, d_c_next, out=d_c)
         # d_sigmoid_c_sum = -d_c * g
         np.multiply(d_c, g, out=d_sigmoid_c_sum)
         np.negative(d_sigmoid_c_sum, out=d_sigmoid_c_sum)
@@ -620,9 +614,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = g, f
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_gf_by_step.reshape(_steps * _batch, 2 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_gf.reshape(2 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, c_prev))  for k = g, f
@@ -634,7 +630,7 @@ def _backward(
         out=_d_U_gf.reshape(2 * _hidden, _hidden),
     )
     # d_b_k = total(d_a_k)  for k = g, f
-    np.sum(_d_a_gf, axis=(0, 3), out=_d_b_gf)
+    np.sum(_d_a_gf_by_step, axis=(0, 1), out=_d_b_gf)
     _gradients.W_g, _gradients.W_f = _d_W_gf
     _gradients.U_g, _gradients.U_f = _d_U_gf
     _gradients.b_g, _gradients.b_f = _d_b_gf

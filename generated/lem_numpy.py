@@ -454,7 +454,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _U_y = _parameters.U_y
     # Parameters that enter one product or one call lie side by side.
     _W_dt_z_dt_y_z_y = np.stack(
@@ -478,9 +478,7 @@ def _forward(
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_dt_z @ x, W_dt_y @ x, W_z @ x, W_y @ x
     np.matmul(
-        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_dt_z_to_tanh_a_y.reshape(_steps, 4 * _hidden, _batch),
+        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features), _x, out=_dt_z_to_tanh_a_y.reshape(_steps, 4 * _hidden, _batch)
     )
     # a_dt_z_x = W_dt_z @ x + b_dt_z
     # a_dt_y_x = W_dt_y @ x + b_dt_y
@@ -549,6 +547,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _U_y = _parameters.U_y
     # Parameters that enter one product or one call lie side by side.
     _W_dt_z_dt_y_z_y = np.stack(
@@ -573,9 +572,7 @@ def _infer(
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_dt_z @ x, W_dt_y @ x, W_z @ x, W_y @ x
     np.matmul(
-        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_dt_z_to_tanh_a_y.reshape(_steps, 4 * _hidden, _batch),
+        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features), _x, out=_dt_z_to_tanh_a_y.reshape(_steps, 4 * _hidden, _batch)
     )
     # a_dt_z_x = W_dt_z @ x + b_dt_z
     # a_dt_y_x = W_dt_y @ x + b_dt_y
@@ -641,6 +638,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _y = _saved["y"]
     _z = _saved["z"]
@@ -688,7 +686,7 @@ def _backward(
         _d_a_dt_zy_t, _d_a_dt_z_dt_y_z_t = _d_a_dt_z_dt_y_z_y[_t, :2], _d_a_dt_z_dt_y_z_y[_t, :3]
         _dt_zy_t = _dt_z_to_tanh_a_y[_t, :2]
         # d_y = d_outputs + d_y_next
-        np.add(d_outputs.T, d_y_next, out=d_y)
+        np.add(d_outputs, d_y_next, out=d_y)
         # d_tanh_a_y = d_y * dt_y
         np.multiply(d_y, dt_y, out=d_tanh_a_y)
         # d_a_y = d_tanh_a_y * (1 - tanh_a_y**2)
@@ -751,9 +749,11 @@ def _backward(
     # d_W_dt_y = total(outer(d_a_dt_y, x))
     # d_W_z = total(outer(d_a_z, x))
     # d_W_y = total(outer(d_a_y, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_dt_z_dt_y_z_y_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features),
     )
     # d_U_y = total(outer(d_a_y, z))
@@ -770,7 +770,7 @@ def _backward(
     # d_b_dt_y = total(d_a_dt_y)
     # d_b_z = total(d_a_z)
     # d_b_y = total(d_a_y)
-    np.sum(_d_a_dt_z_dt_y_z_y, axis=(0, 3), out=_d_b_dt_z_dt_y_z_y)
+    np.sum(_d_a_dt_z_dt_y_z_y_by_step, axis=(0, 1), out=_d_b_dt_z_dt_y_z_y)
     _gradients.W_dt_z, _gradients.W_dt_y, _gradients.W_z, _gradients.W_y = _d_W_dt_z_dt_y_z_y
     _gradients.U_dt_z, _gradients.U_dt_y, _gradients.U_z = _d_U_dt_z_dt_y_z
     _gradients.b_dt_z, _gradients.b_dt_y, _gradients.b_z, _gradients.b_y = _d_b_dt_z_dt_y_z_y

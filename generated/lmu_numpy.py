@@ -413,7 +413,7 @@ def _forward(
     _dtype = _parameters.dtype
     _steps, _batch = _x.shape[:2]
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _e_x = _parameters.e_x
     _e_h = _parameters.e_h
     _e_m = _parameters.e_m
@@ -434,11 +434,15 @@ def _forward(
     _scratch3 = _take("scratch3", (_hidden, _batch))
     _scratch4 = _take("scratch4", (_hidden, _batch))
     # e_x @ x
+    _x_by_features = _take("x_by_features", (_features, _steps, _batch))
+    np.copyto(_x_by_features, _x.transpose(1, 0, 2))
     np.matmul(
-        _e_x.reshape(1, _features), _x.reshape(_steps * _batch, _features).T, out=_e_x_x.reshape(1, _steps * _batch)
+        _e_x.reshape(1, _features),
+        _x_by_features.reshape(_features, _steps * _batch),
+        out=_e_x_x.reshape(1, _steps * _batch),
     )
     # W_h @ x
-    np.matmul(_W_h, _x.transpose(0, 2, 1), out=_W_h_x)
+    np.matmul(_W_h, _x, out=_W_h_x)
     e_h_h_prev = u = _scratch0
     e_m_m_prev = _scratch1
     A_m_prev = _scratch2
@@ -499,6 +503,7 @@ def _infer(
     _dtype = _parameters.dtype
     _steps, _batch = _x.shape[:2]
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _e_x = _parameters.e_x
     _e_h = _parameters.e_h
     _e_m = _parameters.e_m
@@ -520,11 +525,15 @@ def _infer(
     _scratch3 = _take("scratch3", (_hidden, _batch))
     _scratch4 = _take("scratch4", (_hidden, _batch))
     # e_x @ x
+    _x_by_features = _take("x_by_features", (_features, _steps, _batch))
+    np.copyto(_x_by_features, _x.transpose(1, 0, 2))
     np.matmul(
-        _e_x.reshape(1, _features), _x.reshape(_steps * _batch, _features).T, out=_e_x_x.reshape(1, _steps * _batch)
+        _e_x.reshape(1, _features),
+        _x_by_features.reshape(_features, _steps * _batch),
+        out=_e_x_x.reshape(1, _steps * _batch),
     )
     # W_h @ x
-    np.matmul(_W_h, _x.transpose(0, 2, 1), out=_W_h_x)
+    np.matmul(_W_h, _x, out=_W_h_x)
     e_h_h_prev = u = _scratch0
     e_m_m_prev = _scratch1
     A_m_prev = _scratch2
@@ -582,6 +591,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _m = _saved["m"]
@@ -629,7 +639,7 @@ def _backward(
         d_a_h = _d_a_h[_t]
         d_u = _d_u[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_a_h = d_h * (1 - h**2)
         np.square(h, out=d_a_h)
         np.subtract(1.0, d_a_h, out=d_a_h)
@@ -664,9 +674,11 @@ def _backward(
     # d_x = W_h.T @ d_a_h + outer(e_x, d_u)
     np.add(_d_x_W_h_x, _d_x_e_x_x, out=_d_x.transpose(0, 2, 1))
     # d_e_x = total(outer(d_u, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_u.reshape(1, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_gradients.e_x.reshape(1, _features),
     )
     # d_e_h = total(outer(d_u, h_prev))
@@ -689,7 +701,9 @@ def _backward(
     _d_a_h_by_hidden = _take("d_a_h_by_hidden", (_hidden, _steps, _batch))
     np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
     np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch), _x.reshape(_steps * _batch, _features), out=_gradients.W_h
+        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.W_h,
     )
     # d_U_h = total(outer(d_a_h, h_prev))
     np.matmul(

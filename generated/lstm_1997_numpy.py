@@ -430,7 +430,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_iog = np.stack((_parameters.W_i, _parameters.W_o, _parameters.W_g), out=_take("W_iog", (3, _hidden, _features)))
     _U_iog = np.stack((_parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_iog", (3, _hidden, _hidden)))
@@ -445,11 +445,7 @@ def _forward(
     c = _take("c", (_hidden, _batch))
     _U_iog_h_prev = _take("U_iog_h_prev", (3, _hidden, _batch))
     # W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_iog.reshape(3 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_i_o_sigmoid_a_g.reshape(_steps, 3 * _hidden, _batch),
-    )
+    np.matmul(_W_iog.reshape(3 * _hidden, _features), _x, out=_i_o_sigmoid_a_g.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = i, o, g
     np.add(_i_o_sigmoid_a_g, _b_iog[..., None], out=_i_o_sigmoid_a_g)
     _U_iog_matrix = _U_iog.reshape(3 * _hidden, _hidden)
@@ -512,6 +508,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_iog = np.stack((_parameters.W_i, _parameters.W_o, _parameters.W_g), out=_take("W_iog", (3, _hidden, _features)))
     _U_iog = np.stack((_parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_iog", (3, _hidden, _hidden)))
@@ -525,9 +522,7 @@ def _infer(
     _U_iog_h_prev = _take("U_iog_h_prev", (3, _hidden, _batch))
     _scratch0 = _take("scratch0", (_hidden, _batch))
     # W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_iog.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_iog.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_iog.reshape(3 * _hidden, _features), _x, out=_iog.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = i, o, g
     np.add(_iog, _b_iog[..., None], out=_iog)
     sigmoid_c = _scratch0
@@ -586,6 +581,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _i_o_sigmoid_a_g = _saved["i_o_sigmoid_a_g"]
@@ -625,7 +621,7 @@ def _backward(
         _d_a_io_t = _d_a_iog[_t, :2]
         _io_t = _i_o_sigmoid_a_g[_t, :2]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_sigmoid_c = 2 * d_h * o
         np.multiply(2.0, d_h, out=d_sigmoid_c)
         np.multiply(d_sigmoid_c, o, out=d_sigmoid_c)
@@ -669,9 +665,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = i, o, g
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_iog_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_iog.reshape(3 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = i, o, g
@@ -683,7 +681,7 @@ def _backward(
         out=_d_U_iog.reshape(3 * _hidden, _hidden),
     )
     # d_b_k = total(d_a_k)  for k = i, o, g
-    np.sum(_d_a_iog, axis=(0, 3), out=_d_b_iog)
+    np.sum(_d_a_iog_by_step, axis=(0, 1), out=_d_b_iog)
     _gradients.W_i, _gradients.W_o, _gradients.W_g = _d_W_iog
     _gradients.U_i, _gradients.U_o, _gradients.U_g = _d_U_iog
     _gradients.b_i, _gradients.b_o, _gradients.b_g = _d_b_iog

@@ -461,8 +461,8 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
-    _mask = _copied(_mask, _take("mask", _mask.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _mask = _copied(_mask.transpose(0, 2, 1), _take("mask", (_steps, _hidden, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
@@ -483,9 +483,7 @@ def _forward(
     _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fiog.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_fiog.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i, o, g
     np.add(_fiog, _b_fiog[..., None], out=_fiog)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
@@ -514,7 +512,7 @@ def _forward(
         np.add(_fio_t, 0.5, out=_fio_t)
         # c = f * c_prev + i * mask * g  (cell state)
         np.multiply(f, c_prev, out=c)
-        np.multiply(i, mask.T, out=_temporary0)
+        np.multiply(i, mask, out=_temporary0)
         np.multiply(_temporary0, g, out=_temporary0)
         np.add(c, _temporary0, out=c)
         # tanh_c = tanh(c)
@@ -545,6 +543,8 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _mask = _copied(_mask.transpose(0, 2, 1), _take("mask", (_steps, _hidden, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
@@ -566,9 +566,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fiog.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_fiog.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i, o, g
     np.add(_fiog, _b_fiog[..., None], out=_fiog)
     tanh_c = _scratch0
@@ -596,7 +594,7 @@ def _infer(
         np.add(_fio_t, 0.5, out=_fio_t)
         # c = f * c_prev + i * mask * g  (cell state)
         np.multiply(f, c_prev, out=c)
-        np.multiply(i, mask.T, out=_temporary0)
+        np.multiply(i, mask, out=_temporary0)
         np.multiply(_temporary0, g, out=_temporary0)
         np.add(c, _temporary0, out=c)
         # tanh_c = tanh(c)
@@ -622,6 +620,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _mask = _saved["mask"]
     _h = _saved["h"]
@@ -670,7 +669,7 @@ def _backward(
         _d_a_fio_t = _d_a_fiog[_t, :3]
         _fio_t = _fiog[_t, :3]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_tanh_c = d_h * o
         np.multiply(d_h, o, out=d_tanh_c)
         # d_o = d_h * tanh_c
@@ -681,14 +680,14 @@ def _backward(
         np.multiply(d_tanh_c, d_c, out=d_c)
         np.add(d_c_next, d_c, out=d_c)
         # d_g = d_c * mask * i
-        np.multiply(d_c, mask.T, out=d_g)
+        np.multiply(d_c, mask, out=d_g)
         np.multiply(d_g, i, out=d_g)
         # d_a_g = d_g * (1 - g**2)
         np.square(g, out=_temporary0)
         np.subtract(1.0, _temporary0, out=_temporary0)
         np.multiply(d_g, _temporary0, out=d_a_g)
         # d_i = d_c * mask * g
-        np.multiply(d_c, mask.T, out=d_i)
+        np.multiply(d_c, mask, out=d_i)
         np.multiply(d_i, g, out=d_i)
         # d_f = d_c * c_prev
         np.multiply(d_c, c_prev, out=d_f)
@@ -715,9 +714,11 @@ def _backward(
     np.multiply(_d_c, _fiog[:, 1], out=_d_mask.transpose(0, 2, 1))
     np.multiply(_d_mask.transpose(0, 2, 1), _fiog[:, 3], out=_d_mask.transpose(0, 2, 1))
     # d_W_k = total(outer(d_a_k, x))  for k = f, i, o, g
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_fiog_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fiog.reshape(4 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = f, i, o, g
@@ -729,7 +730,7 @@ def _backward(
         out=_d_U_fiog.reshape(4 * _hidden, _hidden),
     )
     # d_b_k = total(d_a_k)  for k = f, i, o, g
-    np.sum(_d_a_fiog, axis=(0, 3), out=_d_b_fiog)
+    np.sum(_d_a_fiog_by_step, axis=(0, 1), out=_d_b_fiog)
     _gradients.W_f, _gradients.W_i, _gradients.W_o, _gradients.W_g = _d_W_fiog
     _gradients.U_f, _gradients.U_i, _gradients.U_o, _gradients.U_g = _d_U_fiog
     _gradients.b_f, _gradients.b_i, _gradients.b_o, _gradients.b_g = _d_b_fiog

@@ -624,7 +624,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _gain_x_f = _parameters.gain_x_f
     _b_f = _parameters.b_f
     _gain_h_f = _parameters.gain_h_f
@@ -700,11 +700,7 @@ def _forward(
     _temporary0 = _take("temporary0", ())
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # wx_k = W_k @ x  for k = f, i, g, o
-    np.matmul(
-        _W_figo.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_centred_wx_figo.reshape(_steps, 4 * _hidden, _batch),
-    )
+    np.matmul(_W_figo.reshape(4 * _hidden, _features), _x, out=_centred_wx_figo.reshape(_steps, 4 * _hidden, _batch))
     # sum_over(wx_f, "hidden")
     np.sum(_centred_wx_figo[:, 0], axis=1, out=_sum_wx_f)
     # sum_over(wx_i, "hidden")
@@ -962,6 +958,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _gain_c = _parameters.gain_c
     _b_c = _parameters.b_c
     # Parameters that enter one product or one call lie side by side.
@@ -1017,9 +1014,7 @@ def _infer(
     _temporary1 = _take("temporary1", (4, _hidden, _batch))
     _temporary2 = _take("temporary2", (_hidden, _batch))
     # wx_k = W_k @ x  for k = f, i, g, o
-    np.matmul(
-        _W_figo.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_figo.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_figo.reshape(4 * _hidden, _features), _x, out=_figo.reshape(_steps, 4 * _hidden, _batch))
     # sum_over(wx_f, "hidden")
     np.sum(_figo[:, 0], axis=1, out=_sum_wx_f)
     # sum_over(wx_i, "hidden")
@@ -1207,6 +1202,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _c = _saved["c"]
@@ -1362,7 +1358,7 @@ def _backward(
         _d_a_fi_t = _d_a_f_to_gain_c_row[_t, :2]
         _d_uh_fi_t = _d_uh_figo[_t, :2]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_tanh_h_sum = d_h * o
         np.multiply(d_h, o, out=d_tanh_h_sum)
         # d_h_sum = d_tanh_h_sum * (1 - tanh_h_sum**2)
@@ -1707,9 +1703,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_wx_k, x))  for k = f, i, g, o
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_wx_figo_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_figo.reshape(4 * _hidden, _features),
     )
     # d_U_k = total(outer(d_uh_k, h_prev))  for k = f, i, g, o

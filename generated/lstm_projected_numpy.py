@@ -476,7 +476,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _projection, _hidden = _parameters.features, _parameters.projection, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _P = _parameters.P
     # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
@@ -500,9 +500,7 @@ def _forward(
     _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fiog.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_fiog.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i, o, g
     np.add(_fiog, _b_fiog[..., None], out=_fiog)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _projection)
@@ -562,6 +560,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _projection, _hidden = _parameters.features, _parameters.projection, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _P = _parameters.P
     # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
@@ -585,9 +584,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fimg.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_fimg.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i, o, g
     np.add(_fimg, _b_fiog[..., None], out=_fimg)
     tanh_c = _scratch0
@@ -641,6 +638,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _projection, _hidden = _parameters.features, _parameters.projection, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _projection, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _c = _saved["c"]
@@ -692,7 +690,7 @@ def _backward(
         _d_a_fio_t = _d_a_fiog[_t, :3]
         _fio_t = _fiog[_t, :3]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_m = P.T @ d_h
         np.matmul(_P_matrix, d_h, out=d_m)
         # d_tanh_c = d_m * o
@@ -734,9 +732,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = f, i, o, g
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_fiog_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fiog.reshape(4 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = f, i, o, g
@@ -748,7 +748,7 @@ def _backward(
         out=_d_U_fiog.reshape(4 * _hidden, _projection),
     )
     # d_b_k = total(d_a_k)  for k = f, i, o, g
-    np.sum(_d_a_fiog, axis=(0, 3), out=_d_b_fiog)
+    np.sum(_d_a_fiog_by_step, axis=(0, 1), out=_d_b_fiog)
     # d_P = total(outer(d_h, m))
     _d_h_by_projection = _take("d_h_by_projection", (_projection, _steps, _batch))
     np.copyto(_d_h_by_projection, _d_h.transpose(1, 0, 2))

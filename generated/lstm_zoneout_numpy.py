@@ -481,9 +481,9 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
-    _keep_h = _copied(_keep_h, _take("keep_h", _keep_h.shape))
-    _keep_c = _copied(_keep_c, _take("keep_c", _keep_c.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _keep_h = _copied(_keep_h.transpose(0, 2, 1), _take("keep_h", (_steps, _hidden, _batch)))
+    _keep_c = _copied(_keep_c.transpose(0, 2, 1), _take("keep_c", (_steps, _hidden, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
@@ -505,9 +505,7 @@ def _forward(
     _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_fiog.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fiog.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_fiog.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i, o, g
     np.add(_fiog, _b_fiog[..., None], out=_fiog)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
@@ -541,15 +539,15 @@ def _forward(
         np.multiply(i, g, out=_temporary0)
         np.add(s, _temporary0, out=s)
         # c = keep_c * c_prev + (1 - keep_c) * s  (cell state)
-        np.multiply(keep_c.T, c_prev, out=c)
-        np.subtract(1.0, keep_c.T, out=_temporary0)
+        np.multiply(keep_c, c_prev, out=c)
+        np.subtract(1.0, keep_c, out=_temporary0)
         np.multiply(_temporary0, s, out=_temporary0)
         np.add(c, _temporary0, out=c)
         # tanh_s = tanh(s)
         np.tanh(s, out=tanh_s)
         # h = keep_h * h_prev + (1 - keep_h) * o * tanh_s  (hidden state)
-        np.multiply(keep_h.T, h_prev, out=h)
-        np.subtract(1.0, keep_h.T, out=_temporary0)
+        np.multiply(keep_h, h_prev, out=h)
+        np.subtract(1.0, keep_h, out=_temporary0)
         np.multiply(_temporary0, o, out=_temporary0)
         np.multiply(_temporary0, tanh_s, out=_temporary0)
         np.add(h, _temporary0, out=h)
@@ -580,6 +578,9 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _keep_h = _copied(_keep_h.transpose(0, 2, 1), _take("keep_h", (_steps, _hidden, _batch)))
+    _keep_c = _copied(_keep_c.transpose(0, 2, 1), _take("keep_c", (_steps, _hidden, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fiog = np.stack(
         (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
@@ -600,11 +601,7 @@ def _infer(
     _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(
-        _W_fiog.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_tanh_s_i_o_g.reshape(_steps, 4 * _hidden, _batch),
-    )
+    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_tanh_s_i_o_g.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, i, o, g
     np.add(_tanh_s_i_o_g, _b_fiog[..., None], out=_tanh_s_i_o_g)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
@@ -635,15 +632,15 @@ def _infer(
         np.multiply(i, g, out=_temporary0)
         np.add(s, _temporary0, out=s)
         # c = keep_c * c_prev + (1 - keep_c) * s  (cell state)
-        np.multiply(keep_c.T, c_prev, out=c)
-        np.subtract(1.0, keep_c.T, out=_temporary0)
+        np.multiply(keep_c, c_prev, out=c)
+        np.subtract(1.0, keep_c, out=_temporary0)
         np.multiply(_temporary0, s, out=_temporary0)
         np.add(c, _temporary0, out=c)
         # tanh_s = tanh(s)
         np.tanh(s, out=tanh_s)
         # h = keep_h * h_prev + (1 - keep_h) * o * tanh_s  (hidden state)
-        np.multiply(keep_h.T, h_prev, out=h)
-        np.subtract(1.0, keep_h.T, out=_temporary0)
+        np.multiply(keep_h, h_prev, out=h)
+        np.subtract(1.0, keep_h, out=_temporary0)
         np.multiply(_temporary0, o, out=_temporary0)
         np.multiply(_temporary0, tanh_s, out=_temporary0)
         np.add(h, _temporary0, out=h)
@@ -666,6 +663,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _keep_h = _saved["keep_h"]
     _keep_c = _saved["keep_c"]
@@ -722,14 +720,14 @@ def _backward(
         _d_a_fio_t = _d_a_fiog[_t, :3]
         _fio_t = _fiog[_t, :3]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_tanh_s = d_h * o * (1 - keep_h)
         np.multiply(d_h, o, out=d_tanh_s)
-        np.subtract(1.0, keep_h.T, out=_temporary0)
+        np.subtract(1.0, keep_h, out=_temporary0)
         np.multiply(d_tanh_s, _temporary0, out=d_tanh_s)
         # d_o = d_h * tanh_s * (1 - keep_h)
         np.multiply(d_h, tanh_s, out=d_o)
-        np.subtract(1.0, keep_h.T, out=_temporary0)
+        np.subtract(1.0, keep_h, out=_temporary0)
         np.multiply(d_o, _temporary0, out=d_o)
         # d_c = d_c_next
         np.copyto(d_c, d_c_next)
@@ -737,7 +735,7 @@ def _backward(
         np.square(tanh_s, out=_temporary0)
         np.subtract(1.0, _temporary0, out=_temporary0)
         np.multiply(d_tanh_s, _temporary0, out=d_s)
-        np.subtract(1.0, keep_c.T, out=_temporary0)
+        np.subtract(1.0, keep_c, out=_temporary0)
         np.multiply(d_c, _temporary0, out=_temporary0)
         np.add(d_s, _temporary0, out=d_s)
         # d_g = d_s * i
@@ -757,10 +755,10 @@ def _backward(
         # U_f.T @ d_a_f, U_i.T @ d_a_i, U_o.T @ d_a_o, U_g.T @ d_a_g
         np.matmul(_U_fiog_matrix, _d_a_fiog_matrices[_t], out=d_h_prev_product)
         # d_h_prev = d_h * keep_h + U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f
-        np.multiply(d_h, keep_h.T, out=d_h_prev)
+        np.multiply(d_h, keep_h, out=d_h_prev)
         np.add(d_h_prev, d_h_prev_product, out=d_h_prev)
         # d_c_prev = d_c * keep_c + d_s * f
-        np.multiply(d_c, keep_c.T, out=d_c_prev)
+        np.multiply(d_c, keep_c, out=d_c_prev)
         np.multiply(d_s, f, out=_temporary0)
         np.add(d_c_prev, _temporary0, out=d_c_prev)
         d_h_next, d_h_prev = d_h_prev, d_h_next
@@ -782,9 +780,11 @@ def _backward(
     np.subtract(_c[:-1], _s, out=_d_keep_c.transpose(0, 2, 1))
     np.multiply(_d_c, _d_keep_c.transpose(0, 2, 1), out=_d_keep_c.transpose(0, 2, 1))
     # d_W_k = total(outer(d_a_k, x))  for k = f, i, o, g
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_fiog_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fiog.reshape(4 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = f, i, o, g
@@ -796,7 +796,7 @@ def _backward(
         out=_d_U_fiog.reshape(4 * _hidden, _hidden),
     )
     # d_b_k = total(d_a_k)  for k = f, i, o, g
-    np.sum(_d_a_fiog, axis=(0, 3), out=_d_b_fiog)
+    np.sum(_d_a_fiog_by_step, axis=(0, 1), out=_d_b_fiog)
     _gradients.W_f, _gradients.W_i, _gradients.W_o, _gradients.W_g = _d_W_fiog
     _gradients.U_f, _gradients.U_i, _gradients.U_o, _gradients.U_g = _d_U_fiog
     _gradients.b_f, _gradients.b_i, _gradients.b_o, _gradients.b_g = _d_b_fiog

@@ -398,7 +398,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _U_f = _parameters.U_f
     _U_n = _parameters.U_n
     # Parameters that enter one product or one call lie side by side.
@@ -412,9 +412,7 @@ def _forward(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_n @ x
-    np.matmul(
-        _W_fn.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_fn.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_fn.reshape(2 * _hidden, _features), _x, out=_fn.reshape(_steps, 2 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, n
     np.add(_fn, _b_fn[..., None], out=_fn)
     U_f_h_prev = U_n_f_h_prev = _scratch0
@@ -468,6 +466,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _U_f = _parameters.U_f
     _U_n = _parameters.U_n
     # Parameters that enter one product or one call lie side by side.
@@ -481,9 +480,7 @@ def _infer(
     _scratch1 = _take("scratch1", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_n @ x
-    np.matmul(
-        _W_fn.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_fn.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_fn.reshape(2 * _hidden, _features), _x, out=_fn.reshape(_steps, 2 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, n
     np.add(_fn, _b_fn[..., None], out=_fn)
     U_f_h_prev = f_h_prev = _scratch0
@@ -534,6 +531,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _fn = _saved["fn"]
@@ -568,7 +566,7 @@ def _backward(
         d_n, d_f = d_a_n, d_a_f
         h_prev = _h[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_n = d_h * f
         np.multiply(d_h, f, out=d_n)
         # d_a_n = d_n * (1 - n**2)
@@ -615,9 +613,11 @@ def _backward(
         out=_gradients.U_f,
     )
     # d_W_k = total(outer(d_a_k, x))  for k = f, n
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_fn_by_step.reshape(_steps * _batch, 2 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fn.reshape(2 * _hidden, _features),
     )
     # d_U_n = total(outer(d_a_n, f_h_prev))
@@ -631,7 +631,7 @@ def _backward(
         out=_gradients.U_n,
     )
     # d_b_k = total(d_a_k)  for k = f, n
-    np.sum(_d_a_fn, axis=(0, 3), out=_d_b_fn)
+    np.sum(_d_a_fn_by_step, axis=(0, 1), out=_d_b_fn)
     _gradients.W_f, _gradients.W_n = _d_W_fn
     _gradients.b_f, _gradients.b_n = _d_b_fn
     _d_inputs = Inputs(x=_d_x)

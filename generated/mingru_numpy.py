@@ -377,7 +377,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_zn = np.stack((_parameters.W_z, _parameters.W_n), out=_take("W_zn", (2, _hidden, _features)))
     _b_zn = np.stack((_parameters.b_z, _parameters.b_n), out=_take("b_zn", (2, _hidden)))
@@ -386,9 +386,7 @@ def _forward(
     _z_a_n = _take("z_a_n", (_steps, 2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x, W_n @ x
-    np.matmul(
-        _W_zn.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_z_a_n.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_zn.reshape(2 * _hidden, _features), _x, out=_z_a_n.reshape(_steps, 2 * _hidden, _batch))
     # a_k = W_k @ x + b_k  for k = z, n
     np.add(_z_a_n, _b_zn[..., None], out=_z_a_n)
     # z = sigmoid(a_z)  (update gate)
@@ -426,6 +424,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_zn = np.stack((_parameters.W_z, _parameters.W_n), out=_take("W_zn", (2, _hidden, _features)))
     _b_zn = np.stack((_parameters.b_z, _parameters.b_n), out=_take("b_zn", (2, _hidden)))
@@ -434,9 +433,7 @@ def _infer(
     _z_a_n = _take("z_a_n", (_steps, 2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x, W_n @ x
-    np.matmul(
-        _W_zn.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_z_a_n.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_zn.reshape(2 * _hidden, _features), _x, out=_z_a_n.reshape(_steps, 2 * _hidden, _batch))
     # a_k = W_k @ x + b_k  for k = z, n
     np.add(_z_a_n, _b_zn[..., None], out=_z_a_n)
     # z = sigmoid(a_z)  (update gate)
@@ -472,6 +469,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _z_a_n = _saved["z_a_n"]
@@ -495,7 +493,7 @@ def _backward(
         d_h = _d_h[_t]
         z = _z_a_n[_t, 0]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_h_prev = d_h * (1 - z)
         np.subtract(1.0, z, out=d_h_prev)
         np.multiply(d_h, d_h_prev, out=d_h_prev)
@@ -519,14 +517,16 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = z, n
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_z_n_by_step.reshape(_steps * _batch, 2 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_zn.reshape(2 * _hidden, _features),
     )
     # d_b_z = total(d_a_z)
     # d_b_n = total(d_n)
-    np.sum(_d_a_z_n, axis=(0, 3), out=_d_b_zn)
+    np.sum(_d_a_z_n_by_step, axis=(0, 1), out=_d_b_zn)
     _gradients.W_z, _gradients.W_n = _d_W_zn
     _gradients.b_z, _gradients.b_n = _d_b_zn
     _d_inputs = Inputs(x=_d_x)

@@ -383,8 +383,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_z = _parameters.W_z
     _b_z = _parameters.b_z
     _U_u = _parameters.U_u
@@ -402,7 +402,7 @@ def _forward(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x
-    np.matmul(_W_z, _x.transpose(0, 2, 1), out=_W_z_x)
+    np.matmul(_W_z, _x, out=_W_z_x)
     # a_z = W_z @ x + b_z
     np.add(_W_z_x, _b_z[:, None], out=_a_z)
     # z = tanh(a_z)  (encoded input)
@@ -453,7 +453,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_z = _parameters.W_z
     _b_z = _parameters.b_z
     _U_u = _parameters.U_u
@@ -470,7 +471,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x
-    np.matmul(_W_z, _x.transpose(0, 2, 1), out=_W_z_x)
+    np.matmul(_W_z, _x, out=_W_z_x)
     # a_z = W_z @ x + b_z
     np.add(_W_z_x, _b_z[:, None], out=_a_z)
     # z = tanh(a_z)  (encoded input)
@@ -518,6 +519,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _z = _saved["z"]
@@ -549,7 +551,7 @@ def _backward(
         d_u = d_a_u = _d_a_zu[_t, 1]
         u = _u[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_u = d_h * (h_prev - z)
         np.subtract(h_prev, z, out=d_u)
         np.multiply(d_h, d_u, out=d_u)
@@ -579,8 +581,12 @@ def _backward(
     np.copyto(_d_a_z_by_step, _d_a_zu[:, 0].transpose(0, 2, 1))
     np.matmul(_d_a_z_by_step.reshape(_steps * _batch, _hidden), _W_z, out=_d_x.reshape(_steps * _batch, _features))
     # d_W_z = total(outer(d_a_z, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_z_by_step.reshape(_steps * _batch, _hidden).T, _x.reshape(_steps * _batch, _features), out=_gradients.W_z
+        _d_a_z_by_step.reshape(_steps * _batch, _hidden).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.W_z,
     )
     # d_U_u = total(outer(d_a_u, h_prev))
     _d_a_u_by_hidden = _take("d_a_u_by_hidden", (_hidden, _steps, _batch))

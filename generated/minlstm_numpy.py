@@ -400,7 +400,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
     _b_fin = np.stack((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_take("b_fin", (3, _hidden)))
@@ -411,11 +411,7 @@ def _forward(
     _f = _take("f", (_steps, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_n @ x
-    np.matmul(
-        _W_fin.reshape(3 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_log_f_log_i_a_n.reshape(_steps, 3 * _hidden, _batch),
-    )
+    np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_log_f_log_i_a_n.reshape(_steps, 3 * _hidden, _batch))
     # a_k = W_k @ x + b_k  for k = f, i, n
     np.add(_log_f_log_i_a_n, _b_fin[..., None], out=_log_f_log_i_a_n)
     # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
@@ -461,6 +457,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
     _b_fin = np.stack((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_take("b_fin", (3, _hidden)))
@@ -469,11 +466,7 @@ def _infer(
     _f_log_i_a_n = _take("f_log_i_a_n", (_steps, 3, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_f @ x, W_i @ x, W_n @ x
-    np.matmul(
-        _W_fin.reshape(3 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_f_log_i_a_n.reshape(_steps, 3 * _hidden, _batch),
-    )
+    np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_f_log_i_a_n.reshape(_steps, 3 * _hidden, _batch))
     # a_k = W_k @ x + b_k  for k = f, i, n
     np.add(_f_log_i_a_n, _b_fin[..., None], out=_f_log_i_a_n)
     # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
@@ -516,6 +509,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _log_f_log_i_a_n = _saved["log_f_log_i_a_n"]
@@ -548,7 +542,7 @@ def _backward(
         d_h = _d_h[_t]
         f = _f[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_h_prev = d_h * f
         np.multiply(d_h, f, out=d_h_prev)
         d_h_next, d_h_prev = d_h_prev, d_h_next
@@ -580,15 +574,17 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = f, i, n
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_f_a_i_n_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fin.reshape(3 * _hidden, _features),
     )
     # d_b_f = total(d_a_f)
     # d_b_i = total(d_a_i)
     # d_b_n = total(d_n)
-    np.sum(_d_a_f_a_i_n, axis=(0, 3), out=_d_b_fin)
+    np.sum(_d_a_f_a_i_n_by_step, axis=(0, 1), out=_d_b_fin)
     _gradients.W_f, _gradients.W_i, _gradients.W_n = _d_W_fin
     _gradients.b_f, _gradients.b_i, _gradients.b_n = _d_b_fin
     _d_inputs = Inputs(x=_d_x)

@@ -497,7 +497,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _b_q = _parameters.b_q
     _b_k = _parameters.b_k
     # Parameters that enter one product or one call lie side by side.
@@ -533,14 +533,14 @@ def _forward(
     # sqrt_key = sqrt(key)
     np.sqrt(_key, out=_sqrt_key)
     # W_q @ x, W_k @ x
-    np.matmul(_W_qk.reshape(2 * _key, _features), _x.transpose(0, 2, 1), out=_qk.reshape(_steps, 2 * _key, _batch))
+    np.matmul(_W_qk.reshape(2 * _key, _features), _x, out=_qk.reshape(_steps, 2 * _key, _batch))
     # q = W_q @ x + b_q  (query)
     np.add(_qk[:, 0], _b_q[:, None], out=_qk[:, 0])
     # k = (W_k @ x + b_k) / sqrt_key  (key)
     np.add(_qk[:, 1], _b_k[:, None], out=_qk[:, 1])
     np.divide(_qk[:, 1], _sqrt_key, out=_qk[:, 1])
     # W_f @ x, W_i @ x
-    np.matmul(_W_fi, _x.transpose(0, 2, 1), out=_log_fi)
+    np.matmul(_W_fi, _x, out=_log_fi)
     # a_log_f = W_f @ x + b_f
     # log_i = W_i @ x + b_i  (logarithm of the input gate)
     np.add(_log_fi, _b_fi[:, None], out=_log_fi)
@@ -549,7 +549,7 @@ def _forward(
     np.logaddexp(_log_fi[:, 0], 0.0, out=_log_fi[:, 0])
     np.negative(_log_fi[:, 0], out=_log_fi[:, 0])
     # W_o @ x, W_v @ x
-    np.matmul(_W_ov.reshape(2 * _value, _features), _x.transpose(0, 2, 1), out=_ov.reshape(_steps, 2 * _value, _batch))
+    np.matmul(_W_ov.reshape(2 * _value, _features), _x, out=_ov.reshape(_steps, 2 * _value, _batch))
     # a_o = W_o @ x + b_o
     # v = W_v @ x + b_v  (value)
     np.add(_ov, _b_ov[..., None], out=_ov)
@@ -654,6 +654,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _b_q = _parameters.b_q
     _b_k = _parameters.b_k
     # Parameters that enter one product or one call lie side by side.
@@ -683,14 +684,14 @@ def _infer(
     # sqrt_key = sqrt(key)
     np.sqrt(_key, out=_sqrt_key)
     # W_q @ x, W_k @ x
-    np.matmul(_W_qk.reshape(2 * _key, _features), _x.transpose(0, 2, 1), out=_qk.reshape(_steps, 2 * _key, _batch))
+    np.matmul(_W_qk.reshape(2 * _key, _features), _x, out=_qk.reshape(_steps, 2 * _key, _batch))
     # q = W_q @ x + b_q  (query)
     np.add(_qk[:, 0], _b_q[:, None], out=_qk[:, 0])
     # k = (W_k @ x + b_k) / sqrt_key  (key)
     np.add(_qk[:, 1], _b_k[:, None], out=_qk[:, 1])
     np.divide(_qk[:, 1], _sqrt_key, out=_qk[:, 1])
     # W_f @ x, W_i @ x
-    np.matmul(_W_fi, _x.transpose(0, 2, 1), out=_fi)
+    np.matmul(_W_fi, _x, out=_fi)
     # a_log_f = W_f @ x + b_f
     # log_i = W_i @ x + b_i  (logarithm of the input gate)
     np.add(_fi, _b_fi[:, None], out=_fi)
@@ -699,7 +700,7 @@ def _infer(
     np.logaddexp(_fi[:, 0], 0.0, out=_fi[:, 0])
     np.negative(_fi[:, 0], out=_fi[:, 0])
     # W_o @ x, W_v @ x
-    np.matmul(_W_ov.reshape(2 * _value, _features), _x.transpose(0, 2, 1), out=_hv.reshape(_steps, 2 * _value, _batch))
+    np.matmul(_W_ov.reshape(2 * _value, _features), _x, out=_hv.reshape(_steps, 2 * _value, _batch))
     # a_o = W_o @ x + b_o
     # v = W_v @ x + b_v  (value)
     np.add(_hv, _b_ov[..., None], out=_hv)
@@ -781,6 +782,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _value, _batch)))
     _x = _saved["x"]
     _C = _saved["C"]
     _n = _saved["n"]
@@ -866,13 +868,13 @@ def _backward(
     # sqrt_key = sqrt(key)
     np.sqrt(_key, out=_sqrt_key)
     # d_r_h_row = -d_outputs * o * C_q / r**2
-    np.multiply(_d_outputs.transpose(0, 2, 1), _ov[:, 0], out=_d_r_h_row)
+    np.multiply(_d_outputs, _ov[:, 0], out=_d_r_h_row)
     np.multiply(_d_r_h_row, _C_q, out=_d_r_h_row)
     np.square(_r, out=_temporary0)
     np.divide(_d_r_h_row, _temporary0[:, None, :], out=_d_r_h_row)
     np.negative(_d_r_h_row, out=_d_r_h_row)
     # d_C_q = d_outputs * o / r
-    np.multiply(_d_outputs.transpose(0, 2, 1), _ov[:, 0], out=_d_C_q)
+    np.multiply(_d_outputs, _ov[:, 0], out=_d_C_q)
     np.divide(_d_C_q, _r[:, None, :], out=_d_C_q)
     # outer(d_C_q, q)
     np.multiply(_d_C_q[:, :, None, :], _qk[:, 0][:, None, :, :], out=_d_C_C_q)
@@ -898,7 +900,7 @@ def _backward(
     # outer(n, d_n_q)
     np.multiply(_n[1:], _d_n_q[:, None, :], out=_d_q_n_q)
     # d_o = d_outputs * C_q / r
-    np.multiply(_d_outputs.transpose(0, 2, 1), _C_q, out=_d_o)
+    np.multiply(_d_outputs, _C_q, out=_d_o)
     np.divide(_d_o, _r[:, None, :], out=_d_o)
     # d_a_o = d_o * o * (1 - o)
     np.multiply(_d_o, _ov[:, 0], out=_d_a_o_v[:, 0])
@@ -1033,9 +1035,11 @@ def _backward(
     # d_W_k = total(outer(d_W_k_x, x))
     _d_q_W_k_x_by_slot = _take("d_q_W_k_x_by_slot", (2, _key, _steps, _batch))
     np.copyto(_d_q_W_k_x_by_slot, _d_q_W_k_x.transpose(1, 2, 0, 3))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_q_W_k_x_by_slot.reshape(2 * _key, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_qk.reshape(2 * _key, _features),
     )
     # d_b_k = total(d_b_k_row)
@@ -1044,7 +1048,11 @@ def _backward(
     # d_W_i = total(outer(d_log_i, x))
     _d_a_log_f_log_i_by_slot = _take("d_a_log_f_log_i_by_slot", (2, _steps, _batch))
     np.copyto(_d_a_log_f_log_i_by_slot, _d_a_log_f_log_i.transpose(1, 0, 2))
-    np.matmul(_d_a_log_f_log_i_by_slot.reshape(2, _steps * _batch), _x.reshape(_steps * _batch, _features), out=_d_W_fi)
+    np.matmul(
+        _d_a_log_f_log_i_by_slot.reshape(2, _steps * _batch),
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_d_W_fi,
+    )
     # d_b_f = total(d_a_log_f)
     # d_b_i = total(d_log_i)
     np.sum(_d_a_log_f_log_i, axis=(0, 2), out=_d_b_fi)
@@ -1054,7 +1062,7 @@ def _backward(
     np.copyto(_d_a_o_v_by_slot, _d_a_o_v.transpose(1, 2, 0, 3))
     np.matmul(
         _d_a_o_v_by_slot.reshape(2 * _value, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_ov.reshape(2 * _value, _features),
     )
     # d_b_o = total(d_a_o)

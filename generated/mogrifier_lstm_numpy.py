@@ -513,7 +513,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _Q_1 = _parameters.Q_1
     _R_2 = _parameters.R_2
     _Q_3 = _parameters.Q_3
@@ -587,7 +587,7 @@ def _forward(
         np.add(sigmoid_Q_1_h_prev, 0.5, out=sigmoid_Q_1_h_prev)
         # x_1 = 2 * sigmoid_Q_1_h_prev * x  (input as the state gates it)
         np.multiply(2.0, sigmoid_Q_1_h_prev, out=x_1)
-        np.multiply(x_1, x.T, out=x_1)
+        np.multiply(x_1, x, out=x_1)
         # R_2 @ x_1
         np.matmul(_R_2, x_1, out=R_2_x_1)
         # sigmoid_R_2_x_1 = sigmoid(R_2 @ x_1)
@@ -682,6 +682,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _Q_1 = _parameters.Q_1
     _R_2 = _parameters.R_2
     _Q_3 = _parameters.Q_3
@@ -739,7 +740,7 @@ def _infer(
         np.add(sigmoid_Q_1_h_prev, 0.5, out=sigmoid_Q_1_h_prev)
         # x_1 = 2 * sigmoid_Q_1_h_prev * x  (input as the state gates it)
         np.multiply(2.0, sigmoid_Q_1_h_prev, out=x_1)
-        np.multiply(x_1, x.T, out=x_1)
+        np.multiply(x_1, x, out=x_1)
         # R_2 @ x_1
         np.matmul(_R_2, x_1, out=R_2_x_1)
         # sigmoid_R_2_x_1 = sigmoid(R_2 @ x_1)
@@ -821,6 +822,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _c = _saved["c"]
@@ -916,7 +918,7 @@ def _backward(
         sigmoid_Q_1_h_prev = _sigmoid_Q_1_h_prev[_t]
         d_Q_1_h_prev = _d_Q_1_h_prev[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_tanh_c = d_h * o
         np.multiply(d_h, o, out=d_tanh_c)
         # d_o = d_h * tanh_c
@@ -996,7 +998,7 @@ def _backward(
         np.add(d_x_1, d_x_1_R_2_x_1, out=d_x_1)
         # d_sigmoid_Q_1_h_prev = 2 * d_x_1 * x
         np.multiply(2.0, d_x_1, out=d_sigmoid_Q_1_h_prev)
-        np.multiply(d_sigmoid_Q_1_h_prev, x.T, out=d_sigmoid_Q_1_h_prev)
+        np.multiply(d_sigmoid_Q_1_h_prev, x, out=d_sigmoid_Q_1_h_prev)
         # d_Q_1_h_prev = d_sigmoid_Q_1_h_prev * sigmoid_Q_1_h_prev * (1 - sigmoid_Q_1_h_prev)
         np.multiply(d_sigmoid_Q_1_h_prev, sigmoid_Q_1_h_prev, out=d_Q_1_h_prev)
         np.subtract(1.0, sigmoid_Q_1_h_prev, out=_temporary2)

@@ -427,7 +427,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _V_o = _parameters.V_o
     # Parameters that enter one product or one call lie side by side.
     _W_zfo = np.stack((_parameters.W_z, _parameters.W_f, _parameters.W_o), out=_take("W_zfo", (3, _hidden, _features)))
@@ -445,11 +445,7 @@ def _forward(
     _V_zf_v_prev = _take("V_zf_v_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x, W_f @ x, W_o @ x
-    np.matmul(
-        _W_zfo.reshape(3 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_z_f_a_o_x.reshape(_steps, 3 * _hidden, _batch),
-    )
+    np.matmul(_W_zfo.reshape(3 * _hidden, _features), _x, out=_z_f_a_o_x.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = z, f, o
     np.add(_z_f_a_o_x, _b_zfo[..., None], out=_z_f_a_o_x)
     _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
@@ -481,7 +477,7 @@ def _forward(
         np.multiply(_temporary0, z, out=_temporary0)
         np.add(c, _temporary0, out=c)
         # v = x  (the input, for the next step)
-        np.copyto(v, x.T)
+        np.copyto(v, x)
 
     # V_o @ v_prev
     np.matmul(_V_o, _v[:-1], out=_V_o_v_prev)
@@ -515,6 +511,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _V_o = _parameters.V_o
     # Parameters that enter one product or one call lie side by side.
     _W_zfo = np.stack((_parameters.W_z, _parameters.W_f, _parameters.W_o), out=_take("W_zfo", (3, _hidden, _features)))
@@ -532,11 +529,7 @@ def _infer(
     _V_zf_v_prev = _take("V_zf_v_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x, W_f @ x, W_o @ x
-    np.matmul(
-        _W_zfo.reshape(3 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_z_f_a_o_x.reshape(_steps, 3 * _hidden, _batch),
-    )
+    np.matmul(_W_zfo.reshape(3 * _hidden, _features), _x, out=_z_f_a_o_x.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = z, f, o
     np.add(_z_f_a_o_x, _b_zfo[..., None], out=_z_f_a_o_x)
     _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
@@ -568,7 +561,7 @@ def _infer(
         np.multiply(_temporary0, z, out=_temporary0)
         np.add(c, _temporary0, out=c)
         # v = x  (the input, for the next step)
-        np.copyto(v, x.T)
+        np.copyto(v, x)
 
     # V_o @ v_prev
     np.matmul(_V_o, _v[:-1], out=_V_o_v_prev)
@@ -598,6 +591,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _v = _saved["v"]
     _c = _saved["c"]
@@ -627,7 +621,7 @@ def _backward(
     _temporary0 = _take("temporary0", (_steps, _hidden, _batch))
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # d_o = d_outputs * c
-    np.multiply(_d_outputs.transpose(0, 2, 1), _c[1:], out=_d_o)
+    np.multiply(_d_outputs, _c[1:], out=_d_o)
     # d_a_o = d_o * o * (1 - o)
     np.multiply(_d_o, _o, out=_d_a_zfo[:, 2])
     np.subtract(1.0, _o, out=_temporary0)
@@ -660,7 +654,7 @@ def _backward(
         # d_v = d_v_next
         np.copyto(d_v, d_v_next)
         # d_c = d_c_next + d_outputs * o
-        np.multiply(d_outputs.T, o, out=d_c)
+        np.multiply(d_outputs, o, out=d_c)
         np.add(d_c_next, d_c, out=d_c)
         # d_f = d_c * (c_prev - z)
         np.subtract(c_prev, z, out=d_f)
@@ -695,9 +689,11 @@ def _backward(
     # d_W_k = total(outer(d_a_k, x))  for k = z, f, o
     _d_a_zfo_by_slot = _take("d_a_zfo_by_slot", (3, _hidden, _steps, _batch))
     np.copyto(_d_a_zfo_by_slot, _d_a_zfo.transpose(1, 2, 0, 3))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_zfo_by_slot.reshape(3 * _hidden, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_zfo.reshape(3 * _hidden, _features),
     )
     # d_V_k = total(outer(d_a_k, v_prev))  for k = z, f, o

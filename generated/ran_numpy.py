@@ -408,7 +408,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_ifn = np.stack((_parameters.W_i, _parameters.W_f, _parameters.W_n), out=_take("W_ifn", (3, _hidden, _features)))
     _U_if = np.stack((_parameters.U_i, _parameters.U_f), out=_take("U_if", (2, _hidden, _hidden)))
@@ -421,9 +421,7 @@ def _forward(
     _U_if_h_prev = _take("U_if_h_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # a_n = W_n @ x
-    np.matmul(
-        _W_ifn.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_i_f_a_n.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_ifn.reshape(3 * _hidden, _features), _x, out=_i_f_a_n.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = i, f
     np.add(_i_f_a_n[:, :2], _b_if[..., None], out=_i_f_a_n[:, :2])
     _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden)
@@ -472,6 +470,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_ifn = np.stack((_parameters.W_i, _parameters.W_f, _parameters.W_n), out=_take("W_ifn", (3, _hidden, _features)))
     _U_if = np.stack((_parameters.U_i, _parameters.U_f), out=_take("U_if", (2, _hidden, _hidden)))
@@ -485,9 +484,7 @@ def _infer(
     _U_if_h_prev = _take("U_if_h_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # a_n = W_n @ x
-    np.matmul(
-        _W_ifn.reshape(3 * _hidden, _features), _x.transpose(0, 2, 1), out=_i_f_a_n.reshape(_steps, 3 * _hidden, _batch)
-    )
+    np.matmul(_W_ifn.reshape(3 * _hidden, _features), _x, out=_i_f_a_n.reshape(_steps, 3 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = i, f
     np.add(_i_f_a_n[:, :2], _b_if[..., None], out=_i_f_a_n[:, :2])
     _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden)
@@ -533,6 +530,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _c = _saved["c"]
@@ -571,7 +569,7 @@ def _backward(
         _d_a_if_t = _d_a_ifn[_t, :2]
         _if_t = _i_f_a_n[_t, :2]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_c = d_c_next + d_h * (1 - h**2)
         np.square(h, out=d_c)
         np.subtract(1.0, d_c, out=d_c)
@@ -603,9 +601,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = i, f, n
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_ifn_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_ifn.reshape(3 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = i, f

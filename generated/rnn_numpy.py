@@ -365,8 +365,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_h = _parameters.W_h
     _U_h = _parameters.U_h
     _b_h = _parameters.b_h
@@ -377,7 +377,7 @@ def _forward(
     # Working space.
     _scratch0 = _take("scratch0", (_hidden, _batch))
     # W_h @ x
-    np.matmul(_W_h, _x.transpose(0, 2, 1), out=_W_h_x)
+    np.matmul(_W_h, _x, out=_W_h_x)
     # a_h_x = W_h @ x + b_h
     np.add(_W_h_x, _b_h[:, None], out=_a_h_x)
     U_h_h_prev = a_h = _scratch0
@@ -410,7 +410,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _W_h = _parameters.W_h
     _U_h = _parameters.U_h
     _b_h = _parameters.b_h
@@ -421,7 +422,7 @@ def _infer(
     # Working space.
     _scratch0 = _take("scratch0", (_hidden, _batch))
     # W_h @ x
-    np.matmul(_W_h, _x.transpose(0, 2, 1), out=_W_h_x)
+    np.matmul(_W_h, _x, out=_W_h_x)
     # a_h_x = W_h @ x + b_h
     np.add(_W_h_x, _b_h[:, None], out=_a_h_x)
     U_h_h_prev = a_h = _scratch0
@@ -454,6 +455,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _U_h = _parameters.U_h
@@ -474,7 +476,7 @@ def _backward(
         h = _h[_t + 1]
         d_a_h = _d_a_h[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_a_h = d_h * (1 - h**2)
         np.square(h, out=d_a_h)
         np.subtract(1.0, d_a_h, out=d_a_h)
@@ -488,8 +490,12 @@ def _backward(
     np.copyto(_d_a_h_by_step, _d_a_h.transpose(0, 2, 1))
     np.matmul(_d_a_h_by_step.reshape(_steps * _batch, _hidden), _W_h, out=_d_x.reshape(_steps * _batch, _features))
     # d_W_h = total(outer(d_a_h, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_h_by_step.reshape(_steps * _batch, _hidden).T, _x.reshape(_steps * _batch, _features), out=_gradients.W_h
+        _d_a_h_by_step.reshape(_steps * _batch, _hidden).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.W_h,
     )
     # d_U_h = total(outer(d_a_h, h_prev))
     _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
@@ -500,7 +506,7 @@ def _backward(
         out=_gradients.U_h,
     )
     # d_b_h = total(d_a_h)
-    np.sum(_d_a_h, axis=(0, 2), out=_gradients.b_h)
+    np.sum(_d_a_h_by_step, axis=(0, 1), out=_gradients.b_h)
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial

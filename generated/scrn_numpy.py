@@ -412,8 +412,11 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _context, _hidden, _readout = _parameters.context, _parameters.hidden, _parameters.readout
-    _x = _copied(_x, _take("x", _x.shape))
+    _features = _parameters.features
+    _context = _parameters.context
+    _hidden = _parameters.hidden
+    _readout = _parameters.readout
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _B = _parameters.B
     _P = _parameters.P
     _A = _parameters.A
@@ -433,9 +436,9 @@ def _forward(
     _scratch1 = _take("scratch1", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_context, _batch))
     # B @ x
-    np.matmul(_B, _x.transpose(0, 2, 1), out=_B_x)
+    np.matmul(_B, _x, out=_B_x)
     # A @ x
-    np.matmul(_A, _x.transpose(0, 2, 1), out=_A_x)
+    np.matmul(_A, _x, out=_A_x)
     P_s = a_h = _scratch0
     R_h_prev = _scratch1
     np.copyto(_s[0], _initial.s.T)
@@ -487,7 +490,11 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _context, _hidden, _readout = _parameters.context, _parameters.hidden, _parameters.readout
+    _features = _parameters.features
+    _context = _parameters.context
+    _hidden = _parameters.hidden
+    _readout = _parameters.readout
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _B = _parameters.B
     _P = _parameters.P
     _A = _parameters.A
@@ -507,9 +514,9 @@ def _infer(
     _scratch1 = _take("scratch1", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_context, _batch))
     # B @ x
-    np.matmul(_B, _x.transpose(0, 2, 1), out=_B_x)
+    np.matmul(_B, _x, out=_B_x)
     # A @ x
-    np.matmul(_A, _x.transpose(0, 2, 1), out=_A_x)
+    np.matmul(_A, _x, out=_A_x)
     P_s = a_h = _scratch0
     R_h_prev = _scratch1
     np.copyto(_s[0], _initial.s.T)
@@ -563,6 +570,7 @@ def _backward(
     _context = _parameters.context
     _hidden = _parameters.hidden
     _readout = _parameters.readout
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _readout, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _s = _saved["s"]
@@ -590,9 +598,9 @@ def _backward(
     _scratch1 = _take("scratch1", (_context, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # V.T @ d_outputs
-    np.matmul(_V.T, _d_outputs.transpose(0, 2, 1), out=_d_s_V_s)
+    np.matmul(_V.T, _d_outputs, out=_d_s_V_s)
     # U.T @ d_outputs
-    np.matmul(_U.T, _d_outputs.transpose(0, 2, 1), out=_d_h_U_h)
+    np.matmul(_U.T, _d_outputs, out=_d_h_U_h)
     d_h = _scratch0
     d_s_P_s = _scratch1
     _P_matrix = _P.T
@@ -635,14 +643,20 @@ def _backward(
     # d_A = total(outer(d_a_h, x))
     _d_a_h_by_hidden = _take("d_a_h_by_hidden", (_hidden, _steps, _batch))
     np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch), _x.reshape(_steps * _batch, _features), out=_gradients.A
+        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.A,
     )
     # d_B = total(outer(d_B_x, x))
     _d_B_x_by_context = _take("d_B_x_by_context", (_context, _steps, _batch))
     np.copyto(_d_B_x_by_context, _d_B_x.transpose(1, 0, 2))
     np.matmul(
-        _d_B_x_by_context.reshape(_context, _steps * _batch), _x.reshape(_steps * _batch, _features), out=_gradients.B
+        _d_B_x_by_context.reshape(_context, _steps * _batch),
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.B,
     )
     # d_P = total(outer(d_a_h, s))
     _s_by_step = _take("s_by_step", (_steps, _batch, _context))
@@ -661,14 +675,20 @@ def _backward(
         out=_gradients.R,
     )
     # d_U = total(outer(d_y, h))
+    _d_outputs_by_readout = _take("d_outputs_by_readout", (_readout, _steps, _batch))
+    np.copyto(_d_outputs_by_readout, _d_outputs.transpose(1, 0, 2))
     _h_by_step = _take("h_by_step", (_steps, _batch, _hidden))
     np.copyto(_h_by_step, _h[1:].transpose(0, 2, 1))
     np.matmul(
-        _d_outputs.reshape(_steps * _batch, _readout).T, _h_by_step.reshape(_steps * _batch, _hidden), out=_gradients.U
+        _d_outputs_by_readout.reshape(_readout, _steps * _batch),
+        _h_by_step.reshape(_steps * _batch, _hidden),
+        out=_gradients.U,
     )
     # d_V = total(outer(d_y, s))
     np.matmul(
-        _d_outputs.reshape(_steps * _batch, _readout).T, _s_by_step.reshape(_steps * _batch, _context), out=_gradients.V
+        _d_outputs_by_readout.reshape(_readout, _steps * _batch),
+        _s_by_step.reshape(_steps * _batch, _context),
+        out=_gradients.V,
     )
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(s=d_s_next.T.copy(), h=d_h_next.T.copy())

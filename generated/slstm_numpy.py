@@ -483,7 +483,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fzoi = np.stack(
         (_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i),
@@ -512,11 +512,7 @@ def _forward(
     _mask0 = _take("mask0", (_hidden, _batch), bool)
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # W_f @ x, W_z @ x, W_o @ x, W_i @ x
-    np.matmul(
-        _W_fzoi.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_log_f_z_o_log_i.reshape(_steps, 4 * _hidden, _batch),
-    )
+    np.matmul(_W_fzoi.reshape(4 * _hidden, _features), _x, out=_log_f_z_o_log_i.reshape(_steps, 4 * _hidden, _batch))
     # a_log_f_x = W_f @ x + b_f
     # a_z_x = W_z @ x + b_z
     # a_o_x = W_o @ x + b_o
@@ -615,6 +611,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_fzoi = np.stack(
         (_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i),
@@ -641,9 +638,7 @@ def _infer(
     _mask0 = _take("mask0", (_hidden, _batch), bool)
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # W_f @ x, W_z @ x, W_o @ x, W_i @ x
-    np.matmul(
-        _W_fzoi.reshape(4 * _hidden, _features), _x.transpose(0, 2, 1), out=_fzoi.reshape(_steps, 4 * _hidden, _batch)
-    )
+    np.matmul(_W_fzoi.reshape(4 * _hidden, _features), _x, out=_fzoi.reshape(_steps, 4 * _hidden, _batch))
     # a_log_f_x = W_f @ x + b_f
     # a_z_x = W_z @ x + b_z
     # a_o_x = W_o @ x + b_o
@@ -730,6 +725,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _c = _saved["c"]
@@ -809,7 +805,7 @@ def _backward(
         d_m_sum_part = _d_m_sum_part[_t]
         exp_log_f = _exp_log_f[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_o = d_h * c / n
         np.multiply(d_h, c, out=d_o)
         np.divide(d_o, n, out=d_o)
@@ -890,9 +886,11 @@ def _backward(
     # d_W_z = total(outer(d_a_z, x))
     # d_W_o = total(outer(d_a_o, x))
     # d_W_i = total(outer(d_log_i, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_log_f_a_z_a_o_log_i_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_fzoi.reshape(4 * _hidden, _features),
     )
     # d_R_f = total(outer(d_a_log_f, h_prev))
@@ -910,7 +908,7 @@ def _backward(
     # d_b_z = total(d_a_z)
     # d_b_o = total(d_a_o)
     # d_b_i = total(d_log_i)
-    np.sum(_d_a_log_f_a_z_a_o_log_i, axis=(0, 3), out=_d_b_fzoi)
+    np.sum(_d_a_log_f_a_z_a_o_log_i_by_step, axis=(0, 1), out=_d_b_fzoi)
     _gradients.W_f, _gradients.W_z, _gradients.W_o, _gradients.W_i = _d_W_fzoi
     _gradients.R_f, _gradients.R_z, _gradients.R_o, _gradients.R_i = _d_R_fzoi
     _gradients.b_f, _gradients.b_z, _gradients.b_o, _gradients.b_i = _d_b_fzoi

@@ -426,7 +426,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_frnx = np.stack(
         (_parameters.W_f, _parameters.W_r, _parameters.W_n, _parameters.W_x),
@@ -442,11 +442,7 @@ def _forward(
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # a_n = W_n @ x
     # a_x = W_x @ x
-    np.matmul(
-        _W_frnx.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_f_r_a_n_a_x.reshape(_steps, 4 * _hidden, _batch),
-    )
+    np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_r_a_n_a_x.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, r
     np.add(_f_r_a_n_a_x[:, :2], _b_fr[..., None], out=_f_r_a_n_a_x[:, :2])
     _v_fr_wide = _v_fr[..., None]
@@ -495,6 +491,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_frnx = np.stack(
         (_parameters.W_f, _parameters.W_r, _parameters.W_n, _parameters.W_x),
@@ -511,11 +508,7 @@ def _infer(
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # a_n = W_n @ x
     # a_x = W_x @ x
-    np.matmul(
-        _W_frnx.reshape(4 * _hidden, _features),
-        _x.transpose(0, 2, 1),
-        out=_f_h_a_n_a_x.reshape(_steps, 4 * _hidden, _batch),
-    )
+    np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_h_a_n_a_x.reshape(_steps, 4 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = f, r
     np.add(_f_h_a_n_a_x[:, :2], _b_fr[..., None], out=_f_h_a_n_a_x[:, :2])
     _v_fr_wide = _v_fr[..., None]
@@ -562,6 +555,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _c = _saved["c"]
     _f_r_a_n_a_x = _saved["f_r_a_n_a_x"]
@@ -593,12 +587,12 @@ def _backward(
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # d_a_x = d_outputs * (1 - r)
     np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_d_a_frnx[:, 3])
-    np.multiply(_d_outputs.transpose(0, 2, 1), _d_a_frnx[:, 3], out=_d_a_frnx[:, 3])
+    np.multiply(_d_outputs, _d_a_frnx[:, 3], out=_d_a_frnx[:, 3])
     # W_x.T @ d_a_x
     np.matmul(_W_x.T, _d_a_frnx[:, 3], out=_d_x_a_x)
     # d_r = d_outputs * (c - a_x)
     np.subtract(_c[1:], _f_r_a_n_a_x[:, 3], out=_d_r)
-    np.multiply(_d_outputs.transpose(0, 2, 1), _d_r, out=_d_r)
+    np.multiply(_d_outputs, _d_r, out=_d_r)
     # d_a_r = d_r * r * (1 - r)
     np.multiply(_d_r, _f_r_a_n_a_x[:, 1], out=_d_a_frnx[:, 1])
     np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_temporary0)
@@ -621,7 +615,7 @@ def _backward(
         d_f = d_a_f = _d_a_frnx[_t, 0]
         d_a_r = _d_a_frnx[_t, 1]
         # d_c = d_c_next + d_outputs * r
-        np.multiply(d_outputs.T, r, out=d_c)
+        np.multiply(d_outputs, r, out=d_c)
         np.add(d_c_next, d_c, out=d_c)
         # d_f = d_c * (c_prev - a_n)
         np.subtract(c_prev, a_n, out=d_f)
@@ -665,9 +659,11 @@ def _backward(
     # d_W_x = total(outer(d_a_x, x))
     _d_a_frnx_by_slot = _take("d_a_frnx_by_slot", (4, _hidden, _steps, _batch))
     np.copyto(_d_a_frnx_by_slot, _d_a_frnx.transpose(1, 2, 0, 3))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_frnx_by_slot.reshape(4 * _hidden, _steps * _batch),
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_frnx.reshape(4 * _hidden, _features),
     )
     _gradients.W_f, _gradients.W_r, _gradients.W_n, _gradients.W_x = _d_W_frnx

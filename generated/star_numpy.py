@@ -385,7 +385,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _U_k = _parameters.U_k
     # Parameters that enter one product or one call lie side by side.
     _W_zk = np.stack((_parameters.W_z, _parameters.W_k), out=_take("W_zk", (2, _hidden, _features)))
@@ -397,9 +397,7 @@ def _forward(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x, W_k @ x
-    np.matmul(
-        _W_zk.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_zk.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_zk.reshape(2 * _hidden, _features), _x, out=_zk.reshape(_steps, 2 * _hidden, _batch))
     # a_z = W_z @ x + b_z
     # a_k_x = W_k @ x + b_k
     np.add(_zk, _b_zk[..., None], out=_zk)
@@ -448,6 +446,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _U_k = _parameters.U_k
     # Parameters that enter one product or one call lie side by side.
     _W_zk = np.stack((_parameters.W_z, _parameters.W_k), out=_take("W_zk", (2, _hidden, _features)))
@@ -459,9 +458,7 @@ def _infer(
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_z @ x, W_k @ x
-    np.matmul(
-        _W_zk.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_z_a_h.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_zk.reshape(2 * _hidden, _features), _x, out=_z_a_h.reshape(_steps, 2 * _hidden, _batch))
     # a_z = W_z @ x + b_z
     # a_k_x = W_k @ x + b_k
     np.add(_z_a_h, _b_zk[..., None], out=_z_a_h)
@@ -508,6 +505,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _zk = _saved["zk"]
@@ -537,7 +535,7 @@ def _backward(
         z, k = _zk[_t]
         d_k = d_a_k = _d_a_zk[_t, 1]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_a_h = d_h * (1 - h**2)
         np.square(h, out=d_a_h)
         np.subtract(1.0, d_a_h, out=d_a_h)
@@ -572,9 +570,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_q = total(outer(d_a_q, x))  for q = z, k
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_zk_by_step.reshape(_steps * _batch, 2 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_zk.reshape(2 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))
@@ -588,7 +588,7 @@ def _backward(
         out=_gradients.U_k,
     )
     # d_b_q = total(d_a_q)  for q = z, k
-    np.sum(_d_a_zk, axis=(0, 3), out=_d_b_zk)
+    np.sum(_d_a_zk_by_step, axis=(0, 1), out=_d_b_zk)
     _gradients.W_z, _gradients.W_k = _d_W_zk
     _gradients.b_z, _gradients.b_k = _d_b_zk
     _d_inputs = Inputs(x=_d_x)

@@ -400,7 +400,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_gc = np.stack((_parameters.W_g, _parameters.W_c), out=_take("W_gc", (2, _hidden, _features)))
     _U_gc = np.stack((_parameters.U_g, _parameters.U_c), out=_take("U_gc", (2, _hidden, _hidden)))
@@ -412,9 +412,7 @@ def _forward(
     _U_gc_h_prev = _take("U_gc_h_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_g @ x, W_c @ x
-    np.matmul(
-        _W_gc.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_gc.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_gc.reshape(2 * _hidden, _features), _x, out=_gc.reshape(_steps, 2 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = g, c
     np.add(_gc, _b_gc[..., None], out=_gc)
     _U_gc_matrix = _U_gc.reshape(2 * _hidden, _hidden)
@@ -462,6 +460,7 @@ def _infer(
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     # Parameters that enter one product or one call lie side by side.
     _W_gc = np.stack((_parameters.W_g, _parameters.W_c), out=_take("W_gc", (2, _hidden, _features)))
     _U_gc = np.stack((_parameters.U_g, _parameters.U_c), out=_take("U_gc", (2, _hidden, _hidden)))
@@ -473,9 +472,7 @@ def _infer(
     _U_gc_h_prev = _take("U_gc_h_prev", (2, _hidden, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     # W_g @ x, W_c @ x
-    np.matmul(
-        _W_gc.reshape(2 * _hidden, _features), _x.transpose(0, 2, 1), out=_gc.reshape(_steps, 2 * _hidden, _batch)
-    )
+    np.matmul(_W_gc.reshape(2 * _hidden, _features), _x, out=_gc.reshape(_steps, 2 * _hidden, _batch))
     # a_k_x = W_k @ x + b_k  for k = g, c
     np.add(_gc, _b_gc[..., None], out=_gc)
     _U_gc_matrix = _U_gc.reshape(2 * _hidden, _hidden)
@@ -521,6 +518,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _h = _saved["h"]
     _gc = _saved["gc"]
@@ -552,7 +550,7 @@ def _backward(
         d_c, d_g = d_a_c, d_a_g
         h_prev = _h[_t]
         # d_h = d_outputs + d_h_next
-        np.add(d_outputs.T, d_h_next, out=d_h)
+        np.add(d_outputs, d_h_next, out=d_h)
         # d_c = d_h * (1 - g)
         np.subtract(1.0, g, out=d_c)
         np.multiply(d_h, d_c, out=d_c)
@@ -583,9 +581,11 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_W_k = total(outer(d_a_k, x))  for k = g, c
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
         _d_a_gc_by_step.reshape(_steps * _batch, 2 * _hidden).T,
-        _x.reshape(_steps * _batch, _features),
+        _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_gc.reshape(2 * _hidden, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = g, c
@@ -597,7 +597,7 @@ def _backward(
         out=_d_U_gc.reshape(2 * _hidden, _hidden),
     )
     # d_b_k = total(d_a_k)  for k = g, c
-    np.sum(_d_a_gc, axis=(0, 3), out=_d_b_gc)
+    np.sum(_d_a_gc_by_step, axis=(0, 1), out=_d_b_gc)
     _gradients.W_g, _gradients.W_c = _d_W_gc
     _gradients.U_g, _gradients.U_c = _d_U_gc
     _gradients.b_g, _gradients.b_c = _d_b_gc

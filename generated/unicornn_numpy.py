@@ -384,8 +384,8 @@ def _forward(
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
-    _x = _copied(_x, _take("x", _x.shape))
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _c = _parameters.c
     _V_u = _parameters.V_u
     _b_u = _parameters.b_u
@@ -408,7 +408,7 @@ def _forward(
     # s = 0.03 * sigmoid_c  (time step of each unit)
     np.multiply(0.03, _sigmoid_c, out=_s)
     # V_u @ x
-    np.matmul(_V_u, _x.transpose(0, 2, 1), out=_V_u_x)
+    np.matmul(_V_u, _x, out=_V_u_x)
     # a_u_x = V_u @ x + b_u
     np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
     a_u = _scratch0
@@ -455,7 +455,8 @@ def _infer(
 ) -> tuple[Array, State]:
     """Forward over all steps; returns outputs and final state."""
     _steps, _batch = _x.shape[:2]
-    _hidden = _parameters.hidden
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
     _c = _parameters.c
     _V_u = _parameters.V_u
     _b_u = _parameters.b_u
@@ -478,7 +479,7 @@ def _infer(
     # s = 0.03 * sigmoid_c  (time step of each unit)
     np.multiply(0.03, _sigmoid_c, out=_s)
     # V_u @ x
-    np.matmul(_V_u, _x.transpose(0, 2, 1), out=_V_u_x)
+    np.matmul(_V_u, _x, out=_V_u_x)
     # a_u_x = V_u @ x + b_u
     np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
     a_u = u = _scratch0
@@ -522,6 +523,7 @@ def _backward(
     _dtype = _parameters.dtype
     _steps, _batch = _d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
+    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
     _x = _saved["x"]
     _y = _saved["y"]
     _u = _saved["u"]
@@ -565,7 +567,7 @@ def _backward(
         d_u = d_a_u = _d_a_u_to_w_u_row[_t, 0]
         u = _u[_t]
         # d_y = d_outputs + d_y_next
-        np.add(d_outputs.T, d_y_next, out=d_y)
+        np.add(d_outputs, d_y_next, out=d_y)
         # d_z = d_z_next + d_y * s
         np.multiply(d_y, _s_wide, out=d_z)
         np.add(d_z_next, d_z, out=d_z)
@@ -601,8 +603,12 @@ def _backward(
     np.copyto(_d_a_u_by_step, _d_a_u_to_w_u_row[:, 0].transpose(0, 2, 1))
     np.matmul(_d_a_u_by_step.reshape(_steps * _batch, _hidden), _V_u, out=_d_x.reshape(_steps * _batch, _features))
     # d_V_u = total(outer(d_a_u, x))
+    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
+    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T, _x.reshape(_steps * _batch, _features), out=_gradients.V_u
+        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T,
+        _x_by_step.reshape(_steps * _batch, _features),
+        out=_gradients.V_u,
     )
     # d_b_u = total(d_a_u)
     # d_w_u = total(d_w_u_row)

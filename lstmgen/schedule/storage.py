@@ -31,8 +31,6 @@ def residual_buffers(gradient: Gradient, schedule: Schedule) -> dict[Value, Buff
             found[value] = Buffer(state.name, (NODES, *state.dims, BATCH), Use.RESIDUAL)
         elif value in stacks:
             found[value] = Buffer(stacks[value].name, (STEPS, *stacks[value].dims, BATCH), Use.RESIDUAL)
-        elif value.role in (Role.INPUT, Role.STEP_INDEX):
-            found[value] = Buffer(value.name, (STEPS, BATCH, *value.dims), Use.RESIDUAL)
         else:
             found[value] = Buffer(value.name, (STEPS, *value.dims, BATCH), Use.RESIDUAL)
     return found
@@ -124,7 +122,7 @@ class _Assignment:
             if value in self.residuals and (saves or plan.reverse):
                 self.buffers[value] = self.residuals[value]
             else:
-                self.buffers[value] = Buffer(value.name, (STEPS, BATCH, *value.dims), Use.INPUT)
+                self.buffers[value] = Buffer(value.name, (STEPS, *value.dims, BATCH), Use.INPUT)
                 inputs.append((value.name, self.buffers[value]))
         self._carried()
         for stack in plan.stacks:

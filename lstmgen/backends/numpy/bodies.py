@@ -18,12 +18,9 @@ def forward_body(printer: Printer, gradient: Gradient, *, keep: bool) -> list[st
     kernel, declaration = printer.kernel, gradient.declaration
     lines = _with_starts(printer, "_initial")
     inputs = {value.name for value in declaration.given}
-    copies = []
-    for buffer in kernel.saved if keep else ():
-        name = printer.own(buffer)
-        if buffer.name not in inputs:
-            continue
-        copies.append(f'{name} = _copied({name}, _take("{buffer.name}", {name}.shape))')
+    saved = [buffer for buffer in kernel.saved if buffer.name in inputs] if keep else []
+    copies = [line for buffer in saved for line in _brought_in(printer, buffer, copy=True)]
+    copies += [line for _, buffer in kernel.inputs for line in _brought_in(printer, buffer)]
     outputs = [(name, _batch_first(printer.text(view), view, lead=1)) for name, view in kernel.results]
     several = f"Outputs({', '.join(f'{name}={text}' for name, text in outputs)})"
     tail = [f"_outputs = {several if len(outputs) > 1 else outputs[0][1]}", f"_final = {_ends(printer)}"]
@@ -40,7 +37,8 @@ def backward_body(printer: Printer, gradient: Gradient) -> list[str]:
     """The body of `_backward`."""
     kernel, declaration = printer.kernel, gradient.declaration
     lines = _with_starts(printer, "_d_final")
-    loads = [f'{printer.own(buffer)} = _saved["{buffer.name}"]' for buffer in kernel.saved]
+    loads = [line for _, buffer in kernel.inputs for line in _brought_in(printer, buffer)]
+    loads += [f'{printer.own(buffer)} = _saved["{buffer.name}"]' for buffer in kernel.saved]
     returned = dict(kernel.results)
     inputs = []
     for value in declaration.inputs:
@@ -60,6 +58,15 @@ def backward_body(printer: Printer, gradient: Gradient) -> list[str]:
     body = [*loads, *lines, *tail]
     seed = next(seed.adjoint.name for seed in gradient.seeds if seed.origin is Origin.LOSS)
     return [*_head(printer, body, printer.private(seed)), *body]
+
+
+def _brought_in(printer: Printer, buffer: Buffer, *, copy: bool = False) -> list[str]:
+    """What brings a caller's array, (steps, batch, ...), into the kernel's layout; with ``copy`` always a copy."""
+    name, axes = printer.own(buffer), len(buffer.axes)
+    if axes == 2 and not copy:
+        return []
+    array = transposed(name, [0, *range(2, axes), 1])
+    return [f'{name} = _copied({array}, _take("{buffer.name}", {printer.shape(buffer.axes)}))']
 
 
 def _unpacked(printer: Printer, gradients: dict[str, View | None]) -> list[str]:
