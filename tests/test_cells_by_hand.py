@@ -166,6 +166,13 @@ def janet(p, x, c, *, beta=1.0):
     return c, (c,)
 
 
+def ligru(p, x, h):
+    """Ravanelli et al., Light gated recurrent units for speech recognition, 2018, without batch normalisation."""
+    z = sigmoid(a(p, "z", x, h))
+    h = z * h + (1 - z) * relu(a(p, "n", x, h))
+    return h, (h,)
+
+
 def minimal_rnn(p, x, h):
     """Chen, MinimalRNN: toward more interpretable and trainable recurrent neural networks, 2017."""
     z = tanh(p.W_z @ x + p.b_z)
@@ -391,7 +398,23 @@ BY_HAND = {
     step.__name__: step
     for step in (
         *(rnn, indrnn, scrn, antisymmetric_rnn, cornn, unicornn, lem, cfc, lmu),
-        *(gru, mgu, ugrnn, intersection_rnn, janet, minimal_rnn, star, cfn, ran, fastgrnn, sru, qrnn, mingru, minlstm),
+        *(
+            gru,
+            mgu,
+            ugrnn,
+            intersection_rnn,
+            janet,
+            ligru,
+            minimal_rnn,
+            star,
+            cfn,
+            ran,
+            fastgrnn,
+            sru,
+            qrnn,
+            mingru,
+            minlstm,
+        ),
         *(lstm_1997, lstm, lstm_projected, lstm_dropout, lstm_zoneout, mogrifier_lstm, lstm_layernorm, slstm, mlstm),
     )
 }
