@@ -23,6 +23,7 @@ from lstmgen.version import VERSION
 if TYPE_CHECKING:
     from lstmgen.declare.cell import Cell
     from lstmgen.pipeline import Compiled
+    from lstmgen.plugins import Plugin
 
 
 class _Commands(click.Group):
@@ -49,7 +50,8 @@ class _Commands(click.Group):
             raise
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
-            click.echo(f"error LG002: {error.strerror or error}{where}", err=True)
+            hint = "check the path, the permissions on it, and the room on the disk"
+            click.echo(f"error LG002: {error.strerror or error}{where}\n  hint: {hint}", err=True)
             ctx.exit(2)
         except Exception as error:
             import traceback
@@ -190,7 +192,7 @@ def _made_by(place: Path, head: str) -> tuple[str, str, tuple[str, ...], str]:
         (backend,) = arguments["backends"] or ("numpy",)
     except (ValueError, click.ClickException):
         raise UserError(
-            f"{place}: its header names no command that makes it", code="LG308", hint="build the file again"
+            "its header names no command that makes it", code="LG308", hint="build the file again"
         ) from None
     file, colon, name = cell.partition(":")
     if file.endswith(".py"):
@@ -269,7 +271,7 @@ def list_command(group: str | None, verbose: bool) -> None:
             if plugin.conflict:
                 line += "  CONFLICT: two packages claim this name"
             elif verbose:
-                line += f"  BROKEN: {why}" if (why := plugins.broken(plugin)) else f"  {plugin.target}"
+                line += f"  BROKEN: {why}" if (why := _broken(plugin)) else f"  {plugin.target}"
             click.echo(line)
 
 
@@ -297,6 +299,19 @@ def new(name: str) -> None:
 # -- help for the commands --------------------------------------------------------------------------------------------
 
 
+def _broken(plugin: Plugin) -> str:
+    """Why a plugin cannot be used; empty if it can. Imports it."""
+    from lstmgen import plugins
+
+    if plugin.group != "cells":
+        return plugins.broken(plugin)
+    try:
+        _find(plugin.name)
+    except UserError as error:
+        return str(error.args[0])
+    return ""
+
+
 def _find(cell: str) -> Cell:
     from lstmgen import finding
 
@@ -311,6 +326,8 @@ def _options(cell: Cell, settings: Iterable[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set needs KEY=VALUE, not {setting!r}", code="LG113", hint=f"--set {key}=...")
+        if key in found:
+            raise UserError(f"--set gives {key!r} twice", code="LG113", hint="give it once")
         if key in known:
             found[key] = known[key].parse(text)
         else:
@@ -344,9 +361,11 @@ def _configuration() -> dict[str, Any]:
     try:
         found = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("lstmgen", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"pyproject.toml: {error}", code="LG306") from None
+        raise UserError(
+            f"pyproject.toml cannot be read: {error}", code="LG306", hint="it must be TOML, in UTF-8"
+        ) from None
     if not isinstance(found, dict):
-        raise UserError("lstmgen in [tool] must be a table", code="LG306", hint="[tool.lstmgen]")
+        raise UserError("tool.lstmgen must be a table", code="LG306", hint="[tool.lstmgen]")
     for key in ("cells", "backends"):
         if key in found and not (isinstance(found[key], list) and all(isinstance(each, str) for each in found[key])):
             raise UserError(f"[tool.lstmgen] {key} must be a list of names", code="LG306", hint=f'{key} = ["..."]')

@@ -68,14 +68,16 @@ class UserError(LstmgenError):
 
 
 class DeclarationError(UserError):
-    """A cell's equations are wrong. ``diagnostics`` holds every mistake found, in the order of the file."""
+    """A cell is wrongly declared. ``diagnostics`` holds every mistake found, in the order of the file; ``code`` and
+    ``hint`` are those of the first."""
 
     def __init__(self, cell: str, diagnostics: Iterable[Diagnostic]) -> None:
         self.cell = cell
         self.diagnostics = tuple(diagnostics)
         errors = [each for each in self.diagnostics if each.severity is Severity.ERROR]
         self.title = f"cell {cell!r} has {len(errors)} mistake{'s' if len(errors) != 1 else ''}"
-        super().__init__(self.title, code=errors[0].code if errors else "LG100")
+        first = errors[0] if errors else Diagnostic("LG100", "", "")
+        super().__init__(self.title, code=first.code, hint=first.hint)
 
     def __str__(self) -> str:
         return "\n\n".join([self.title, *map(str, self.diagnostics)])

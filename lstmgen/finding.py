@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 import traceback
@@ -11,7 +12,7 @@ from types import ModuleType
 from lstmgen import plugins
 from lstmgen.backends.base import Backend
 from lstmgen.declare.cell import Cell
-from lstmgen.errors import UserError
+from lstmgen.errors import PluginError, UserError
 
 
 def find_cell(origin: str | Cell) -> Cell:
@@ -23,20 +24,33 @@ def find_cell(origin: str | Cell) -> Cell:
         return _cell_from_file(Path(file), name)
     if name:
         raise UserError(f"{origin!r}: only a file holds several cells", code="LG205", hint=f"name it alone: {file}")
-    found = plugins.load("cells", file)
+    try:
+        found = plugins.load("cells", file)
+    except PluginError as error:
+        if error.code == "LG201":
+            error.hint = _file_beside(file) or error.hint
+        raise
     if not isinstance(found, Cell):
-        raise UserError(f"the plugin {file!r} is a {type(found).__name__}, no cell", code="LG203")
+        raise PluginError(
+            f"the plugin {file!r} is a {type(found).__name__}, no cell",
+            code="LG203",
+            hint="lstmgen list cells names the package that registers it",
+        )
     return found
 
 
 def _cell_from_file(path: Path, name: str) -> Cell:
+    if path.is_dir():
+        raise UserError(f"{path}{os.sep} is a folder", code="LG204", hint="name a file in it")
     if not path.is_file():
-        raise UserError(f"there is no file {path}", code="LG204", hint="lstmgen new NAME writes one to begin with")
+        hint = _file_beside(str(path)) or "lstmgen new NAME writes one to begin with"
+        raise UserError(f"there is no file {path}", code="LG204", hint=hint)
     if path.suffix != ".py":
         raise UserError(f"{path} cannot be imported", code="LG204", hint="a cell's file ends in .py")
     module = ModuleType(f"_lstmgen_cell_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # so that annotations of options can be resolved
+    linecache.checkcache(str(path))  # messages quote its lines, and an older version may have been read before
     try:
         # Not imported: Python's cache takes a file for unchanged that was edited within a second, and litters folders.
         exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
@@ -48,12 +62,21 @@ def _cell_from_file(path: Path, name: str) -> Cell:
             f"{path}{line}: {type(error).__name__}: {error}", code="LG204", hint="the file must import by itself"
         ) from error
     cells = {each.name: each for each in vars(module).values() if isinstance(each, Cell)}
+    if not cells:
+        raise UserError(f"{path} declares no cell", code="LG205", hint='declare one with @cell("name")')
     if name and name not in cells:
-        raise UserError(f"{path} has no cell {name!r}", code="LG205", hint=f"it has: {', '.join(cells) or 'none'}")
+        raise UserError(f"{path} has no cell {name!r}", code="LG205", hint=f"it has: {', '.join(cells)}")
     if not name and len(cells) != 1:
-        hint = f"name one: {path}:{next(iter(cells))}" if cells else 'declare one with @cell("name")'
-        raise UserError(f"{path} holds {len(cells)} cells: {', '.join(cells) or 'none'}", code="LG205", hint=hint)
+        hint = f"name one: {path}:{next(iter(cells))}"
+        raise UserError(f"{path} holds {len(cells)} cells: {', '.join(cells)}", code="LG205", hint=hint)
     return cells[name] if name else next(iter(cells.values()))
+
+
+def _file_beside(name: str) -> str:
+    """A hint at the file that ``name`` is without its suffix; empty where there is none."""
+    file = Path(f"{name}.py")
+    here = f".{os.sep}" if file.parent == Path() else ""
+    return f"did you mean {here}{file}?" if file.is_file() else ""
 
 
 def _line_in(error: BaseException, path: Path) -> str:

@@ -58,7 +58,8 @@ def load(group: str, name: str) -> Any:
     claims = _claims(group)
     if name not in claims:
         close = difflib.get_close_matches(name, claims, n=1)
-        known = ", ".join(sorted(claims)) or "none are registered"
+        known = ", ".join(sorted(claims)[:10]) or "none are registered"
+        known += f", ... (lstmgen list {group} shows all {len(claims)})" * (len(claims) > 10)
         raise PluginError(
             f"there is no {group[:-1]} {name!r}",
             code="LG201",

@@ -104,11 +104,36 @@ def test_functions_that_make_a_cell(names: tuple[str, ...]) -> None:
     assert [option.name for option in made.options] == [name.partition("=")[0] for name in names if "=" in name]
 
 
-@pytest.mark.parametrize("name", ["", "a-b", "_a", "2d", "a b", "é", None, 3, tried.function])
+@pytest.mark.parametrize("name", ["", "a-b", "_a", "2d", "a b", "é", None, 3, Another])
 def test_names_that_no_cell_may_have(name: Any) -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(DeclarationError) as caught:
         cell(name)
     assert caught.value.code == "LG109" and '@cell("lstm")' in caught.value.hint
+    (found,) = caught.value.diagnostics
+    assert found.message == f"{name!r} cannot name a cell" and found.source == "cell(name)"
+
+
+def test_a_cell_that_nobody_named() -> None:
+    with pytest.raises(DeclarationError) as caught:
+
+        @cell  # type: ignore[arg-type]
+        def mine(eq: Any) -> None: ...
+
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message, found.hint) == ("LG109", "@cell needs a name", 'write @cell("mine")')
+    assert found.source == "def mine(eq: Any) -> None: ..."
+
+
+def test_a_wrong_function_is_told_at_its_line() -> None:
+    with pytest.raises(DeclarationError) as caught:
+
+        @cell("tried")
+        @functools.cache
+        def bare(eq: Any, depth: int) -> None: ...
+
+    (found,) = caught.value.diagnostics
+    assert found.place and found.place.file == __file__
+    assert (found.code, found.source) == ("LG113", "def bare(eq: Any, depth: int) -> None: ...")
 
 
 def test_a_decorated_function() -> None:
@@ -237,12 +262,14 @@ def test_unknown_options(made: Cell, name: str, hint: str) -> None:
 
 
 def test_a_default_must_be_one_of_its_choices() -> None:
-    with pytest.raises(UserError, match="option gate cannot be 'relu'") as caught:
+    with pytest.raises(DeclarationError, match="option gate cannot be 'relu'") as caught:
 
         @cell("odd")
         def odd(eq: Any, *, gate: Literal["sigmoid", "tanh"] = "relu") -> None: ...  # type: ignore[assignment]
 
-    assert caught.value.code == "LG113"
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.hint) == ("LG113", "it takes one of sigmoid, tanh")
+    assert found.source.startswith("def odd(")
 
 
 def test_an_annotation_that_means_nothing_is_no_matter() -> None:

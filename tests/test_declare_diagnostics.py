@@ -125,16 +125,49 @@ CASES: dict[str, Case] = {
         'eq.output(eq.let("y", eq.affine("y", W=x, diagonal={"p": h})))',
         "names no vectors",
     ),
-    "epsilon below zero": value("LG117", "layer_norm(h, epsilon=-1)", "layer_norm(h, epsilon=0)", "epsilon is a"),
+    "epsilon below zero": value(
+        "LG117", "layer_norm(h, epsilon=-1)", "layer_norm(h, epsilon=0)", "layer_norm cannot have epsilon=-1"
+    ),
+    "epsilon by position": value(
+        "LG117",
+        "layer_norm(h, 1e-3)",
+        "layer_norm(h, epsilon=1e-3)",
+        "layer_norm is given the number 0.001 for a value",
+    ),
+    "epsilon by position, taken apart": lines(
+        "p, q = layer_norm(h, 1)\neq.output(eq.let('y', p))  #! LG117",
+        "p, q = layer_norm(h, h * h)\neq.output(eq.let('y', p * q))",
+        "call it as in layer_norm(a, 'key', epsilon=1e-5)",
+    ),
+    "number for a dimension": value("LG117", "softmax(h, -1)", "softmax(h, 'hidden')", "softmax(a, 'key')"),
+    "softmax of nothing": value("LG117", "softmax()", "softmax(h)", "softmax is given no value"),
+    "layer_norm of nothing": value("LG117", "layer_norm([])", "layer_norm(h)", "layer_norm is given no value"),
+    "several results for one": value(
+        "LG117", "layer_norm(h, x)", "layer_norm(h, x)[0]", "layer_norm of several values gives one result for each"
+    ),
+    "several results in a function": value(
+        "LG117", "tanh(softmax(h, x))", "tanh(softmax(h, x)[0])", "p, q = softmax(a, b)"
+    ),
+    "softmax of a dimension's name": value("LG117", 'softmax("hidden")', "softmax(h)", "leave out the quotes"),
     # LG101: dimensions that do not exist, or are no names
     "size of no dimension": value("LG101", 'h / eq.size("hiden")', 'h / eq.size("hidden")', "did you mean 'hidden'"),
     "sum over a dimension it lacks": value("LG101", 'sum_over(h, "key")', 'sum_over(h, "hidden")', "one of 'hidden'"),
+    "sum over a scalar": value(
+        "LG101", 'sum_over(h @ h, "hidden")', "h @ h", "the operand is a scalar: there is nothing to reduce"
+    ),
     "sum over a number": value("LG101", "sum_over(h, 0)", 'sum_over(h, "hidden")', "cannot reduce over '0'"),
     "size of a number": value("LG101", "h / eq.size(5)", "h / 5", "5 is not the name of a dimension"),
     "number as a dimension": lines(
-        'u = eq.input("u", 3)  #! LG101\neq.output(eq.let("y", u * h))',
-        'u = eq.input("u", "key")\neq.output(eq.let("y", u * h))',
+        'u = eq.input("u", 3)  #! LG101\neq.output(eq.let("y", outer(u, h)))',
+        'u = eq.input("u", "key")\neq.output(eq.let("y", outer(u, h)))',
         "sizes are given to Parameters.initialize",
+    ),
+    "numbers as dimensions": Case(
+        'x, h_prev = eq.input("x"), eq.state("h")\nW = eq.parameter("W", 5, 3)  #! LG101\n'
+        'h = eq.next("h", tanh(W @ x))\neq.output(h)',
+        'x, h_prev = eq.input("x"), eq.state("h")\nW = eq.parameter("W", "hidden", "features")\n'
+        'h = eq.next("h", tanh(W @ x + h_prev))\neq.output(h)',
+        "5 and 3 are not names of dimensions",
     ),
     "tuple of dimensions": lines(
         'W = eq.parameter("W", ("key", "features"), "hidden")  #! LG101\neq.output(eq.let("y", W @ x))',
@@ -168,7 +201,19 @@ CASES: dict[str, Case] = {
     ),
     "matrix product with a number": value("LG102", "h @ 2", "h * 2", "use * to multiply"),
     "vector times matrix": value(
-        "LG102", 'x @ eq.parameter("W", "key", "features")', "x @ x", "needs the matrix on its left"
+        "LG102", 'x @ eq.parameter("W", "key", "features")', "x @ x", "exchange the operands: W @ x"
+    ),
+    "vector times matrix, as in NumPy": value(
+        "LG102",
+        'x @ eq.parameter("W", "features", "key")',
+        'eq.parameter("W", "features", "key").T @ x',
+        "the matrix comes first: write W.T @ x for what NumPy calls x @ W",
+    ),
+    "expression times matrix, as in NumPy": value(
+        "LG102",
+        'tanh(x) @ eq.parameter("V", "features", "key")',
+        'eq.parameter("V", "features", "key").T @ tanh(x)',
+        "write W.T @ x for",
     ),
     "transposed vector": value("LG102", "h.T", "h * 1", "fewer than two dimensions"),
     "outer product with itself": value("LG102", "outer(h, h)", "outer(h, x)", "only parameters repeat a name"),
@@ -177,6 +222,16 @@ CASES: dict[str, Case] = {
         'a = eq.affine("a", W=outer(h, x))  #! LG102\neq.output(eq.let("y", tanh(a)))',
         'a = eq.affine("a", W=x)\neq.output(eq.let("y", tanh(a)))',
         "W= needs a vector",
+    ),
+    "affine map of a sum": lines(
+        'a = eq.affine("a", U=x + h)  #! LG102\neq.output(eq.let("y", tanh(a)))',
+        'a = eq.affine("a", W=x, U=h)\neq.output(eq.let("y", tanh(a)))',
+        "give each its own matrix: W=x, U=h_prev",
+    ),
+    "diagonal of another dimension": lines(
+        'a = eq.affine("a", W=x, diagonal={"p": x})  #! LG102\neq.output(eq.let("y", tanh(a)))',
+        'a = eq.affine("a", W=x, diagonal={"p": h, "s": h @ h})\neq.output(eq.let("y", tanh(a)))',
+        "the diagonal p needs (hidden,), this has (features,)",
     ),
     "state that repeats a dimension": Case(
         'x = eq.input("x", "key")\nC_prev = eq.state("C", "key", "key")  #! LG102\neq.output(eq.next("C", C_prev * x))',
@@ -203,6 +258,16 @@ CASES: dict[str, Case] = {
         'y = eq.let("y", h * h)\neq.output(y)',
         f"the first time on line {BODY + 1}",
     ),
+    "state advanced twice, as Python's variables are": lines(
+        'h = eq.next("h", h * h)  #! LG104', "", "advance a state once: name the value before it with eq.let"
+    ),
+    "state that holds a parameter": Case(
+        'x, h_prev = eq.input("x"), eq.state("h")\n'
+        'h = eq.next("h", eq.parameter("p", "hidden"))  #! LG107\neq.output(h)',
+        'x, h_prev = eq.input("x", "hidden"), eq.state("h")\n'
+        'h = eq.next("h", x + h_prev + eq.parameter("p", "hidden"))\neq.output(h)',
+        "it is the same at every step",
+    ),
     "state never read": state(
         'h = eq.next("h", eq.affine("g", W=x))  #! LG107',
         'h = eq.next("h", eq.affine("g", W=x) * h_prev)',
@@ -226,7 +291,7 @@ CASES: dict[str, Case] = {
         "parameter 'b' is never used",
     ),
     "input never used": lines(
-        'u = eq.input("u")  #! LG115', 'u = eq.input("u")\neq.output(eq.let("y", h * u))', "input 'u' is never used"
+        'u = eq.input("u")  #! LG115', 'u = eq.input("u")\neq.output(eq.let("y", x * u))', "input 'u' is never used"
     ),
     # LG108, LG109: names; each list of reserved ones has a test of its own
     "role of lstmgen's own": lines(
@@ -234,12 +299,24 @@ CASES: dict[str, Case] = {
         'eq.output(eq.let("y", h * h, role="gate"))',
         "the role 'parameter'",
     ),
+    "state called after its previous value": Case(
+        'x, h_prev = eq.input("x"), eq.state("h_prev")  #! LG108\n'
+        'h = eq.next("h", tanh(eq.affine("h", W=x, U=h_prev)))\neq.output(h)',
+        SIMPLE.format(""),
+        "give the state's own name: h_prev = eq.state('h')",
+    ),
+    "state called twice after its previous value": Case(
+        'x, h_prev = eq.input("x"), eq.state("h_prev")  #! LG108\n'
+        'h = eq.next("h_prev", tanh(eq.affine("h", W=x, U=h_prev)))\neq.output(h)',
+        SIMPLE.format(""),
+        "give the state's own name: h_prev = eq.state('h')",
+    ),
     "joined dimension of a reserved name": value(
         "LG108", 'flatten(outer(h, x), "batch")', 'flatten(outer(h, x), "both")', "'batch' is reserved"
     ),
     "dimension that is no name": lines(
-        'u = eq.input("u", "2d")  #! LG109\neq.output(eq.let("y", h * u))',
-        'u = eq.input("u", "d2")\neq.output(eq.let("y", h * u))',
+        'u = eq.input("u", "2d")  #! LG109\neq.output(eq.let("y", outer(h, u)))',
+        'u = eq.input("u", "d2")\neq.output(eq.let("y", outer(h, u)))',
         "'2d' is not a name",
     ),
     "name and expression exchanged": lines(
@@ -257,8 +334,8 @@ CASES: dict[str, Case] = {
         f"declared on line {BODY + 2}",
     ),
     "input of a state's name": lines(
-        'u = eq.input("h")  #! LG110\neq.output(eq.let("y", h * u))',
-        'u = eq.input("u")\neq.output(eq.let("y", h * u))',
+        'u = eq.input("h")  #! LG110\neq.output(eq.let("y", x * u))',
+        'u = eq.input("u")\neq.output(eq.let("y", x * u))',
         "'h' is taken",
     ),
     "state declared twice": lines(
@@ -271,11 +348,14 @@ CASES: dict[str, Case] = {
         'h = eq.next("h", tanh(eq.affine("g", W=x, U=h_prev)))',
         "use eq.next('h', ...)",
     ),
+    "state defined by let after next": lines(
+        'eq.output(eq.let("h", h * h))  #! LG110', 'eq.output(eq.let("y", h * h))', "give this value a name of its own"
+    ),
     # One mistake, though W_g, b_g and a_g are all taken.
     "affine map defined twice": lines(
         'a = eq.affine("g", W=x)  #! LG110\neq.output(eq.let("y", tanh(a)))',
         'a = eq.affine("f", W=x)\neq.output(eq.let("y", tanh(a)))',
-        "'a_g' is taken",
+        f"eq.affine('g') stands on line {BODY + 1} already: it defines W_g, U_g, b_g, a_g",
     ),
     "value of a dimension's name": lines(
         'y = eq.let("hidden", h * h)  #! LG110\neq.output(y)',
@@ -292,6 +372,16 @@ CASES: dict[str, Case] = {
         "z is used before it is defined",
     ),
     "name that nothing binds": value("LG111", "sigmod(h)", "sigmoid(h)", "did you mean 'sigmoid'"),
+    "module that is not imported": value("LG111", "h * random.random()", "h * 0.5", "define or import it above"),
+    "state that is not declared": value(
+        "LG111", "h * memory_prev", "h * h_prev", "declare the state: memory_prev = eq.state('memory')"
+    ),
+    "state that is nearly declared": value("LG111", "h * c_prev", "h * h_prev", "did you mean 'h_prev'? or declare"),
+    "name bound below, in a comprehension": lines(
+        'y = eq.let("y", sum(z for _ in range(2)))  #! LG111\nz = eq.let("z", h)\neq.output(y)',
+        'z = eq.let("z", h)\ny = eq.let("y", sum(z for _ in range(2)))\neq.output(y)',
+        "z is used before it is defined",
+    ),
     "next of no state": lines(
         'c_prev = eq.state("c")\nc = eq.next("cc", c_prev + h)  #! LG111\neq.output(c)',
         'c_prev = eq.state("c")\nc = eq.next("c", c_prev + h)\neq.output(c)',
@@ -302,17 +392,18 @@ CASES: dict[str, Case] = {
         'c_prev = eq.state("c")\nc = eq.next("c", c_prev + h)\neq.output(c)',
         "did you mean 'c'",
     ),
-    "bare symbol": value("LG111", 'sympy.Symbol("t") * h', "2 * h", "a bare SymPy symbol"),
-    "text for a value": value("LG111", 'sigmoid("h")', "sigmoid(h)", "the value that was returned for 'h'"),
+    "bare symbol": value("LG117", 'sympy.Symbol("t") * h', "2 * h", "text or a bare SymPy symbol 't' stands where"),
+    "text for a value": value("LG117", 'sigmoid("h")', "sigmoid(h)", "the value that was returned for 'h'"),
     # LG112: nothing that can be differentiated
     "Bessel function": value("LG112", "sympy.besselj(0, h)", "sympy.tanh(h)", "besselj has no derivative"),
     "Gamma function": value("LG112", "sympy.gamma(h)", "sympy.exp(h)", "use one of abs, clip"),
     "undefined function": value("LG112", 'sympy.Function("f")(h)', "sympy.erf(h)", "f has no derivative"),
     "piecewise function": value("LG112", "sympy.Piecewise((h, h > 0), (0, True))", "where(h > 0, h, 0)", "Piecewise"),
-    "SymPy's derivative": value("LG112", "sympy.Derivative(h * x, x)", "h", "Derivative has no derivative"),
-    "remainder": value("LG112", "h % 2", "h / 2", "Mod has no derivative"),
-    "symbolic exponent": value("LG112", "2**h", "h**2", "exp(b * log(a))"),
-    "complex number": value("LG112", "1j * h", "1.5 * h", "ImaginaryUnit"),
+    "SymPy's derivative": value("LG112", "sympy.Derivative(h * x, x)", "h", "SymPy's Derivative has no derivative"),
+    "remainder": value("LG112", "h % 2", "h / 2", "the remainder % has no derivative"),
+    "whole quotient": value("LG112", "h // 2", "h / 2", "floor, which // contains, has no derivative"),
+    "symbolic exponent": value("LG112", "2**h", "h**2", "write a**b as exp(b * log(a)), for positive a"),
+    "complex number": value("LG117", "1j * h", "1.5 * h", "complex numbers are no values"),
     # LG114: products that read one way and mean another
     "elementwise before matrix product": value(
         "LG114 warning",
@@ -331,7 +422,38 @@ CASES: dict[str, Case] = {
         "LG114",
         'h * eq.parameter("U", "hidden", "hidden")',
         'eq.parameter("U", "hidden", "hidden") @ h',
-        "(hidden, hidden) repeats a name",
+        "for a matrix product use @, as in U @ h;",
+    ),
+    "expression by elements": value(
+        "LG114",
+        'tanh(h) * eq.parameter("U", "hidden", "hidden")',
+        'eq.parameter("U", "hidden", "hidden") @ tanh(h)',
+        "for a matrix product use @; to scale one, put it in parentheses",
+    ),
+    # LG124: all pairs of two values
+    "product of unrelated values": value(
+        "LG124 warning",
+        "x * h",
+        "outer(x, h)",
+        "x (features,) and h (hidden,) share no dimension: their product is (features, hidden)",
+    ),
+    "sum of unrelated values": value(
+        "LG124 warning", "x + tanh(h)", "1 + tanh(h)", "an expression (hidden,) share no dimension: their sum is"
+    ),
+    "maximum of unrelated values": value(
+        "LG124 warning", "1 + maximum(x, h)", "1 + maximum(x, sum_over(h, 'hidden'))", "together they are (features"
+    ),
+    "unrelated values that nothing links": value(
+        "LG124 warning",
+        'x * h * eq.parameter("g", "key")',
+        'x * h * eq.parameter("W", "hidden", "features")',
+        "share no dimension",
+    ),
+    "unrelated values, one of them shared": value(
+        "LG124 warning",
+        'x * (h * eq.parameter("g"))',
+        'x * eq.parameter("g", "hidden")',
+        "with @, or write outer(a, b)",
     ),
     # LG121, LG122: nothing to count steps by, and nothing that recurs
     "no input": Case(
@@ -355,7 +477,7 @@ CASES: dict[str, Case] = {
     "output of an expression": lines(
         "eq.output(2 * h)  #! LG117", 'eq.output(eq.let("y", 2 * h))', "a named value of this cell, not 2*h"
     ),
-    "output of a name": lines('eq.output("h")  #! LG117', "", "not str 'h'"),
+    "output of a name": lines('eq.output("h")  #! LG117', "", "not text 'h'"),
     "output of a list": lines("eq.output([h])  #! LG117", "", "not list [h]"),
     "output of an input": lines(
         "eq.output(x)  #! LG117", 'eq.output(eq.let("y", x * 1))', "x is no result of this step"
@@ -366,18 +488,18 @@ CASES: dict[str, Case] = {
         'b = eq.parameter("b", "hidden")\neq.output(eq.let("y", h * b))',
         "the same at every step",
     ),
-    "nothing for a value": value("LG117", "None", "0 * h", "y is given NoneType None"),
-    "text for an expression": value("LG117", '"x + h"', "x + h", "y is given str 'x + h'"),
-    "comparison for a value": value("LG117", "h > 0", "where(h > 0, 1, 0)", "use where(condition, a, b)"),
-    "list for a value": value("LG117", "[h]", "h", "y is given list [h]"),
-    "array for a value": value("LG117", "h * np.ones(2)", "h * np.ones(2)[0]", "y is given ndarray"),
+    "nothing for a value": value("LG117", "None", "0 * h", "NoneType None stands where a value belongs"),
+    "text for an expression": value("LG117", '"h + 1"', "h + 1", "text 'h + 1' stands where a value belongs"),
+    "comparison for a value": value("LG117", "h > 0", "where(h > 0, 1, 0)", "belongs in where(condition, a, b)"),
+    "list for a value": value("LG117", "[h]", "h", "list [h] stands where a value belongs"),
+    "array for a value": value("LG117", "h * np.ones(2)", "h * np.ones(2)[0]", "ndarray array([h*1.0, h*1.0]"),
     "nothing in a product": value("LG117", "(h @ None) * h", "(h @ h) * h", "NoneType None stands where"),
-    "text in a matrix product": value("LG117", '(h @ "h") * h', "(h @ h) * h", "str 'h' stands where"),
+    "text in a matrix product": value("LG117", '(h @ "h") * h', "(h @ h) * h", "text 'h' stands where"),
     "list in a function": value("LG117", "sigmoid([h])", "sigmoid(h)", "list [h] stands where"),
     "comparison in a function": value("LG117", "sigmoid(h > 0)", "sigmoid(h - 0)", "h > 0 stands where a value"),
     "comparison in a sum": value("LG117", 'sum_over(h > 0, "hidden")', 'sum_over(h, "hidden")', "stands where a value"),
     "value for a condition": value("LG117", "where(h, h, x)", "where(h > x, h, x)", "h is no comparison"),
-    "value within a condition": value("LG117", "where(~h, 1, x)", "where(~(h > 0), 1, x)", "h is no comparison"),
+    "value within a condition": value("LG117", "where(~h, 1, h)", "where(~(h > 0), 1, h)", "h is no comparison"),
     "Python's equality": value("LG117", "where(h == 0, 1, h)", "where(equal(h, 0), 1, h)", "or equal(a, b)"),
     "not a number": value("LG117", 'h * float("nan")', "h * 0.5", "nan is no number that arrays can hold"),
     "infinity": value("LG117", 'h * float("inf")', "h * 1e30", "oo is no number that arrays can hold"),
@@ -392,7 +514,14 @@ CASES: dict[str, Case] = {
         "affine('y') multiplies nothing",
     ),
     "affine map of a name": lines(
-        'eq.output(eq.affine("y", W="x"))  #! LG117', 'eq.output(eq.affine("y", W=x))', "W= is given str 'x'"
+        'eq.output(eq.affine("y", W="x"))  #! LG117',
+        'eq.output(eq.affine("y", W=x))',
+        "text 'x' stands where a value belongs",
+    ),
+    "bias among the matrices": lines(
+        'eq.output(eq.affine("y", W=x, b=None))  #! LG117',
+        'eq.output(eq.affine("y", W=x, bias=None))',
+        'b is the bias, no matrix\n    eq.output(eq.affine("y", W=x, b=None))  #! LG117\n  hint: bias=None leaves',
     ),
     "bias that is no name": lines(
         'eq.output(eq.affine("y", bias=False, W=x))  #! LG117',
@@ -423,15 +552,23 @@ CASES: dict[str, Case] = {
     "assertion": lines("assert h is x  #! LG120", "assert h is not x", "nothing after it was checked"),
     "condition in Python": lines("if h > 0:  #! LG120\n    pass", "", "use where(condition, a, b)"),
     "chained comparison": value(
-        "LG120", "where(0 < h < 1, h, x)", "where((0 < h) & (h < 1), h, x)", "cannot look into"
+        "LG120", "where(0 < h < 1, h, 0)", "where((0 < h) & (h < 1), h, 0)", "cannot look into"
     ),
-    "Python's max": value("LG120", "max(h, x)", "maximum(h, x)", "maximum"),
+    "Python's max": value("LG120", "max(h, 0)", "maximum(h, 0)", "maximum"),
     "function of NumPy": value("LG120", "np.tanh(h)", "tanh(h)", "take them from lstmgen.api"),
     "function of math": value("LG120", "math.tanh(h)", "tanh(h)", "take them from lstmgen.api"),
-    "product with a comparison": value("LG120", "h * (h > 0)", "h * where(h > 0, 1, 0)", "unsupported operand"),
+    "product with a comparison": value("LG120", "h * (h > 0)", "h * where(h > 0, 1, 0)", "belongs in where("),
+    "product with text": value("LG120", 'h * "h"', "h * h", "operators take values and numbers"),
+    "part of a value": value("LG120", "h[0]", 'mean_over(h, "hidden")', "give each gate its own eq.affine"),
+    "parts of a value": lines('f, i = eq.affine("f", W=x)  #! LG120', "", "give each gate its own eq.affine"),
+    "method of an array": value("LG120", "tanh(h).sum()", 'sum_over(tanh(h), "hidden")', "take functions from"),
+    "method of a number": value("LG120", "(2).sum(h)", "2 * h", "this is Python's own error"),
+    "matrices without names": value(
+        "LG120", 'eq.affine("y", x, h)', 'eq.affine("y", W=x, U=h)', "call it as in eq.affine('f', W=x, U=h_prev)"
+    ),
     "method in the plural": lines('u = eq.inputs("u")  #! LG120', "", "eq.affine, constant, input, let"),
     "method that is none": lines('u = eq.define("u")  #! LG120', "", "eq.affine, constant, input, let"),
-    "argument forgotten": lines("u = eq.input()  #! LG120", "", "missing 1 required positional argument"),
+    "argument forgotten": lines("u = eq.input()  #! LG120", "", "call it as in eq.input('x')"),
 }
 
 
@@ -504,6 +641,15 @@ def test_every_code_has_a_case() -> None:
     assert emitted - elsewhere == {mark[0] for case in CASES.values() for mark in marks(case.wrong)}
 
 
+def test_an_example_of_every_method_is_offered(diagnose: Diagnose) -> None:
+    methods = [name for name in vars(builder.Equations) if not name.startswith("_")]
+    for name in methods:
+        (found,) = diagnose(SIMPLE.format(f"eq.{name}(1, 2, 3, 4, 5, 6, nothing=7)"))
+        assert (found.code, f"call it as in eq.{name}(" in found.hint) == ("LG120", True)
+    (found,) = diagnose(SIMPLE.format("eq.define()"))
+    assert found.hint == f"what a cell calls is eq.{', '.join(sorted(methods))}"
+
+
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
@@ -512,9 +658,9 @@ def test_every_code_has_a_case() -> None:
     "line",
     [
         'eq.output(eq.let("{}", h * h))',
-        'eq.output(eq.let("y", h * eq.input("{}")))',
+        'eq.output(eq.let("y", x * eq.input("{}")))',
         'eq.output(eq.let("y", h * eq.parameter("{}")))',
-        'eq.output(eq.let("y", h * eq.input("u", "{}")))',
+        'eq.output(eq.let("y", outer(h, eq.input("u", "{}"))))',
         'u = eq.state("{0}")\neq.output(eq.next("{0}", u * h))',
     ],
     ids=["value", "input", "parameter", "dimension", "state"],
@@ -708,12 +854,12 @@ def test_the_line_below_decorators(declared: Declared, tmp_path: Path) -> None:
     assert found.source == "def other(eq):  #! LG116"
 
 
-def test_mistakes_in_a_helper_are_told_at_the_helper(declared: Declared, tmp_path: Path) -> None:
+def test_mistakes_in_another_file_are_told_there(declared: Declared, tmp_path: Path) -> None:
     """Equations may be written by a function in another file; the cell's own file comes first."""
-    helper = tmp_path / "helper.py"
-    helper.write_text("def define(eq, value):\n    return eq.let('y', value @ 2)\n", encoding="utf-8")
+    common = tmp_path / "common.py"
+    common.write_text("def define(eq, value):\n    return eq.let('y', value @ 2)\n", encoding="utf-8")
     namespace: dict[str, Callable[..., object]] = {}
-    exec(compile(helper.read_text(encoding="utf-8"), str(helper), "exec"), namespace)
+    exec(compile(common.read_text(encoding="utf-8"), str(common), "exec"), namespace)
     made = declared(
         "def tried(eq, *, define=None):\n"
         "    define(eq, eq.next('h', eq.state('h') * 2))\n"
@@ -723,7 +869,7 @@ def test_mistakes_in_a_helper_are_told_at_the_helper(declared: Declared, tmp_pat
     with pytest.raises(DeclarationError) as caught:
         made.trace(define=namespace["define"])
     places = [(Path(each.place.file).name, each.place.line) for each in caught.value.diagnostics if each.place]
-    assert places == [("tried.py", BODY + 1), ("helper.py", 2)]
+    assert places == [("tried.py", BODY + 1), ("common.py", 2)]
 
 
 def test_a_symbol_of_another_cell(declared: Declared) -> None:

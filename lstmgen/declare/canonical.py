@@ -18,7 +18,7 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
 
 from lstmgen.declare.functions import DEFINITIONS, FROM_SYMPY, known_functions, sqrt, where
-from lstmgen.declare.operations import Operation, ShapeMistake, Transpose, spell_any
+from lstmgen.declare.operations import Normalization, Operation, ShapeMistake, Transpose, spell_any
 
 
 def _flat(kind: type[Expr], arguments: list[Expr]) -> list[Expr]:
@@ -53,13 +53,40 @@ def _product(factors: list[Expr]) -> Expr:
     return rest[0] if len(rest) == 1 else Mul(*rest, evaluate=False)
 
 
+_WRITTEN = {
+    sympy.Mod: "the remainder %",
+    sympy.floor: "floor, which // contains,",
+    sympy.Derivative: "SymPy's Derivative",
+}
+"""How what has no derivative is written, where that is not the name of its class."""
+
+
 def _unknown(expression: object) -> ShapeMistake:
-    name = type(expression).__name__
+    kind = type(expression)
     return ShapeMistake(
         "LG112",
-        f"{name} has no derivative in lstmgen",
+        f"{_WRITTEN.get(kind, kind.__name__)} has no derivative in lstmgen",
         f"use one of {', '.join(known_functions())}; to add a function, give it a Definition in "
         "lstmgen/declare/functions.py and a form in each back end",
+    )
+
+
+def _no_value(given: object) -> ShapeMistake:
+    results = tuple(given) if isinstance(given, tuple | list | sympy.Tuple) else ()
+    if results and isinstance(results[0], Normalization):
+        results[0].check_values()
+        name = results[0].written
+        return ShapeMistake(
+            "LG117",
+            f"{name} of several values gives one result for each",
+            f"take the results apart: p, q = {name}(a, b)",
+        )
+    return ShapeMistake(
+        "LG117",
+        f"{spell_any(given)} stands where a value belongs",
+        "leave out the quotes"
+        if isinstance(given, str)
+        else "use values and numbers; a comparison belongs in where(condition, a, b)",
     )
 
 
@@ -70,11 +97,9 @@ def canonical(expression: Expr) -> Expr:
     value at all (LG117).
     """
     if not isinstance(expression, Expr):
-        raise ShapeMistake(
-            "LG117",
-            f"{spell_any(expression)} stands where a value belongs",
-            "use values and numbers; a comparison belongs in where(condition, a, b)",
-        )
+        raise _no_value(expression)
+    if expression is sympy.I:
+        raise ShapeMistake("LG117", "complex numbers are no values", "use real numbers")
     if isinstance(expression, Symbol | NumberSymbol):
         return expression
     if isinstance(expression, Number):
@@ -126,7 +151,9 @@ def _condition(expression: Expr) -> Expr:
 def _power(base: Expr, exponent: Expr) -> Expr:
     if not isinstance(exponent, Number):
         raise ShapeMistake(
-            "LG112", "a power whose exponent is not a number has no derivative in lstmgen", "write exp(b * log(a))"
+            "LG112",
+            "a power whose exponent is not a number has no derivative in lstmgen",
+            "write a**b as exp(b * log(a)), for positive a",
         )
     if float(exponent) == 0.5:
         return sqrt(base)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from sympy import Basic, Expr, Integer, Number, SympifyError, sympify
+from sympy import Basic, Expr, Integer, Number, Symbol, SympifyError, sympify
 from sympy.core.symbol import Str
 
 from lstmgen.declare.dims import Dims, last_index, spell
@@ -30,7 +30,8 @@ def spell_any(value: Any) -> str:
     """Whatever a user gave, as a message names it: what is SymPy's by its text, anything else by its type too."""
     text = repr(value)
     text = text if len(text) <= 40 else text[:37] + "..."
-    return text if isinstance(value, Basic) else f"{type(value).__name__} {text}"
+    kind = "text" if isinstance(value, str) else type(value).__name__
+    return text if isinstance(value, Basic) else f"{kind} {text}"
 
 
 class Operation(Expr):  # type: ignore[misc]  # SymPy has no types
@@ -87,22 +88,28 @@ class Matmul(Operation):
                 f"`@` needs a dimension to contract on both sides; the operands have {spell(left)} and {spell(right)}",
                 "use * to multiply by a scalar",
             )
+        named = all(isinstance(each, Symbol) for each in self.args)
+        vector, matrix = map(str, self.args) if named else ("x", "W")
         if left[-1] != right[-1]:
+            hint = f"the left operand needs {right[-1]!r} as its last dimension"
+            if right[-1] in left:
+                hint += ", or transpose it"
+            elif left[-1:] == right[-2:-1]:
+                hint = f"the matrix comes first: write {matrix}.T @ {vector} for what NumPy calls {vector} @ {matrix}"
             raise ShapeMistake(
                 "LG102",
                 f"`@` contracts the last dimension of both operands, but {spell(left)} ends in {left[-1]!r} and "
                 f"{spell(right)} in {right[-1]!r}",
-                f"the left operand needs {right[-1]!r} as its last dimension"
-                + (", or transpose it" if right[-1] in left else ""),
+                hint,
             )
         if len(left) < len(right):
             raise ShapeMistake(
                 "LG102",
                 f"`@` needs the matrix on its left: {spell(left)} has fewer dimensions than {spell(right)}",
-                "write W.T @ b for what NumPy calls b @ W",
+                f"exchange the operands: {matrix} @ {vector}",
             )
         batch = right[:-1]
-        if left[: len(batch)] != batch or len(left) < len(right):
+        if left[: len(batch)] != batch:
             raise ShapeMistake(
                 "LG102",
                 f"the dimensions {spell(batch)} of the right operand must be a prefix of the left's {spell(left)}",
@@ -140,7 +147,9 @@ class _Reduction(Operation):
             raise ShapeMistake(
                 "LG101",
                 f"cannot reduce over {self.dim!r}: the operand has {spell(dims)}",
-                f"name one of {', '.join(map(repr, dims)) or 'no dimensions: the operand is a scalar'}",
+                f"name one of {', '.join(map(repr, dims))}"
+                if dims
+                else "the operand is a scalar: there is nothing to reduce",
             )
         return tuple(dim for dim in dims if dim != self.dim)
 
@@ -268,6 +277,7 @@ class Normalization(Operation):
         return made
 
     def shape(self, operands: Sequence[Dims]) -> Dims:
+        self.check_values()
         name = self.written
         for dims in operands:
             if not dims:
@@ -287,20 +297,31 @@ class Normalization(Operation):
             )
         return operands[self.index]
 
+    def check_values(self) -> None:
+        """Raises :class:`ShapeMistake` where there are no values, or a number stands among them."""
+        numbers = [value for value in self.values if isinstance(value, Number)]
+        if numbers or not self.values:
+            what = f"the number {float(numbers[0]):g} for a value" if numbers else "no value"
+            raise ShapeMistake("LG117", f"{self.written} is given {what}", f"call it as in {self.usage}")
+
     written: ClassVar[str] = ""
     """The name of the function that makes it."""
+    usage: ClassVar[str] = ""
+    """How it is called."""
 
 
 class Softmax(Normalization):
     """Positive entries that sum to 1: ``exp(v) / sum exp(v)``."""
 
     written = "softmax"
+    usage = "softmax(a, 'key')"
 
 
 class LayerNorm(Normalization):
     """Entries shifted to mean 0 and scaled to variance 1: ``(v - mean) / sqrt(variance + epsilon)``."""
 
     written = "layer_norm"
+    usage = "layer_norm(a, 'key', epsilon=1e-5)"
     options = 1
 
     @property
@@ -311,7 +332,9 @@ class LayerNorm(Normalization):
     def shape(self, operands: Sequence[Dims]) -> Dims:
         if not isinstance(self.epsilon, Number) or not 0 <= float(self.epsilon) < float("inf"):
             raise ShapeMistake(
-                "LG117", f"layer_norm: epsilon={spell_any(self.epsilon)}", "epsilon is a number, zero or more"
+                "LG117",
+                f"layer_norm cannot have epsilon={spell_any(self.epsilon)}",
+                "epsilon is a number, zero or more",
             )
         return super().shape(operands)
 
@@ -370,9 +393,7 @@ def _normalized(kind: type[Normalization], values: tuple[Any, ...], dim: str, *o
         values, dim = values[:-1], values[-1]
     in_one = len(values) == 1 and isinstance(values[0], tuple | list)
     values = tuple(values[0]) if in_one else values
-    if not values:
-        raise TypeError(f"{kind.written} needs a value")
-    made = tuple(kind(values, index, dim, *options) for index in range(len(values)))
+    made = tuple(kind(values, index, dim, *options) for index in range(len(values) or 1))
     return made if in_one or len(made) > 1 else made[0]
 
 

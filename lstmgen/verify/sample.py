@@ -6,6 +6,7 @@ until the argument of every kink clears a margin at every step.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,7 @@ def draw(gradient: Gradient, *, seed: int = 0, steps: int = 4, rows: int = 3, at
     declaration, primal = gradient.declaration, gradient.primal
     sizes = choose_sizes(declaration, primal)
     start = 2 if declaration.step_index else 0
+    failures: Counter[tuple[str, str]] = Counter()
     for attempt in range(attempts):
         random = np.random.default_rng((seed, attempt))
 
@@ -74,7 +76,9 @@ def draw(gradient: Gradient, *, seed: int = 0, steps: int = 4, rows: int = 3, at
         initial = {state.name: normal(state.next.dims, rows) for state in declaration.states}
         with np.errstate(all="ignore"):
             trajectory = run(declaration, primal, sizes, parameters, inputs, initial, start=start)
-        if not _finite(trajectory) or not _smooth(primal, sizes, trajectory):
+        failure = _not_finite(primal, trajectory) or _not_smooth(primal, sizes, trajectory)
+        if failure:
+            failures[failure] += 1
             continue
         return Sample(
             sizes,
@@ -88,30 +92,43 @@ def draw(gradient: Gradient, *, seed: int = 0, steps: int = 4, rows: int = 3, at
             trajectory,
             start,
         )
+    (((what, hint), count),) = failures.most_common(1)
     raise UserError(
-        f"no sample of {declaration.name!r} stays clear of its kinks and finite in {attempts} draws",
+        f"no sample of {declaration.name!r} stays clear of its kinks and finite: {what} in {count} of {attempts} draws",
         code="LG303",
-        hint="check that the cell is defined for inputs around 0 (log, sqrt and powers of negative numbers are not)",
+        hint=hint,
     )
 
 
-def _finite(trajectory: Trajectory) -> bool:
-    return all(np.isfinite(array).all() for array in trajectory.outputs.values()) and all(
-        np.isfinite(array).all() for array in trajectory.final.values()
-    )
+def _not_finite(primal: Graph, trajectory: Trajectory) -> tuple[str, str] | None:
+    """What is said of the first value that is not finite, and a hint; None if outputs and final states are finite."""
+    if all(np.isfinite(array).all() for array in (*trajectory.outputs.values(), *trajectory.final.values())):
+        return None
+    every = ((equation.target, values) for values in trajectory.steps for equation in primal.equations)
+    value = next(value for value, values in every if not np.isfinite(values[value]).all())
+    hint = "check that the cell is defined for inputs around 0 (log, sqrt and powers of negative numbers are not)"
+    return f"{value} is not finite", hint
 
 
-def _smooth(primal: Graph, sizes: Mapping[str, int], trajectory: Trajectory) -> bool:
+def _not_smooth(primal: Graph, sizes: Mapping[str, int], trajectory: Trajectory) -> tuple[str, str] | None:
+    """What is said of the first value that is close to a kink, and a hint; None if none is."""
     interpreter = Interpreter(primal, sizes)
     uses = primal.uses()
-    return all(
-        _clears(equation, values, interpreter)
-        for values in trajectory.steps
+    with_kinks = [
+        equation
         for equation in primal.equations
         if is_call(equation.expression) or isinstance(equation.expression, MaxOver)
         # Where a maximum only shifts what it cancels from, its kink is none of the result's.
         if not all(isinstance(use.expression, Gauge) for use in uses.get(equation.target, (equation,)))
-    )
+    ]
+    for values in trajectory.steps:
+        for equation in with_kinks:
+            if not _clears(equation, values, interpreter):
+                return (
+                    f"{equation.target} is close to a kink",
+                    f"scale or shift its argument, which stays within {MARGIN} of the kink",
+                )
+    return None
 
 
 def _clears(equation: Equation, values: Mapping[Value, Array], interpreter: Interpreter) -> bool:
