@@ -1,4 +1,29 @@
-"""The stable surface: what the authors of cells, back ends, notations and formats import, and all they need."""
+"""The stable surface: what the authors of cells, back ends, notations and formats import, and all they need.
+
+For cells: :func:`cell` and the functions of equations, start values of parameters, and :class:`OptionError`.
+
+For back ends, which turn a scheduled gradient into source files:
+
+- what one is: :class:`Backend`, with a :class:`Target` that says which schedules it profits from, and
+  :class:`Provenance`, what a file says of its origin;
+- what it is given: a :class:`Gradient` (with its :class:`Declaration`, made of :class:`Value`, and :class:`Seed`, the
+  adjoints that come in from the loss or the next step: :class:`Origin`) and a :class:`Schedule`;
+- the loop programs to print: :func:`lower_passes` gives three :class:`Kernel`, made of statements (:data:`Statement`:
+  :class:`Note`, :class:`Allocate`, :class:`Pack`, :class:`Product`, :class:`Block`, :class:`Call`, :class:`Reduce`,
+  :class:`Move`, :class:`Clear`, :class:`Loop`) on windows (:class:`View`) of arrays (:class:`Buffer`, of some
+  :class:`Use`) whose axes are named (:data:`STEPS`, :data:`NODES`, :data:`BATCH`, dimensions, and stacks, see
+  :func:`stack_count`). A block holds :class:`Assign`, whose value is a :data:`Scalar` (:class:`Const`, :class:`Size`,
+  :class:`Ref`, :class:`Apply`). :func:`walk` and :func:`views_in` go through statements, :func:`show` prints a kernel,
+  and :func:`buffered` breaks blocks up into calls of the :class:`Functions` that a target has;
+- the module around them: :func:`module_text` writes all of the contract of generated modules but the :class:`Bodies` of
+  its kernels, for back ends whose modules take and return NumPy arrays; :func:`load_source` makes a module of a text.
+
+These are imported when they are first asked for, so that a cell does not pay for them. What the tests of cells and back
+ends need is in :mod:`lstmgen.testing`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from lstmgen.declare.cell import Cell, cell
 from lstmgen.declare.declaration import Constant, Normal, Uniform
@@ -24,16 +49,101 @@ from lstmgen.declare.functions import (
     tanh,
     where,
 )
-from lstmgen.declare.operations import flatten, max_over, mean_over, outer, stop_gradient, sum_over, transpose
+from lstmgen.declare.operations import (
+    flatten,
+    layer_norm,
+    max_over,
+    mean_over,
+    outer,
+    softmax,
+    stop_gradient,
+    sum_over,
+    transpose,
+)
 from lstmgen.errors import OptionError
 
+if TYPE_CHECKING:
+    from lstmgen.backends.base import Backend, Provenance
+    from lstmgen.backends.numpy.module import Bodies, load_source, lower_passes, module_text
+    from lstmgen.calculus.reverse import Gradient, Origin, Seed
+    from lstmgen.declare.declaration import Declaration
+    from lstmgen.declare.symbols import Value
+    from lstmgen.schedule.calls import Functions, buffered
+    from lstmgen.schedule.kernel import (
+        BATCH,
+        NODES,
+        STEPS,
+        Allocate,
+        Apply,
+        Assign,
+        Block,
+        Buffer,
+        Call,
+        Clear,
+        Const,
+        Kernel,
+        Loop,
+        Move,
+        Note,
+        Pack,
+        Product,
+        Reduce,
+        Ref,
+        Scalar,
+        Size,
+        Statement,
+        Use,
+        View,
+        show,
+        views_in,
+        walk,
+    )
+    from lstmgen.schedule.target import Target
+    from lstmgen.schedule.work import Schedule, stack_count
+
 __all__ = [
+    "Allocate",
+    "Apply",
+    "Assign",
+    "BATCH",
+    "Backend",
+    "Block",
+    "Bodies",
+    "Buffer",
+    "Call",
     "Cell",
+    "Clear",
+    "Const",
     "Constant",
+    "Declaration",
+    "Functions",
+    "Gradient",
+    "Kernel",
+    "Loop",
+    "Move",
+    "NODES",
     "Normal",
+    "Note",
     "OptionError",
+    "Origin",
+    "Pack",
+    "Product",
+    "Provenance",
+    "Reduce",
+    "Ref",
+    "STEPS",
+    "Scalar",
+    "Schedule",
+    "Seed",
+    "Size",
+    "Statement",
+    "Target",
     "Uniform",
+    "Use",
+    "Value",
+    "View",
     "abs",
+    "buffered",
     "cell",
     "clip",
     "equal",
@@ -42,21 +152,83 @@ __all__ = [
     "flatten",
     "gelu",
     "hard_sigmoid",
+    "layer_norm",
+    "load_source",
     "log",
     "logsigmoid",
+    "lower_passes",
     "max_over",
     "maximum",
     "mean_over",
     "minimum",
+    "module_text",
     "outer",
     "relu",
+    "show",
     "sigmoid",
     "silu",
+    "softmax",
     "softplus",
     "sqrt",
+    "stack_count",
     "stop_gradient",
     "sum_over",
     "tanh",
     "transpose",
+    "views_in",
+    "walk",
     "where",
 ]
+
+_BACK_ENDS = {
+    "lstmgen.backends.base": ("Backend", "Provenance"),
+    "lstmgen.backends.numpy.module": ("Bodies", "load_source", "lower_passes", "module_text"),
+    "lstmgen.calculus.reverse": ("Gradient", "Origin", "Seed"),
+    "lstmgen.declare.declaration": ("Declaration",),
+    "lstmgen.declare.symbols": ("Value",),
+    "lstmgen.schedule.calls": ("Functions", "buffered"),
+    "lstmgen.schedule.kernel": (
+        "BATCH",
+        "NODES",
+        "STEPS",
+        "Allocate",
+        "Apply",
+        "Assign",
+        "Block",
+        "Buffer",
+        "Call",
+        "Clear",
+        "Const",
+        "Kernel",
+        "Loop",
+        "Move",
+        "Note",
+        "Pack",
+        "Product",
+        "Reduce",
+        "Ref",
+        "Scalar",
+        "Size",
+        "Statement",
+        "Use",
+        "View",
+        "show",
+        "views_in",
+        "walk",
+    ),
+    "lstmgen.schedule.target": ("Target",),
+    "lstmgen.schedule.work": ("Schedule", "stack_count"),
+}
+"""What back ends need, by the module that it is in."""
+
+if not TYPE_CHECKING:  # a type checker shall complain of a name that is not there
+
+    def __getattr__(name):
+        for module, names in _BACK_ENDS.items():
+            if name in names:
+                globals()[name] = getattr(import_module(module), name)
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
