@@ -6,6 +6,8 @@ Every cell is traced, scheduled and proven, then its kernels run forward and bac
 with those of the `lstm` of the same size; the ratio is the median over rounds. Prints a Markdown table.
 """
 
+# ruff: noqa: E402  (the number of threads is set before NumPy starts them)
+
 from __future__ import annotations
 
 import os
@@ -25,7 +27,7 @@ from lstmgen import pipeline, plugins
 from lstmgen.backends.numpy import backend
 from lstmgen.finding import find_cell
 from lstmgen.schedule.kernel import Kernel, Loop, Product
-from lstmgen.backends.numpy.module import lower_passes
+from lstmgen.schedule.lowering import lower_passes
 
 OTHER_SIZES = {"projection": 0.5, "context": 0.25, "readout": 0.5, "rank": 0.25, "backbone": 1.0, "key": 0.25}
 """Dimensions besides features and hidden, as parts of hidden; one that is not here is as large as hidden."""
@@ -88,11 +90,9 @@ def main() -> None:
         forward, _, backward = lower_passes(made.gradient, made.schedule)
         run(), reference()
         ratios = [seconds(run) / seconds(reference) for _ in range(given.rounds)]
-        print(
-            f"| {name} | {len(made.declaration.equations)} | {products_per_step(forward)} | "
-            f"{products_per_step(backward)} | {made.schedule.recurrence.exchanges} | {error:.0e} | {median(ratios):.2f} |",
-            flush=True,
-        )
+        counts = (len(made.declaration.equations), products_per_step(forward), products_per_step(backward))
+        columns = (name, *counts, made.schedule.recurrence.exchanges, f"{error:.0e}", f"{median(ratios):.2f}")
+        print(f"| {' | '.join(map(str, columns))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -49,22 +49,13 @@ from lstmgen.declare.functions import (
     tanh,
     where,
 )
-from lstmgen.declare.operations import (
-    flatten,
-    layer_norm,
-    max_over,
-    mean_over,
-    outer,
-    softmax,
-    stop_gradient,
-    sum_over,
-    transpose,
-)
+from lstmgen.declare.normalizations import layer_norm, softmax
+from lstmgen.declare.operations import flatten, max_over, mean_over, outer, stop_gradient, sum_over, transpose
 from lstmgen.errors import OptionError
 
 if TYPE_CHECKING:
     from lstmgen.backends.base import Backend, Provenance
-    from lstmgen.backends.numpy.module import Bodies, load_source, lower_passes, module_text
+    from lstmgen.backends.shell import Bodies, load_source, module_text
     from lstmgen.calculus.reverse import Gradient, Origin, Seed
     from lstmgen.declare.declaration import Declaration
     from lstmgen.declare.symbols import Value
@@ -98,6 +89,7 @@ if TYPE_CHECKING:
         views_in,
         walk,
     )
+    from lstmgen.schedule.lowering import lower_passes
     from lstmgen.schedule.target import Target
     from lstmgen.schedule.work import Schedule, stack_count
 
@@ -182,7 +174,7 @@ __all__ = [
 
 _BACK_ENDS = {
     "lstmgen.backends.base": ("Backend", "Provenance"),
-    "lstmgen.backends.numpy.module": ("Bodies", "load_source", "lower_passes", "module_text"),
+    "lstmgen.backends.shell": ("Bodies", "load_source", "module_text"),
     "lstmgen.calculus.reverse": ("Gradient", "Origin", "Seed"),
     "lstmgen.declare.declaration": ("Declaration",),
     "lstmgen.declare.symbols": ("Value",),
@@ -216,6 +208,7 @@ _BACK_ENDS = {
         "views_in",
         "walk",
     ),
+    "lstmgen.schedule.lowering": ("lower_passes",),
     "lstmgen.schedule.target": ("Target",),
     "lstmgen.schedule.work": ("Schedule", "stack_count"),
 }

@@ -15,7 +15,8 @@ from jinja2.exceptions import UndefinedError
 
 from lstmgen import finding, pipeline
 from lstmgen.backends.base import Provenance
-from lstmgen.backends.numpy.module import Context, Entry, build_context
+from lstmgen.backends.numpy.module import build_context
+from lstmgen.backends.shell import Context, Entry
 from lstmgen.backends.templates import environment, render, render_text
 
 # Every template with what it is filled from: a frozen dataclass, or names of plain strings.

@@ -14,7 +14,8 @@ from sympy import Add, Expr, Integer, Mul, Pow
 
 from lstmgen.calculus.operations import Gauge
 from lstmgen.declare.functions import exp, maximum, sqrt
-from lstmgen.declare.operations import LayerNorm, MaxOver, Normalization, SumOver
+from lstmgen.declare.normalizations import LayerNorm, Normalization
+from lstmgen.declare.operations import MaxOver, SumOver
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Value
 from lstmgen.errors import Place

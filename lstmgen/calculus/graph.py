@@ -18,7 +18,8 @@ from sympy.logic.boolalg import And, Boolean, Not, Or
 from lstmgen.calculus.operations import Total
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.functions import DEFINITIONS
-from lstmgen.declare.operations import Matmul, MeanOver, Normalization, Operation, Outer
+from lstmgen.declare.normalizations import Normalization
+from lstmgen.declare.operations import Matmul, MeanOver, Operation, Outer
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import SHARED_ROLES, Role, Value
 from lstmgen.errors import InternalError

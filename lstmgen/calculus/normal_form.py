@@ -16,7 +16,8 @@ from lstmgen.calculus.graph import Graph, is_atom, is_call, is_condition
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Declaration, Equation
 from lstmgen.declare.functions import written_name
-from lstmgen.declare.operations import Matmul, MaxOver, MeanOver, Normalization, Operation, Outer, SumOver, Transpose
+from lstmgen.declare.normalizations import Normalization
+from lstmgen.declare.operations import Matmul, MaxOver, MeanOver, Operation, Outer, SumOver, Transpose
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.errors import Place

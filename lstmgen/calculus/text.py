@@ -15,13 +15,12 @@ from lstmgen.calculus.graph import Graph, operands_of
 from lstmgen.calculus.operations import Contract, FirstMaximum, Gauge, Total, Unflatten
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.functions import written_name
+from lstmgen.declare.normalizations import LayerNorm, Normalization
 from lstmgen.declare.operations import (
     Flatten,
-    LayerNorm,
     Matmul,
     MaxOver,
     MeanOver,
-    Normalization,
     Operation,
     Outer,
     StopGradient,

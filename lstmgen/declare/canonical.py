@@ -18,7 +18,8 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
 
 from lstmgen.declare.functions import DEFINITIONS, FROM_SYMPY, known_functions, sqrt, where
-from lstmgen.declare.operations import Normalization, Operation, ShapeMistake, Transpose, spell_any
+from lstmgen.declare.normalizations import Normalization
+from lstmgen.declare.operations import Operation, ShapeMistake, Transpose, spell_any
 
 
 def _flat(kind: type[Expr], arguments: list[Expr]) -> list[Expr]:

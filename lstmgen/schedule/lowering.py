@@ -15,7 +15,7 @@ from sympy.logic.boolalg import And, Not, Or
 
 from lstmgen.calculus.operations import Contract, FirstMaximum, Total, Unflatten
 from lstmgen.calculus.reverse import Gradient
-from lstmgen.calculus.text import Text, split_quotient, split_sign
+from lstmgen.calculus.text import Text, inlined_products, split_quotient, split_sign
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.dims import last_index
 from lstmgen.declare.operations import Flatten, MaxOver, Operation, SumOver, Transpose
@@ -56,6 +56,17 @@ _COMPARE = {
 def lower(gradient: Gradient, schedule: Schedule, plan: Plan, text: Text) -> Kernel:
     """The kernel of one pass. ``text`` prints the equations that its notes carry."""
     return _Lowering(gradient, plan, assign_storage(gradient, schedule, plan), text).run()
+
+
+def lower_passes(gradient: Gradient, schedule: Schedule) -> tuple[Kernel, Kernel, Kernel]:
+    """The kernels of forward, inference and backward, with elementwise work as fused blocks."""
+    primal_text = Text(inlined_products(gradient.primal))
+    adjoint_text = Text(inlined_products(gradient.adjoint))
+    return (
+        lower(gradient, schedule, schedule.forward, primal_text),
+        lower(gradient, schedule, schedule.infer, primal_text),
+        lower(gradient, schedule, schedule.backward, adjoint_text),
+    )
 
 
 @dataclass(frozen=True)

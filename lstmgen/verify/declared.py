@@ -19,13 +19,12 @@ from sympy.logic.boolalg import And, Not, Or
 from lstmgen.declare.declaration import Declaration
 from lstmgen.declare.dims import Dims, last_index
 from lstmgen.declare.functions import DEFINITIONS, FROM_SYMPY, clip, gelu, hard_sigmoid, silu
+from lstmgen.declare.normalizations import LayerNorm, Normalization
 from lstmgen.declare.operations import (
     Flatten,
-    LayerNorm,
     Matmul,
     MaxOver,
     MeanOver,
-    Normalization,
     Operation,
     Outer,
     StopGradient,

@@ -6,7 +6,7 @@ that it lies in no workspace.
 
 from __future__ import annotations
 
-from lstmgen.backends.numpy.layout import WIDTH, transposed
+from lstmgen.backends.layout import WIDTH, transposed
 from lstmgen.backends.numpy.printer import Printer, mentions
 from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.schedule.kernel import BATCH, NODES, STEPS, Buffer, Use, View

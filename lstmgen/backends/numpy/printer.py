@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lstmgen.backends.numpy.layout import WIDTH, transposed
+from lstmgen.backends.layout import WIDTH, transposed
 from lstmgen.backends.numpy.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import (
