@@ -667,8 +667,8 @@ def _backward(
     # Working space.
     d_h_next = _take("d_h_next", (_hidden, _batch))
     d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_W_g_k_rate_offset = _take("d_W_g_k_rate_offset", (4, _hidden, _backbone))
-    _d_b_g_k_rate_offset = _take("d_b_g_k_rate_offset", (4, _hidden))
+    _d_W_g_k_offset_rate = _take("d_W_g_k_offset_rate", (4, _hidden, _backbone))
+    _d_b_g_k_offset_rate = _take("d_b_g_k_offset_rate", (4, _hidden))
     _scratch0 = _take("scratch0", (_backbone, _batch))
     _temporary0 = _take("temporary0", (_hidden, _batch))
     _temporary1 = _take("temporary1", (2, _hidden, _batch))
@@ -751,50 +751,23 @@ def _backward(
     )
     # d_b_b = total(d_a_b)
     np.sum(_d_a_b_by_step, axis=(0, 1), out=_gradients.b_b)
-    # d_W_g = total(outer(d_a_g, b))
-    _d_a_g_by_hidden = _take("d_a_g_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_g_by_hidden, _d_a_g_k_s_rate[:, 0].transpose(1, 0, 2))
+    # d_W_q = total(outer(d_a_q, b))  for q = g, k, offset, rate
+    _d_a_g_k_s_rate_by_slot = _take("d_a_g_k_s_rate_by_slot", (4, _hidden, _steps, _batch))
+    np.copyto(_d_a_g_k_s_rate_by_slot, _d_a_g_k_s_rate.transpose(1, 2, 0, 3))
     _b_by_step = _take("b_by_step", (_steps, _batch, _backbone))
     np.copyto(_b_by_step, _b.transpose(0, 2, 1))
     np.matmul(
-        _d_a_g_by_hidden.reshape(_hidden, _steps * _batch),
+        _d_a_g_k_s_rate_by_slot.reshape(4 * _hidden, _steps * _batch),
         _b_by_step.reshape(_steps * _batch, _backbone),
-        out=_d_W_g_k_rate_offset[0],
+        out=_d_W_g_k_offset_rate.reshape(4 * _hidden, _backbone),
     )
     # d_b_g = total(d_a_g)
-    np.sum(_d_a_g_k_s_rate[:, 0], axis=(0, 2), out=_d_b_g_k_rate_offset[0])
-    # d_W_k = total(outer(d_a_k, b))
-    _d_a_k_by_hidden = _take("d_a_k_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_k_by_hidden, _d_a_g_k_s_rate[:, 1].transpose(1, 0, 2))
-    np.matmul(
-        _d_a_k_by_hidden.reshape(_hidden, _steps * _batch),
-        _b_by_step.reshape(_steps * _batch, _backbone),
-        out=_d_W_g_k_rate_offset[1],
-    )
     # d_b_k = total(d_a_k)
-    np.sum(_d_a_g_k_s_rate[:, 1], axis=(0, 2), out=_d_b_g_k_rate_offset[1])
-    # d_W_rate = total(outer(d_a_rate, b))
-    _d_a_rate_by_hidden = _take("d_a_rate_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_rate_by_hidden, _d_a_g_k_s_rate[:, 3].transpose(1, 0, 2))
-    np.matmul(
-        _d_a_rate_by_hidden.reshape(_hidden, _steps * _batch),
-        _b_by_step.reshape(_steps * _batch, _backbone),
-        out=_d_W_g_k_rate_offset[2],
-    )
-    # d_b_rate = total(d_a_rate)
-    np.sum(_d_a_g_k_s_rate[:, 3], axis=(0, 2), out=_d_b_g_k_rate_offset[2])
-    # d_W_offset = total(outer(d_a_offset, b))
-    _d_a_s_by_hidden = _take("d_a_s_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_s_by_hidden, _d_a_g_k_s_rate[:, 2].transpose(1, 0, 2))
-    np.matmul(
-        _d_a_s_by_hidden.reshape(_hidden, _steps * _batch),
-        _b_by_step.reshape(_steps * _batch, _backbone),
-        out=_d_W_g_k_rate_offset[3],
-    )
     # d_b_offset = total(d_a_s)
-    np.sum(_d_a_g_k_s_rate[:, 2], axis=(0, 2), out=_d_b_g_k_rate_offset[3])
-    _gradients.W_g, _gradients.W_k, _gradients.W_rate, _gradients.W_offset = _d_W_g_k_rate_offset
-    _gradients.b_g, _gradients.b_k, _gradients.b_rate, _gradients.b_offset = _d_b_g_k_rate_offset
+    # d_b_rate = total(d_a_rate)
+    np.sum(_d_a_g_k_s_rate, axis=(0, 3), out=_d_b_g_k_offset_rate)
+    _gradients.W_g, _gradients.W_k, _gradients.W_offset, _gradients.W_rate = _d_W_g_k_offset_rate
+    _gradients.b_g, _gradients.b_k, _gradients.b_offset, _gradients.b_rate = _d_b_g_k_offset_rate
     _d_inputs = Inputs(x=_d_x, ts=_d_ts)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial

@@ -609,12 +609,10 @@ def _backward(
         out=_d_x.reshape(_steps * _batch, _features),
     )
     # d_U_k = total(outer(d_a_k, h_prev))  for k = f, i
-    _d_a_fi_by_slot = _take("d_a_fi_by_slot", (2, _hidden, _steps, _batch))
-    np.copyto(_d_a_fi_by_slot, _d_a_fin[:, :2].transpose(1, 2, 0, 3))
     _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
     np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
     np.matmul(
-        _d_a_fi_by_slot.reshape(2 * _hidden, _steps * _batch),
+        _d_a_fin_by_step[:, :, :2].reshape(_steps * _batch, 2 * _hidden).T,
         _h_prev_by_step.reshape(_steps * _batch, _hidden),
         out=_d_U_fi.reshape(2 * _hidden, _hidden),
     )

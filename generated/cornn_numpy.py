@@ -384,8 +384,6 @@ def _forward(
     _W_u = _parameters.W_u
     _U_u = _parameters.U_u
     _b_u = _parameters.b_u
-    # Parameters that enter one product or one call lie side by side.
-    _WU_u = np.stack((_parameters.W_u, _parameters.U_u), out=_take("WU_u", (2, _hidden, _hidden)))
     # Arrays for all steps.
     _y = _take("y", (_steps + 1, _hidden, _batch))
     _z = _take("z", (_steps + 1, _hidden, _batch))
@@ -455,8 +453,6 @@ def _infer(
     _W_u = _parameters.W_u
     _U_u = _parameters.U_u
     _b_u = _parameters.b_u
-    # Parameters that enter one product or one call lie side by side.
-    _WU_u = np.stack((_parameters.W_u, _parameters.U_u), out=_take("WU_u", (2, _hidden, _hidden)))
     # Arrays for all steps.
     _y = _take("y", (_steps + 1, _hidden, _batch))
     _V_u_x = _take("V_u_x", (_steps, _hidden, _batch))

@@ -661,8 +661,8 @@ def _backward(
     d_z_next = _take("d_z_next", (_hidden, _batch))
     d_z_prev = _take("d_z_prev", (_hidden, _batch))
     _d_W_dt_z_dt_y_z_y = _take("d_W_dt_z_dt_y_z_y", (4, _hidden, _features))
-    _d_b_dt_z_dt_y_z_y = _take("d_b_dt_z_dt_y_z_y", (4, _hidden))
     _d_U_dt_z_dt_y_z = _take("d_U_dt_z_dt_y_z", (3, _hidden, _hidden))
+    _d_b_dt_z_dt_y_z_y = _take("d_b_dt_z_dt_y_z_y", (4, _hidden))
     _scratch0 = _take("scratch0", (_hidden, _batch))
     _scratch1 = _take("scratch1", (_hidden, _batch))
     _scratch2 = _take("scratch2", (_hidden, _batch))
@@ -736,12 +736,10 @@ def _backward(
     # d_U_dt_z = total(outer(d_a_dt_z, y_prev))
     # d_U_dt_y = total(outer(d_a_dt_y, y_prev))
     # d_U_z = total(outer(d_a_z, y_prev))
-    _d_a_dt_z_dt_y_z_by_slot = _take("d_a_dt_z_dt_y_z_by_slot", (3, _hidden, _steps, _batch))
-    np.copyto(_d_a_dt_z_dt_y_z_by_slot, _d_a_dt_z_dt_y_z_y[:, :3].transpose(1, 2, 0, 3))
     _y_prev_by_step = _take("y_prev_by_step", (_steps, _batch, _hidden))
     np.copyto(_y_prev_by_step, _y[:-1].transpose(0, 2, 1))
     np.matmul(
-        _d_a_dt_z_dt_y_z_by_slot.reshape(3 * _hidden, _steps * _batch),
+        _d_a_dt_z_dt_y_z_y_by_step[:, :, :3].reshape(_steps * _batch, 3 * _hidden).T,
         _y_prev_by_step.reshape(_steps * _batch, _hidden),
         out=_d_U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden),
     )

@@ -565,16 +565,12 @@ def _backward(
     _W_n = _parameters.W_n
     _v_r = _parameters.v_r
     _v_f = _parameters.v_f
-    # Parameters that enter one product or one call lie side by side.
-    _W_fn = np.stack((_parameters.W_f, _parameters.W_n), out=_take("W_fn", (2, _hidden, _features)))
     # Arrays for all steps.
-    _d_a_frnx = _take("d_a_frnx", (_steps, 4, _hidden, _batch))
+    _d_v_f_row_to_a_x = _take("d_v_f_row_to_a_x", (_steps, 6, _hidden, _batch))
     _d_x_a_x = _take("d_x_a_x", (_steps, _features, _batch))
     _d_c = _take("d_c", (_steps, _hidden, _batch))
     _d_r = _take("d_r", (_steps, _hidden, _batch))
-    _d_v_r_row = _take("d_v_r_row", (_steps, _hidden, _batch))
     _d_x_W_r_x = _take("d_x_W_r_x", (_steps, _features, _batch))
-    _d_v_f_row = _take("d_v_f_row", (_steps, _hidden, _batch))
     _d_x_W_f_x = _take("d_x_W_f_x", (_steps, _features, _batch))
     _d_x_a_n = _take("d_x_a_n", (_steps, _features, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
@@ -582,25 +578,25 @@ def _backward(
     d_c_next = _take("d_c_next", (_hidden, _batch))
     d_c_prev = _take("d_c_prev", (_hidden, _batch))
     _d_W_frnx = _take("d_W_frnx", (4, _hidden, _features))
-    _d_b_f_b_r_v_f_v_r = _take("d_b_f_b_r_v_f_v_r", (4, _hidden))
+    _d_v_f_v_r_b_f_b_r = _take("d_v_f_v_r_b_f_b_r", (4, _hidden))
     _temporary0 = _take("temporary0", (_steps, _hidden, _batch))
     _temporary1 = _take("temporary1", (_hidden, _batch))
     # d_a_x = d_outputs * (1 - r)
-    np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_d_a_frnx[:, 3])
-    np.multiply(_d_outputs, _d_a_frnx[:, 3], out=_d_a_frnx[:, 3])
+    np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_d_v_f_row_to_a_x[:, 5])
+    np.multiply(_d_outputs, _d_v_f_row_to_a_x[:, 5], out=_d_v_f_row_to_a_x[:, 5])
     # W_x.T @ d_a_x
-    np.matmul(_W_x.T, _d_a_frnx[:, 3], out=_d_x_a_x)
+    np.matmul(_W_x.T, _d_v_f_row_to_a_x[:, 5], out=_d_x_a_x)
     # d_r = d_outputs * (c - a_x)
     np.subtract(_c[1:], _f_r_a_n_a_x[:, 3], out=_d_r)
     np.multiply(_d_outputs, _d_r, out=_d_r)
     # d_a_r = d_r * r * (1 - r)
-    np.multiply(_d_r, _f_r_a_n_a_x[:, 1], out=_d_a_frnx[:, 1])
+    np.multiply(_d_r, _f_r_a_n_a_x[:, 1], out=_d_v_f_row_to_a_x[:, 3])
     np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_temporary0)
-    np.multiply(_d_a_frnx[:, 1], _temporary0, out=_d_a_frnx[:, 1])
+    np.multiply(_d_v_f_row_to_a_x[:, 3], _temporary0, out=_d_v_f_row_to_a_x[:, 3])
     # d_v_r_row = d_a_r * c_prev
-    np.multiply(_d_a_frnx[:, 1], _c[:-1], out=_d_v_r_row)
+    np.multiply(_d_v_f_row_to_a_x[:, 3], _c[:-1], out=_d_v_f_row_to_a_x[:, 1])
     # W_r.T @ d_a_r
-    np.matmul(_W_r.T, _d_a_frnx[:, 1], out=_d_x_W_r_x)
+    np.matmul(_W_r.T, _d_v_f_row_to_a_x[:, 3], out=_d_x_W_r_x)
     _v_r_wide = _v_r[:, None]
     _v_f_wide = _v_f[:, None]
     np.copyto(d_c_next, _d_final.c.T)
@@ -612,8 +608,8 @@ def _backward(
         a_n = _f_r_a_n_a_x[_t, 2]
         d_c = _d_c[_t]
         c_prev = _c[_t]
-        d_f = d_a_f = _d_a_frnx[_t, 0]
-        d_a_r = _d_a_frnx[_t, 1]
+        d_f = d_a_f = _d_v_f_row_to_a_x[_t, 2]
+        d_a_r = _d_v_f_row_to_a_x[_t, 3]
         # d_c = d_c_next + d_outputs * r
         np.multiply(d_outputs, r, out=d_c)
         np.add(d_c_next, d_c, out=d_c)
@@ -633,41 +629,38 @@ def _backward(
         d_c_next, d_c_prev = d_c_prev, d_c_next
 
     # d_v_f_row = d_a_f * c_prev
-    np.multiply(_d_a_frnx[:, 0], _c[:-1], out=_d_v_f_row)
+    np.multiply(_d_v_f_row_to_a_x[:, 2], _c[:-1], out=_d_v_f_row_to_a_x[:, 0])
     # W_f.T @ d_a_f
-    np.matmul(_W_f.T, _d_a_frnx[:, 0], out=_d_x_W_f_x)
+    np.matmul(_W_f.T, _d_v_f_row_to_a_x[:, 2], out=_d_x_W_f_x)
     # d_a_n = d_c * (1 - f)
-    np.subtract(1.0, _f_r_a_n_a_x[:, 0], out=_d_a_frnx[:, 2])
-    np.multiply(_d_c, _d_a_frnx[:, 2], out=_d_a_frnx[:, 2])
+    np.subtract(1.0, _f_r_a_n_a_x[:, 0], out=_d_v_f_row_to_a_x[:, 4])
+    np.multiply(_d_c, _d_v_f_row_to_a_x[:, 4], out=_d_v_f_row_to_a_x[:, 4])
     # W_n.T @ d_a_n
-    np.matmul(_W_n.T, _d_a_frnx[:, 2], out=_d_x_a_n)
+    np.matmul(_W_n.T, _d_v_f_row_to_a_x[:, 4], out=_d_x_a_n)
     # d_x = W_x.T @ d_a_x + W_r.T @ d_a_r + W_f.T @ d_a_f + W_n.T @ d_a_n
     np.add(_d_x_a_x, _d_x_W_r_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_W_f_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_a_n, out=_d_x.transpose(0, 2, 1))
     # d_v_f = total(d_v_f_row)
-    np.sum(_d_v_f_row, axis=(0, 2), out=_d_b_f_b_r_v_f_v_r[2])
-    # d_b_f = total(d_a_f)
-    np.sum(_d_a_frnx[:, 0], axis=(0, 2), out=_d_b_f_b_r_v_f_v_r[0])
     # d_v_r = total(d_v_r_row)
-    np.sum(_d_v_r_row, axis=(0, 2), out=_d_b_f_b_r_v_f_v_r[3])
+    # d_b_f = total(d_a_f)
     # d_b_r = total(d_a_r)
-    np.sum(_d_a_frnx[:, 1], axis=(0, 2), out=_d_b_f_b_r_v_f_v_r[1])
+    np.sum(_d_v_f_row_to_a_x[:, :4], axis=(0, 3), out=_d_v_f_v_r_b_f_b_r)
     # d_W_f = total(outer(d_a_f, x))
     # d_W_r = total(outer(d_a_r, x))
     # d_W_n = total(outer(d_a_n, x))
     # d_W_x = total(outer(d_a_x, x))
-    _d_a_frnx_by_slot = _take("d_a_frnx_by_slot", (4, _hidden, _steps, _batch))
-    np.copyto(_d_a_frnx_by_slot, _d_a_frnx.transpose(1, 2, 0, 3))
+    _d_v_f_row_to_a_x_by_slot = _take("d_v_f_row_to_a_x_by_slot", (6, _hidden, _steps, _batch))
+    np.copyto(_d_v_f_row_to_a_x_by_slot, _d_v_f_row_to_a_x.transpose(1, 2, 0, 3))
     _x_by_step = _take("x_by_step", (_steps, _batch, _features))
     np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_a_frnx_by_slot.reshape(4 * _hidden, _steps * _batch),
+        _d_v_f_row_to_a_x_by_slot[2:6].reshape(4 * _hidden, _steps * _batch),
         _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_frnx.reshape(4 * _hidden, _features),
     )
     _gradients.W_f, _gradients.W_r, _gradients.W_n, _gradients.W_x = _d_W_frnx
-    _gradients.b_f, _gradients.b_r, _gradients.v_f, _gradients.v_r = _d_b_f_b_r_v_f_v_r
+    _gradients.v_f, _gradients.v_r, _gradients.b_f, _gradients.b_r = _d_v_f_v_r_b_f_b_r
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(c=d_c_next.T.copy())
     return _d_inputs, _d_initial

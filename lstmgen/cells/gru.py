@@ -22,7 +22,8 @@ def gru(eq, *, reset: Literal["after", "before"] = "after"):
         W_n = eq.parameter("W_n", "hidden", "features")
         U_n = eq.parameter("U_n", "hidden", "hidden")
         b_n, bu_n = eq.parameter("b_n", "hidden"), eq.parameter("bu_n", "hidden")
-        n = eq.let("n", tanh(W_n @ x + b_n + r * (U_n @ h_prev + bu_n)), "candidate")
+        m = eq.let("m", U_n @ h_prev + bu_n, "what the state contributes")
+        n = eq.let("n", tanh(W_n @ x + b_n + r * m), "candidate")
     else:
         n = eq.let("n", tanh(eq.affine("n", W=x, U=r * h_prev)), "candidate")
     h = eq.next("h", (1 - z) * n + z * h_prev, "hidden state")

@@ -21,7 +21,8 @@ def mgu(eq, *, reset: Literal["before", "after"] = "before", mirrored=False):
         W_n = eq.parameter("W_n", "hidden", "features")
         U_n = eq.parameter("U_n", "hidden", "hidden")
         b_n, bu_n = eq.parameter("b_n", "hidden"), eq.parameter("bu_n", "hidden")
-        n = eq.let("n", tanh(W_n @ x + b_n + f * (U_n @ h_prev + bu_n)), "candidate")
+        m = eq.let("m", U_n @ h_prev + bu_n, "what the state contributes")
+        n = eq.let("n", tanh(W_n @ x + b_n + f * m), "candidate")
     else:
         n = eq.let("n", tanh(eq.affine("n", W=x, U=f * h_prev)), "candidate")
     h = eq.next("h", f * h_prev + (1 - f) * n if mirrored else (1 - f) * h_prev + f * n, "hidden state")

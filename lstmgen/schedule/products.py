@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from sympy import Add, Expr
 
@@ -20,24 +20,24 @@ from lstmgen.schedule.work import Work
 
 def stack_products(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
     """Merges products into taller and wider ones wherever their operands can lie side by side."""
-    groups: list[_Group] = [*_columns(work, stacking.rank), *_rows(work, stacking.rank), *_totals(work, stacking.rank)]
-    # Larger groups first: a smaller one can then be a run of a larger one's slots.
-    wanted = sorted((members for group in groups for members in group.requests()), key=len, reverse=True)
-    for members in wanted:
-        stacking.request(members)
+    groups: list[_Columns | _Rows | _Totals] = [
+        *_columns(work, stacking.rank),
+        *_rows(work, stacking.rank),
+        *_totals(work, stacking.rank),
+    ]
+    ready = []
+    # Products before totals, which cost less, and larger groups first: a smaller one can be a run of a larger's slots.
+    for group in sorted(groups, key=lambda each: (isinstance(each, _Totals), -len(each.works))):
+        order = stacking.order_for(group.requests())
+        if order is not None:
+            arranged = replace(group, works=tuple(group.works[k] for k in order))
+            for members in arranged.requests():
+                stacking.place(members)
+            ready.append((groups.index(group), arranged))
     merged = list(work)
-    for group in groups:
-        if all(stacking.request(members) for members in group.requests()):
-            merged = group.apply(merged, stacking)
+    for _, arranged in sorted(ready, key=lambda each: each[0]):
+        merged = arranged.apply(merged, stacking)
     return tuple(merged)
-
-
-class _Group(Protocol):
-    """Products that can become one if their operands and results can lie side by side."""
-
-    def requests(self) -> list[list[Value]]: ...
-
-    def apply(self, works: Sequence[Work], stacking: Stacking) -> list[Work]: ...
 
 
 @dataclass(frozen=True)

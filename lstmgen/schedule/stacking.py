@@ -33,6 +33,7 @@ def schedule_pass(
     stacking = Stacking(rank, set(taken), frozenset(pinned))
     for stack in given:
         stacking.occupants[stack.value] = [list(slot) for slot in stack.members]
+        stacking.closed.add(stack.value)
         stacking.slots |= {slot[0]: Slot(stack.value, index) for index, slot in enumerate(stack.members)}
     merged = tuple(work)
     if target.stacks_products:

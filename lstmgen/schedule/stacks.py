@@ -60,13 +60,70 @@ def stack_name(names: Sequence[str]) -> str:
 
 @dataclass
 class Stacking:
-    """The stacks of one pass while they are being formed. ``fixed`` values have a place that no stack can offer."""
+    """The stacks of one pass while they are being formed.
+
+    ``fixed`` values have a place that no stack can offer; ``closed`` stacks have been filled and cannot grow.
+    """
 
     rank: Rank
     taken: set[str]
     fixed: frozenset[Value]
+    closed: set[Value] = field(default_factory=set)
     slots: dict[Value, Slot] = field(default_factory=dict)
     occupants: dict[Value, list[list[Value]]] = field(default_factory=dict)
+
+    def order_for(self, lists: Sequence[Sequence[Value]]) -> list[int] | None:
+        """An order in which the members of each list can lie side by side, given what lies in stacks; None if none.
+
+        A list of which some members lie in a stack, and its others nowhere, can do so if those are at an end of it.
+        """
+        wanted = list(range(len(lists[0])))
+        settled = False
+        for members in lists:
+            slots = [self.slots.get(value) for value in members]
+            new = [k for k, slot in enumerate(slots) if slot is None]
+            if any(members[k] in self.fixed for k in new):
+                return None
+            if len(new) == len(members):
+                continue
+            old = sorted((slot.start, k) for k, slot in enumerate(slots) if slot is not None)
+            stacks = {slot.stack for slot in slots if slot is not None and slot.stop is None}
+            first, last = old[0][0], old[-1][0]
+            if len(stacks) != 1 or any(slot.stop is not None for slot in slots if slot) or last - first + 1 != len(old):
+                return None
+            (stack,) = stacks
+            order = [k for _, k in old]
+            if new and stack in self.closed:
+                return None
+            if new and last == len(self.occupants[stack]) - 1:
+                order = order + new
+            elif new and first == 0:
+                order = new + order
+            elif new:
+                return None
+            if settled and order != wanted:
+                return None
+            wanted, settled = order, True
+        return wanted
+
+    def place(self, members: Sequence[Value]) -> None:
+        """Lays ``members`` side by side in this order, which :meth:`order_for` has found possible."""
+        new = [value for value in members if value not in self.slots]
+        if len(new) == len(members):
+            self._open(members)
+        elif new:
+            self._grow(next(self.slots[value].stack for value in members if value in self.slots), new, members)
+
+    def _grow(self, stack: Value, new: Sequence[Value], members: Sequence[Value]) -> None:
+        in_front = members[0] in new
+        occupants = self.occupants.pop(stack)
+        occupants = [*([value] for value in new), *occupants] if in_front else [*occupants, *([value] for value in new)]
+        dims = stack.dims[1:]
+        grown = Value(stack.name, stacked(dims, len(occupants)), stack.role)
+        self.occupants[grown] = occupants
+        for index, slot in enumerate(occupants):
+            for value in slot:
+                self.slots[value] = Slot(grown, index)
 
     def request(self, members: Sequence[Value]) -> bool:
         """Asks that ``members`` lie side by side in this order; says whether they do."""

@@ -431,18 +431,19 @@ class Printer:
             return self._reshaped(view, labels, groups)
         # Labels are a product's own: between products a copy is known by the order of its axes.
         for (copied, order), name in self.copies.items():
-            relabelled = tuple(labels[axis] for axis in order) if copied == view else ()
+            relabelled = tuple(labels[axis] for axis in order) if copied in (view, _whole_stack(view)) else ()
             if relabelled and is_view(relabelled, groups):
-                return self._rearranged(name, relabelled, groups)
+                return self._rearranged(_run_of(name, copied, view, order), relabelled, groups)
         wanted = tuple(label for group in groups for label in group)
         order = tuple(labels.index(label) for label in wanted)
         first = view.axes[order[0]]
         word = "slot" if stack_count(first) else {STEPS: "step", BATCH: "row"}.get(first, first)
-        name = self._name(("copy", f"{view} {order}"), f"_{view.name}_by_{word}")
-        self._emit(f'{name} = _take("{name[1:]}", {self.shape([view.axes[axis] for axis in order])})')
-        self._emit(f"np.copyto({name}, {self.text(view)}.transpose({', '.join(map(str, order))}))")
-        self.copies[view, order] = name
-        return self._rearranged(name, wanted, groups)
+        copied = _whole_stack(view)
+        name = self._name(("copy", f"{copied} {order}"), f"_{copied.name}_by_{word}")
+        self._emit(f'{name} = _take("{name[1:]}", {self.shape([copied.axes[axis] for axis in order])})')
+        self._emit(f"np.copyto({name}, {self.text(copied)}.transpose({', '.join(map(str, order))}))")
+        self.copies[copied, order] = name
+        return self._rearranged(_run_of(name, copied, view, order), wanted, groups)
 
     def _reshaped(self, view: View, labels: Labels, groups: list[Labels]) -> str:
         """The view in these groups, hoisted out of the loop where it can be."""
@@ -495,6 +496,26 @@ _FIXED: frozenset[str] = frozenset(
         *("_initial", "_final", "_outputs", "_d_inputs", "_d_initial", "_d_final"),
     }
 )
+
+
+def _whole_stack(view: View) -> View:
+    """The stack of which the view is the greater part, for other runs of it want a copy too; else the view itself."""
+    if view.start is None or view.stop is None:
+        return view
+    at = next(index for index, axis in enumerate(view.axes) if stack_count(axis))
+    axis = next(axis for axis in view.buffer.axes if stack_count(axis))
+    if 2 * (view.stop - view.start) <= (stack_count(axis) or 0):
+        return view
+    axes = (*view.axes[:at], axis, *view.axes[at + 1 :])
+    return View(view.buffer.name, view.buffer, axes, view.step, view.drop)
+
+
+def _run_of(name: str, copied: View, view: View, order: Sequence[int]) -> str:
+    """The part of the copy ``name`` that shows ``view``; the copy's axes are in this order."""
+    if copied == view:
+        return name
+    at = [bool(stack_count(copied.axes[axis])) for axis in order].index(True)
+    return f"{name}[{':, ' * at}{view.start or ''}:{view.stop}]"
 
 
 def _bound(names: Sequence[str], text: str) -> list[str]:
