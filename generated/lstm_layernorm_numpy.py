@@ -1261,9 +1261,6 @@ def _backward(
     _d_deviation_wx = _take("d_deviation_wx", (_steps, _batch))
     _d_variance_wx = _take("d_variance_wx", (_steps, _batch))
     _d_sum_squared_centred_wx_o = _take("d_sum_squared_centred_wx_o", (_steps, _batch))
-    _d_sum_squared_centred_wx_g = _take("d_sum_squared_centred_wx_g", (_steps, _batch))
-    _d_sum_squared_centred_wx_i = _take("d_sum_squared_centred_wx_i", (_steps, _batch))
-    _d_sum_squared_centred_wx_f = _take("d_sum_squared_centred_wx_f", (_steps, _batch))
     _d_squared_centred_wx_o = _take("d_squared_centred_wx_o", (_steps, _hidden, _batch))
     _d_squared_centred_wx_g = _take("d_squared_centred_wx_g", (_steps, _hidden, _batch))
     _d_squared_centred_wx_i = _take("d_squared_centred_wx_i", (_steps, _hidden, _batch))
@@ -1282,9 +1279,6 @@ def _backward(
     _d_mean_wx_centred_wx_f = _take("d_mean_wx_centred_wx_f", (_steps, _batch))
     _d_mean_wx = _take("d_mean_wx", (_steps, _batch))
     _d_sum_wx_o = _take("d_sum_wx_o", (_steps, _batch))
-    _d_sum_wx_g = _take("d_sum_wx_g", (_steps, _batch))
-    _d_sum_wx_i = _take("d_sum_wx_i", (_steps, _batch))
-    _d_sum_wx_f = _take("d_sum_wx_f", (_steps, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
     # Working space.
     d_h_next = _take("d_h_next", (_hidden, _batch))
@@ -1311,12 +1305,12 @@ def _backward(
     d_deviation_c_normal_c_row = d_squared_centred_c = d_mean_c_centred_c_row = _scratch1
     d_deviation_uh_normal_uh_o_row = d_deviation_uh_normal_uh_g_row = d_deviation_uh_normal_uh_i_row = _scratch1
     d_deviation_uh_normal_uh_f_row = d_squared_centred_uh_o = d_mean_uh_centred_uh_o_row = _scratch1
-    d_deviation_c = d_variance_c = d_sum_squared_centred_c = d_mean_c = _scratch2
-    d_sum_c = d_deviation_uh_normal_uh_g = d_sum_squared_centred_uh_i = d_mean_uh_centred_uh_g = d_sum_uh_i = _scratch2
+    d_deviation_c = d_variance_c = _scratch2
+    d_sum_squared_centred_c = d_mean_c = d_sum_c = d_deviation_uh_normal_uh_g = d_mean_uh_centred_uh_f = _scratch2
     d_deviation_uh_normal_uh_o = d_deviation_uh = _scratch3
-    d_variance_uh = d_sum_squared_centred_uh_f = d_mean_uh_centred_uh_o = d_mean_uh = d_sum_uh_f = _scratch3
-    d_deviation_uh_normal_uh_i = d_sum_squared_centred_uh_g = d_mean_uh_centred_uh_i = d_sum_uh_g = _scratch4
-    d_deviation_uh_normal_uh_f = d_sum_squared_centred_uh_o = d_mean_uh_centred_uh_f = d_sum_uh_o = _scratch5
+    d_variance_uh = d_sum_squared_centred_uh_o = d_mean_uh_centred_uh_o = d_mean_uh = d_sum_uh_o = _scratch3
+    d_deviation_uh_normal_uh_i = d_mean_uh_centred_uh_i = _scratch4
+    d_deviation_uh_normal_uh_f = d_mean_uh_centred_uh_g = _scratch5
     d_squared_centred_uh_g = d_mean_uh_centred_uh_g_row = _scratch6
     d_squared_centred_uh_i = d_mean_uh_centred_uh_i_row = _scratch7
     d_squared_centred_uh_f = d_mean_uh_centred_uh_f_row = _scratch8
@@ -1340,15 +1334,11 @@ def _backward(
         tanh_h_sum = _tanh_h_sum[_t]
         centred_c = _centred_c[_t]
         deviation_c = _deviation_c[_t]
-        d_uh_f, d_uh_i, d_uh_g, d_uh_o = _d_uh_figo[_t]
-        d_normal_uh_o = d_uh_o
-        d_centred_uh_o = d_uh_o
-        d_normal_uh_g = d_uh_g
-        d_centred_uh_g = d_uh_g
-        d_normal_uh_i = d_uh_i
-        d_centred_uh_i = d_uh_i
-        d_normal_uh_f = d_uh_f
-        d_centred_uh_f = d_uh_f
+        d_centred_uh_f, d_centred_uh_i, d_centred_uh_g, d_centred_uh_o = _d_uh_figo[_t]
+        d_normal_uh_o = d_centred_uh_o
+        d_normal_uh_g = d_centred_uh_g
+        d_normal_uh_i = d_centred_uh_i
+        d_normal_uh_f = d_centred_uh_f
         centred_uh_f, centred_uh_i, centred_uh_g, centred_uh_o = _centred_uh_figo[_t]
         deviation_uh = _deviation_uh[_t]
         i = _i[_t]
@@ -1356,7 +1346,7 @@ def _backward(
         c_prev = _c[_t]
         f = _f[_t]
         _d_a_fi_t = _d_a_f_to_gain_c_row[_t, :2]
-        _d_uh_fi_t = _d_uh_figo[_t, :2]
+        _d_uh_fi_t, _d_uh_figo_t = _d_uh_figo[_t, :2], _d_uh_figo[_t]
         # d_h = d_outputs + d_h_next
         np.add(d_outputs, d_h_next, out=d_h)
         # d_tanh_h_sum = d_h * o
@@ -1465,23 +1455,14 @@ def _backward(
         # d_sum_squared_centred_uh_o = 1/4 * d_variance_uh / hidden
         np.multiply(0.25, d_variance_uh, out=d_sum_squared_centred_uh_o)
         np.divide(d_sum_squared_centred_uh_o, _hidden, out=d_sum_squared_centred_uh_o)
-        # d_sum_squared_centred_uh_g = 1/4 * d_variance_uh / hidden
-        np.multiply(0.25, d_variance_uh, out=d_sum_squared_centred_uh_g)
-        np.divide(d_sum_squared_centred_uh_g, _hidden, out=d_sum_squared_centred_uh_g)
-        # d_sum_squared_centred_uh_i = 1/4 * d_variance_uh / hidden
-        np.multiply(0.25, d_variance_uh, out=d_sum_squared_centred_uh_i)
-        np.divide(d_sum_squared_centred_uh_i, _hidden, out=d_sum_squared_centred_uh_i)
-        # d_sum_squared_centred_uh_f = 1/4 * d_variance_uh / hidden
-        np.multiply(0.25, d_variance_uh, out=d_sum_squared_centred_uh_f)
-        np.divide(d_sum_squared_centred_uh_f, _hidden, out=d_sum_squared_centred_uh_f)
         # d_squared_centred_uh_o = d_sum_squared_centred_uh_o
         np.copyto(d_squared_centred_uh_o, d_sum_squared_centred_uh_o)
-        # d_squared_centred_uh_g = d_sum_squared_centred_uh_g
-        np.copyto(d_squared_centred_uh_g, d_sum_squared_centred_uh_g)
-        # d_squared_centred_uh_i = d_sum_squared_centred_uh_i
-        np.copyto(d_squared_centred_uh_i, d_sum_squared_centred_uh_i)
-        # d_squared_centred_uh_f = d_sum_squared_centred_uh_f
-        np.copyto(d_squared_centred_uh_f, d_sum_squared_centred_uh_f)
+        # d_squared_centred_uh_g = d_sum_squared_centred_uh_o
+        np.copyto(d_squared_centred_uh_g, d_sum_squared_centred_uh_o)
+        # d_squared_centred_uh_i = d_sum_squared_centred_uh_o
+        np.copyto(d_squared_centred_uh_i, d_sum_squared_centred_uh_o)
+        # d_squared_centred_uh_f = d_sum_squared_centred_uh_o
+        np.copyto(d_squared_centred_uh_f, d_sum_squared_centred_uh_o)
         # d_centred_uh_o = d_normal_uh_o / deviation_uh + 2 * d_squared_centred_uh_o * centred_uh_o
         np.divide(d_normal_uh_o, deviation_uh, out=d_centred_uh_o)
         np.multiply(2.0, d_squared_centred_uh_o, out=_temporary0)
@@ -1526,23 +1507,11 @@ def _backward(
         # d_sum_uh_o = 1/4 * d_mean_uh / hidden
         np.multiply(0.25, d_mean_uh, out=d_sum_uh_o)
         np.divide(d_sum_uh_o, _hidden, out=d_sum_uh_o)
-        # d_sum_uh_g = 1/4 * d_mean_uh / hidden
-        np.multiply(0.25, d_mean_uh, out=d_sum_uh_g)
-        np.divide(d_sum_uh_g, _hidden, out=d_sum_uh_g)
-        # d_sum_uh_i = 1/4 * d_mean_uh / hidden
-        np.multiply(0.25, d_mean_uh, out=d_sum_uh_i)
-        np.divide(d_sum_uh_i, _hidden, out=d_sum_uh_i)
-        # d_sum_uh_f = 1/4 * d_mean_uh / hidden
-        np.multiply(0.25, d_mean_uh, out=d_sum_uh_f)
-        np.divide(d_sum_uh_f, _hidden, out=d_sum_uh_f)
+        # d_uh_f = d_centred_uh_f + d_sum_uh_o
+        # d_uh_i = d_centred_uh_i + d_sum_uh_o
+        # d_uh_g = d_centred_uh_g + d_sum_uh_o
         # d_uh_o = d_centred_uh_o + d_sum_uh_o
-        np.add(d_centred_uh_o, d_sum_uh_o, out=d_uh_o)
-        # d_uh_g = d_centred_uh_g + d_sum_uh_g
-        np.add(d_centred_uh_g, d_sum_uh_g, out=d_uh_g)
-        # d_uh_i = d_centred_uh_i + d_sum_uh_i
-        np.add(d_centred_uh_i, d_sum_uh_i, out=d_uh_i)
-        # d_uh_f = d_centred_uh_f + d_sum_uh_f
-        np.add(d_centred_uh_f, d_sum_uh_f, out=d_uh_f)
+        np.add(_d_uh_figo_t, d_sum_uh_o, out=_d_uh_figo_t)
         # d_h_prev = U_o.T @ d_uh_o + U_g.T @ d_uh_g + U_i.T @ d_uh_i + U_f.T @ d_uh_f
         np.matmul(_U_figo_matrix, _d_uh_figo_matrices[_t], out=d_h_prev)
         # d_c_prev = d_c * f
@@ -1616,23 +1585,14 @@ def _backward(
     # d_sum_squared_centred_wx_o = 1/4 * d_variance_wx / hidden
     np.multiply(0.25, _d_variance_wx, out=_d_sum_squared_centred_wx_o)
     np.divide(_d_sum_squared_centred_wx_o, _hidden, out=_d_sum_squared_centred_wx_o)
-    # d_sum_squared_centred_wx_g = 1/4 * d_variance_wx / hidden
-    np.multiply(0.25, _d_variance_wx, out=_d_sum_squared_centred_wx_g)
-    np.divide(_d_sum_squared_centred_wx_g, _hidden, out=_d_sum_squared_centred_wx_g)
-    # d_sum_squared_centred_wx_i = 1/4 * d_variance_wx / hidden
-    np.multiply(0.25, _d_variance_wx, out=_d_sum_squared_centred_wx_i)
-    np.divide(_d_sum_squared_centred_wx_i, _hidden, out=_d_sum_squared_centred_wx_i)
-    # d_sum_squared_centred_wx_f = 1/4 * d_variance_wx / hidden
-    np.multiply(0.25, _d_variance_wx, out=_d_sum_squared_centred_wx_f)
-    np.divide(_d_sum_squared_centred_wx_f, _hidden, out=_d_sum_squared_centred_wx_f)
     # d_squared_centred_wx_o = d_sum_squared_centred_wx_o
     np.copyto(_d_squared_centred_wx_o, _d_sum_squared_centred_wx_o[:, None, :])
-    # d_squared_centred_wx_g = d_sum_squared_centred_wx_g
-    np.copyto(_d_squared_centred_wx_g, _d_sum_squared_centred_wx_g[:, None, :])
-    # d_squared_centred_wx_i = d_sum_squared_centred_wx_i
-    np.copyto(_d_squared_centred_wx_i, _d_sum_squared_centred_wx_i[:, None, :])
-    # d_squared_centred_wx_f = d_sum_squared_centred_wx_f
-    np.copyto(_d_squared_centred_wx_f, _d_sum_squared_centred_wx_f[:, None, :])
+    # d_squared_centred_wx_g = d_sum_squared_centred_wx_o
+    np.copyto(_d_squared_centred_wx_g, _d_sum_squared_centred_wx_o[:, None, :])
+    # d_squared_centred_wx_i = d_sum_squared_centred_wx_o
+    np.copyto(_d_squared_centred_wx_i, _d_sum_squared_centred_wx_o[:, None, :])
+    # d_squared_centred_wx_f = d_sum_squared_centred_wx_o
+    np.copyto(_d_squared_centred_wx_f, _d_sum_squared_centred_wx_o[:, None, :])
     # d_centred_wx_o = d_normal_wx_o / deviation_wx + 2 * d_squared_centred_wx_o * centred_wx_o
     np.divide(_d_normal_wx_o, _deviation_wx[:, None, :], out=_d_centred_wx_o)
     np.multiply(2.0, _d_squared_centred_wx_o, out=_temporary3)
@@ -1677,23 +1637,14 @@ def _backward(
     # d_sum_wx_o = 1/4 * d_mean_wx / hidden
     np.multiply(0.25, _d_mean_wx, out=_d_sum_wx_o)
     np.divide(_d_sum_wx_o, _hidden, out=_d_sum_wx_o)
-    # d_sum_wx_g = 1/4 * d_mean_wx / hidden
-    np.multiply(0.25, _d_mean_wx, out=_d_sum_wx_g)
-    np.divide(_d_sum_wx_g, _hidden, out=_d_sum_wx_g)
-    # d_sum_wx_i = 1/4 * d_mean_wx / hidden
-    np.multiply(0.25, _d_mean_wx, out=_d_sum_wx_i)
-    np.divide(_d_sum_wx_i, _hidden, out=_d_sum_wx_i)
-    # d_sum_wx_f = 1/4 * d_mean_wx / hidden
-    np.multiply(0.25, _d_mean_wx, out=_d_sum_wx_f)
-    np.divide(_d_sum_wx_f, _hidden, out=_d_sum_wx_f)
     # d_wx_o = d_centred_wx_o + d_sum_wx_o
     np.add(_d_centred_wx_o, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 3])
-    # d_wx_g = d_centred_wx_g + d_sum_wx_g
-    np.add(_d_centred_wx_g, _d_sum_wx_g[:, None, :], out=_d_wx_figo[:, 2])
-    # d_wx_i = d_centred_wx_i + d_sum_wx_i
-    np.add(_d_centred_wx_i, _d_sum_wx_i[:, None, :], out=_d_wx_figo[:, 1])
-    # d_wx_f = d_centred_wx_f + d_sum_wx_f
-    np.add(_d_centred_wx_f, _d_sum_wx_f[:, None, :], out=_d_wx_figo[:, 0])
+    # d_wx_g = d_centred_wx_g + d_sum_wx_o
+    np.add(_d_centred_wx_g, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 2])
+    # d_wx_i = d_centred_wx_i + d_sum_wx_o
+    np.add(_d_centred_wx_i, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 1])
+    # d_wx_f = d_centred_wx_f + d_sum_wx_o
+    np.add(_d_centred_wx_f, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 0])
     # d_x = W_o.T @ d_wx_o + W_g.T @ d_wx_g + W_i.T @ d_wx_i + W_f.T @ d_wx_f
     _d_wx_figo_by_step = _take("d_wx_figo_by_step", (_steps, _batch, 4, _hidden))
     np.copyto(_d_wx_figo_by_step, _d_wx_figo.transpose(0, 3, 1, 2))

@@ -807,8 +807,8 @@ def _backward(
     _W_fi = np.stack((_parameters.W_f, _parameters.W_i), out=_take("W_fi", (2, _features)))
     # Arrays for all steps.
     _d_a_log_f_log_i = _take("d_a_log_f_log_i", (_steps, 2, _batch))
+    _d_q_b_k_row = _take("d_q_b_k_row", (_steps, 2, _key, _batch))
     _d_a_o_v = _take("d_a_o_v", (_steps, 2, _value, _batch))
-    _d_b_k_row_q_W_k_x = _take("d_b_k_row_q_W_k_x", (_steps, 3, _key, _batch))
     _d_r_h_row = _take("d_r_h_row", (_steps, _value, _batch))
     _d_C_q = _take("d_C_q", (_steps, _value, _batch))
     _d_C_C_q = _take("d_C_C_q", (_steps, _value, _key, _batch))
@@ -852,7 +852,7 @@ def _backward(
     _d_W_qk = _take("d_W_qk", (2, _key, _features))
     _d_W_ov = _take("d_W_ov", (2, _value, _features))
     _d_W_fi = _take("d_W_fi", (2, _features))
-    _d_b_kq = _take("d_b_kq", (2, _key))
+    _d_b_qk = _take("d_b_qk", (2, _key))
     _d_b_ov = _take("d_b_ov", (2, _value))
     _d_b_fi = _take("d_b_fi", (2,))
     _sqrt_key = _take("sqrt_key", ())
@@ -914,9 +914,9 @@ def _backward(
     # exp_log_f = exp(log_f)
     np.exp(_log_fi[:, 0], out=_exp_log_f)
     # d_q = C.T @ d_C_q + outer(n, d_n_q)
-    np.add(_d_q_C_q, _d_q_n_q, out=_d_b_k_row_q_W_k_x[:, 1])
+    np.add(_d_q_C_q, _d_q_n_q, out=_d_q_b_k_row[:, 0])
     # W_q.T @ d_q
-    np.matmul(_W_q.T, _d_b_k_row_q_W_k_x[:, 1], out=_d_x_W_q_x)
+    np.matmul(_W_q.T, _d_q_b_k_row[:, 0], out=_d_x_W_q_x)
     d_f_n_row = d_i_n_row = d_f_C_row_2 = d_i_C_row_2 = _scratch0
     d_f_n = d_f = _scratch1
     d_i_n = d_i = d_m = _scratch2
@@ -1016,32 +1016,30 @@ def _backward(
     np.multiply(_d_n, _i[:, None, :], out=_d_k)
     np.add(_d_k, _d_k_v_k, out=_d_k)
     # d_b_k_row = d_k / sqrt_key
-    np.divide(_d_k, _sqrt_key, out=_d_b_k_row_q_W_k_x[:, 0])
-    # d_W_k_x = d_k / sqrt_key
-    np.divide(_d_k, _sqrt_key, out=_d_b_k_row_q_W_k_x[:, 2])
-    # W_k.T @ d_W_k_x
-    np.matmul(_W_k.T, _d_b_k_row_q_W_k_x[:, 2], out=_d_x_W_k_x)
+    np.divide(_d_k, _sqrt_key, out=_d_q_b_k_row[:, 1])
+    # W_k.T @ d_b_k_row
+    np.matmul(_W_k.T, _d_q_b_k_row[:, 1], out=_d_x_W_k_x)
     # outer(W_f, d_a_log_f), outer(W_i, d_log_i)
     np.matmul(_W_fi.T, _d_a_log_f_log_i, out=_d_x_product)
-    # d_x = W_o.T @ d_a_o + outer(W_f, d_a_log_f) + outer(W_i, d_log_i) + W_v.T @ d_v + W_k.T @ d_W_k_x + W_q.T @ d_q
+    # d_x = W_o.T @ d_a_o + outer(W_f, d_a_log_f) + outer(W_i, d_log_i) + W_v.T @ d_v + W_k.T @ d_b_k_row + W_q.T @ d_q
     np.add(_d_x_W_o_x, _d_x_W_v_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_W_k_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_W_q_x, out=_d_x.transpose(0, 2, 1))
     np.add(_d_x.transpose(0, 2, 1), _d_x_product, out=_d_x.transpose(0, 2, 1))
     # d_W_q = total(outer(d_q, x))
-    # d_W_k = total(outer(d_W_k_x, x))
-    _d_b_k_row_q_W_k_x_by_slot = _take("d_b_k_row_q_W_k_x_by_slot", (3, _key, _steps, _batch))
-    np.copyto(_d_b_k_row_q_W_k_x_by_slot, _d_b_k_row_q_W_k_x.transpose(1, 2, 0, 3))
+    # d_W_k = total(outer(d_b_k_row, x))
+    _d_q_b_k_row_by_slot = _take("d_q_b_k_row_by_slot", (2, _key, _steps, _batch))
+    np.copyto(_d_q_b_k_row_by_slot, _d_q_b_k_row.transpose(1, 2, 0, 3))
     _x_by_step = _take("x_by_step", (_steps, _batch, _features))
     np.copyto(_x_by_step, _x.transpose(0, 2, 1))
     np.matmul(
-        _d_b_k_row_q_W_k_x_by_slot[1:3].reshape(2 * _key, _steps * _batch),
+        _d_q_b_k_row_by_slot.reshape(2 * _key, _steps * _batch),
         _x_by_step.reshape(_steps * _batch, _features),
         out=_d_W_qk.reshape(2 * _key, _features),
     )
-    # d_b_k = total(d_b_k_row)
     # d_b_q = total(d_q)
-    np.sum(_d_b_k_row_q_W_k_x[:, :2], axis=(0, 3), out=_d_b_kq)
+    # d_b_k = total(d_b_k_row)
+    np.sum(_d_q_b_k_row, axis=(0, 3), out=_d_b_qk)
     # d_W_f = total(outer(d_a_log_f, x))
     # d_W_i = total(outer(d_log_i, x))
     _d_a_log_f_log_i_by_slot = _take("d_a_log_f_log_i_by_slot", (2, _steps, _batch))
@@ -1067,7 +1065,7 @@ def _backward(
     # d_b_v = total(d_v)
     np.sum(_d_a_o_v, axis=(0, 3), out=_d_b_ov)
     _gradients.W_q, _gradients.W_k = _d_W_qk
-    _gradients.b_k, _gradients.b_q = _d_b_kq
+    _gradients.b_q, _gradients.b_k = _d_b_qk
     _gradients.W_o, _gradients.W_v = _d_W_ov
     _gradients.b_o, _gradients.b_v = _d_b_ov
     _gradients.W_f, _gradients.W_i = _d_W_fi

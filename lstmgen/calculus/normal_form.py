@@ -68,6 +68,10 @@ class Normalizer:
                 arguments.append(self.normal(arg, owner, place, root=False))
         return expression.func(*arguments, evaluate=False)
 
+    def named(self, normal: Expr) -> Value | None:
+        """The value that stands for ``normal`` already, if any."""
+        return self._named.get(normal)
+
     def suggest(self, normal: Expr, name: str) -> Expr:
         """The same expression, to be called ``name`` should it need one."""
         self._suggested.setdefault(normal, name)

@@ -146,10 +146,12 @@ class _Reverse:
             return None
         if value.role == Role.INTERMEDIATE and len(terms) == 1 and not always:
             (term,) = terms
-            if isinstance(term, Value) and term.dims == value.dims:
-                # A name that lstmgen gave to a term of a sum needs no adjoint of its own: it is the sum's.
-                self.adjoints[value] = term
-                return term
+            # A name that lstmgen gave to a term of a sum needs no adjoint of its own: it is the sum's, or a multiple
+            # that another term of the sum has given a name to.
+            known = term if isinstance(term, Value) else self.normalizer.named(term)
+            if known is not None and known.dims == value.dims:
+                self.adjoints[value] = known
+                return known
         target = Value(adjoint_name(value), value.dims, Role.ADJOINT)
         expression = terms[0] if len(terms) == 1 else Add(*terms, evaluate=False)
         self.normalizer.define(target, expression, self.descriptions.get(value, ""))
