@@ -1169,6 +1169,43 @@ def numbers_carried(eq):
     eq.output(h, n)
 
 
+# -- products that wait for one another, and products of what is given -------------------------------------------------
+
+
+@cell("deep_transition")
+def deep_transition(eq):
+    """Three maps in a row within one step, all of one form."""
+    x, h_prev = eq.input("x"), eq.state("h")
+    a = eq.let("a", tanh(eq.affine("a", W=x, U=h_prev)))
+    b = eq.let("b", tanh(eq.affine("b", W=x, U=a)))
+    h = eq.next("h", tanh(eq.affine("c", W=x, U=b)))
+    eq.output(h)
+
+
+@cell("gates_in_turn")
+def gates_in_turn(eq):
+    """Each gate needs the one before."""
+    x, h_prev, c_prev = eq.input("x"), eq.state("h"), eq.state("c")
+    i = eq.let("i", sigmoid(eq.affine("i", W=x, U=h_prev)))
+    f = eq.let("f", sigmoid(eq.affine("f", W=x, U=h_prev * i)))
+    o = eq.let("o", sigmoid(eq.affine("o", W=x, U=f)))
+    c = eq.next("c", f * c_prev + i)
+    eq.output(eq.next("h", o * tanh(c)))
+
+
+@cell("multiplied_constants")
+def multiplied_constants(eq):
+    """Constants on both sides of products that are added up, alone, scaled by an input, and beside parameters."""
+    x, y, h_prev = eq.input("x", "tap"), eq.input("y", "tap"), eq.state("h")
+    t = eq.step_index()
+    k, c = eq.constant("K", [0.5, 1.0, -1.0], "tap"), eq.constant("L", [1.0, 2.0, -0.5], "tap")
+    g = eq.parameter("g", "tap")
+    z = eq.affine("z", W=x, U=y, V=tanh(x), Q=k * t, T=k * x, R=k, S=c)
+    u = eq.affine("u", W=k, U=softmax(g), V=tanh(g))
+    h = eq.next("h", tanh(h_prev + z) * sigmoid(u))
+    eq.output(h)
+
+
 # -- at random ---------------------------------------------------------------------------------------------------------
 
 _FUNCTIONS = (

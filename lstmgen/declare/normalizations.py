@@ -112,7 +112,7 @@ class LayerNorm(Normalization):
         return super().shape(operands)
 
 
-def softmax(*values: Any, dim: str = "") -> Any:
+def softmax(*values: Any, dim: str | None = None) -> Any:
     """Positive entries that sum to 1 along ``dim``, the last dimension unless given, as in ``softmax(s, "key")``.
 
     Several values are normalised together, so that all their entries sum to 1, and come back as a tuple:
@@ -121,7 +121,7 @@ def softmax(*values: Any, dim: str = "") -> Any:
     return _normalized(Softmax, values, dim)
 
 
-def layer_norm(*values: Any, dim: str = "", epsilon: float = 1e-5) -> Any:
+def layer_norm(*values: Any, dim: str | None = None, epsilon: float = 1e-5) -> Any:
     """Entries shifted to mean 0 and scaled to variance 1 along ``dim``, the last dimension unless given.
 
     Computes (v - mean) / sqrt(variance + epsilon); gain and bias are parameters of the cell. Several values share one
@@ -131,10 +131,10 @@ def layer_norm(*values: Any, dim: str = "", epsilon: float = 1e-5) -> Any:
     return _normalized(LayerNorm, values, dim, epsilon)
 
 
-def _normalized(kind: type[Normalization], values: tuple[Any, ...], dim: str, *options: Any) -> Any:
+def _normalized(kind: type[Normalization], values: tuple[Any, ...], dim: str | None, *options: Any) -> Any:
     if len(values) > 1 and isinstance(values[-1], str):
         values, dim = values[:-1], values[-1]
     in_one = len(values) == 1 and isinstance(values[0], tuple | list)
     values = tuple(values[0]) if in_one else values
-    made = tuple(kind(values, index, dim, *options) for index in range(len(values) or 1))
+    made = tuple(kind(values, index, "" if dim is None else dim, *options) for index in range(len(values) or 1))
     return made if in_one or len(made) > 1 else made[0]

@@ -70,7 +70,8 @@ def _forward_plan(
     kept = tuple(value for value in looped if value in wanted or previous.get(value) in wanted)
     kept += tuple(value for value in before if value in wanted and value not in kept)
     kept = tuple(sorted(set(kept), key=lambda value: [each.target for each in work].index(value)))
-    pinned = {*next_values, *(state.previous for state in declaration.states), *declaration.given}
+    constants = [each.value for each in declaration.constants]
+    pinned = {*next_values, *(state.previous for state in declaration.states), *declaration.given, *constants}
     taken = [value.name for value in dependence]
     work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, {*kept, *residuals}, taken)
     carried = tuple(Carried(state.previous, state.next) for state in declaration.states)
@@ -123,7 +124,8 @@ def _backward_plan(
     looped = [each.target for each in work if each.region is Region.LOOP]
     of_inputs = {gradient.adjoints[value] for value in declaration.inputs if value in gradient.adjoints}
     kept = tuple(value for value in looped if value in after or value in of_inputs)
-    pinned = {*outgoing, *of_inputs, *(seed.adjoint for seed in gradient.seeds), *residuals}
+    constants = [each.value for each in declaration.constants]
+    pinned = {*outgoing, *of_inputs, *(seed.adjoint for seed in gradient.seeds), *residuals, *constants}
     taken = [value.name for value in dependence]
     work, stacks, slots = schedule_pass(work, slot_rank(gradient), target, pinned, kept, taken, saved)
     given = (*residuals, *(seed.adjoint for seed in gradient.seeds if seed.origin is Origin.LOSS))

@@ -13,6 +13,7 @@ from typing import Any
 from lstmgen.calculus.graph import operands_of, substitute
 from lstmgen.declare.operations import Operation
 from lstmgen.declare.symbols import Role, Value
+from lstmgen.errors import InternalError
 from lstmgen.schedule.stacks import Stacking, replace_work
 from lstmgen.schedule.work import Region, Work
 
@@ -88,7 +89,8 @@ def merge_calls(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
     for group in groups.values():
         group.sort(key=lambda each: stacking.slots[each.target].start)
         for run in _runs(group, stacking, depends):
-            merged = _merge(merged, run, stacking)
+            if _order(merged, stacking, run) is not None:
+                merged = _merge(merged, run, stacking)
     return tuple(merged)
 
 
@@ -135,15 +137,22 @@ def _runs(group: Sequence[Work], stacking: Stacking, depends: Mapping[Value, set
 
 
 def _dependencies(work: Sequence[Work], stacking: Stacking) -> dict[Value, set[Value]]:
-    found: dict[Value, set[Value]] = {}
+    """What every value depends on; the work may stand in any order."""
+    direct: dict[Value, set[Value]] = {}
     for each in work:
+        read = set(_read(each, stacking))
+        for part in (*_written(each, stacking), each.target):
+            direct.setdefault(part, set()).update(read)
+    found: dict[Value, set[Value]] = {}
+    for value in direct:
         reached: set[Value] = set()
-        for value in each.reads:
-            for part in stacking.parts(value):
-                reached |= {part} | found.get(part, set())
-        for part in stacking.parts(each.target):
-            found[part] = reached
-        found[each.target] = reached
+        front = list(direct[value])
+        while front:
+            one = front.pop()
+            if one not in reached:
+                reached.add(one)
+                front += direct.get(one, ())
+        found[value] = reached
     return found
 
 
@@ -167,26 +176,38 @@ def _merge(work: Sequence[Work], run: Sequence[Work], stacking: Stacking) -> lis
 
 def in_order(work: Sequence[Work], stacking: Stacking) -> tuple[Work, ...]:
     """A stable topological order. A value that is overwritten in its slot must have been read by all before."""
+    found = _order(work, stacking, [])
+    if found is None:
+        raise InternalError("no order of the work respects what it reads and overwrites")
+    return tuple(work[index] for index in found)
+
+
+def _order(work: Sequence[Work], stacking: Stacking, together: Sequence[Work]) -> list[int] | None:
+    """The order as indices; None if there is none, with ``together`` at one time."""
     writer: dict[Value, int] = {}
     order = _occupant_order(stacking)
+    place = {index: index for index in range(len(work))}
+    if together:
+        inside = [index for index, each in enumerate(work) if each in together]
+        place |= dict.fromkeys(inside, inside[-1])
     for index, each in enumerate(work):
         for part in _written(each, stacking):
-            writer[part] = index
-    before: dict[int, set[int]] = {index: set() for index in range(len(work))}
+            writer[part] = place[index]
+    before: dict[int, set[int]] = {index: set() for index in place.values()}
     for index, each in enumerate(work):
         for part in _read(each, stacking):
-            if part in writer and writer[part] != index:
-                before[index].add(writer[part])
+            if part in writer and writer[part] != place[index]:
+                before[place[index]].add(writer[part])
             successor = order.get(part)
-            if successor is not None and writer.get(successor, index) != index:
-                before[writer[successor]].add(index)
-    result: list[Work] = []
-    done: set[int] = set()
-    while len(done) < len(work):
-        ready = next(index for index in range(len(work)) if index not in done and before[index] <= done)
-        done.add(ready)
-        result.append(work[ready])
-    return tuple(result)
+            if successor is not None and writer.get(successor, place[index]) != place[index]:
+                before[writer[successor]].add(place[index])
+    done: list[int] = []
+    while len(done) < len(before):
+        ready = next((index for index in before if index not in done and before[index] <= {*done}), None)
+        if ready is None:
+            return None
+        done.append(ready)
+    return done
 
 
 def _occupant_order(stacking: Stacking) -> dict[Value, Value]:

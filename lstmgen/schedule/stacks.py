@@ -80,6 +80,8 @@ class Stacking:
         wanted = list(range(len(lists[0])))
         settled = False
         for members in lists:
+            if len({value.role == Role.PARAMETER for value in members}) > 1:
+                return None  # parameters are packed, other values are computed into their slots
             slots = [self.slots.get(value) for value in members]
             new = [k for k, slot in enumerate(slots) if slot is None]
             if any(members[k] in self.fixed for k in new):
@@ -192,7 +194,8 @@ def named_by_contents(
 ) -> tuple[tuple[Work, ...], tuple[Stack, ...], dict[Value, Slot]]:
     """Names stacks, and runs of their slots, by what they hold in the end: ``fio`` for [a_f > f, a_i > i, ...]."""
     names: dict[Value, Value] = {}
-    used: set[str] = {value.name for value in stacking.slots if value not in stacking.occupants}
+    single = {value for each in work for value in (each.target, *each.reads)} | {*stacking.slots}
+    used = {value.name for value in single if value not in stacking.occupants}
 
     def rename(value: Value, slots: Sequence[Sequence[Value]]) -> Value:
         name = stack_name([slot[-1].name for slot in slots])
