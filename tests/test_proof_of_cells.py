@@ -82,8 +82,8 @@ def test_random_cells(seed: int) -> None:
 # -- names -------------------------------------------------------------------------------------------------------------
 
 NAMES = ["t", "p", "steps", "batch", "saved", "x_t", "out", "k", "z", "step", "parameters", "take", "fi"]
-NAMES += ["final", "erf", "State", "scratch0", "stack2"]
-ROLES = ("value", "state", "parameter", "input", "dimension")
+NAMES += ["final", "erf", "State", "scratch0", "stack2", "CONSTANTS"]
+ROLES = ("value", "state", "parameter", "input", "dimension", "constant", "step index")
 
 
 @pytest.mark.parametrize("role", ROLES)

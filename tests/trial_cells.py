@@ -1069,13 +1069,16 @@ def case_names(eq):
     eq.output(h)
 
 
-def named(name: str, role: Literal["value", "state", "parameter", "input", "dimension"]) -> Cell:
+Roles = Literal["value", "state", "parameter", "input", "dimension", "constant", "step index"]
+
+
+def named(name: str, role: Roles) -> Cell:
     """A small cell in which something of this role has this name."""
 
     def given(wanted: str, otherwise: str) -> str:
         return name if role == wanted else otherwise
 
-    @cell(f"{role}_{name}")
+    @cell(f"{role.replace(' ', '_')}_{name}")
     def small(eq):
         """Of interest for its names only."""
         dim = given("dimension", "units")
@@ -1083,8 +1086,9 @@ def named(name: str, role: Literal["value", "state", "parameter", "input", "dime
         p = eq.parameter(given("parameter", "p0"), dim)
         v = eq.let(given("value", "v0"), sigmoid(eq.affine("gate", to=dim, W=x, U=s_prev)))
         w = eq.let("w0", tanh(p * s_prev))
+        k, t = eq.constant(given("constant", "k0"), [0.5, 2.0], "pair"), eq.step_index(given("step index", "t0"))
         u = erf(v) if name == "erf" else maximum(v, w)  # erf is slow, and only a namesake of its helper needs it
-        s = eq.next(given("state", "s0"), v * mean_over(w, dim) + where(s_prev > 0, w, v) + u)
+        s = eq.next(given("state", "s0"), v * mean_over(w, dim) + where(s_prev > 0, w, v) + u / (1 + t) * (k @ k))
         eq.output(s)
 
     return small

@@ -493,6 +493,7 @@ class Printer:
 _FIXED: frozenset[str] = frozenset(
     {
         *("_t", "_steps", "_batch", "_take", "_dtype", "_parameters", "_gradients", "_erf", "_copied", "_saved"),
+        "_CONSTANTS",
         *("_initial", "_final", "_outputs", "_d_inputs", "_d_initial", "_d_final"),
     }
 )
