@@ -1121,6 +1121,16 @@ def normalized_matrix(eq):
     eq.output(eq.let("y", sum_over(C, "key")))
 
 
+@cell("normalized_closely")
+def normalized_closely(eq):
+    """Normalises values that hardly differ in some rows, where one step of a finite difference is too coarse."""
+    x, C_prev = eq.input("x"), eq.state("C", "value", "key")
+    u = eq.let("u", outer(eq.affine("v", to="value", W=x), eq.affine("k", to="key", W=x)))
+    a, b = softmax(C_prev + u, "value"), softmax(C_prev - u, dim="key")
+    C = eq.next("C", a * layer_norm(C_prev * u, "value") + b)
+    eq.output(C)
+
+
 @cell("normalized_alone")
 def normalized_alone(eq):
     """Vectors of two lengths under one mean, without an epsilon; a tuple in, a tuple out."""

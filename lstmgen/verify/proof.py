@@ -18,7 +18,7 @@ from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import run, run_adjoint
 from lstmgen.declare.operations import StopGradient
 from lstmgen.verify.declared import run_declared
-from lstmgen.verify.differences import central_differences, taylor_test
+from lstmgen.verify.differences import central_differences, settled_differences, taylor_test
 from lstmgen.verify.report import Comparison, Report
 from lstmgen.verify.sample import Sample, draw
 
@@ -45,8 +45,7 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
     loss = _Loss(gradient, module, sample)
     largest = max((float(np.max(np.abs(array), initial=0.0)) for array in gradients.values()), default=1.0)
     differenced = tuple(
-        compare(f"d_{name}", gradients[name], central_differences(loss, array), DIFFERENCES_LIMIT, least=1e-3 * largest)
-        for name, array in point.items()
+        _differenced(f"d_{name}", gradients[name], loss, array, 1e-3 * largest) for name, array in point.items()
     )
     taylor = taylor_test(loss, point, gradients)
     single = run_module(module, sample, np.float32)
@@ -68,6 +67,14 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
         entries,
         time.perf_counter() - began,
     )
+
+
+def _differenced(tensor: str, gradient: Array, loss: _Loss, array: Array, least: float) -> Comparison:
+    """A gradient against finite differences, which are taken with more care where one step does not bear it out."""
+    found = compare(tensor, gradient, central_differences(loss, array), DIFFERENCES_LIMIT, least=least)
+    if found.passed:
+        return found
+    return compare(tensor, gradient, settled_differences(loss, array), DIFFERENCES_LIMIT, least=least)
 
 
 def _declared(gradient: Gradient, sample: Sample) -> tuple[Comparison, ...]:
