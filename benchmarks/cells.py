@@ -1,67 +1,64 @@
-"""One table of all built-in cells: proof, equations, products per step, and time relative to the LSTM.
+"""One table of all built-in cells: what a step costs, and how long forward+backward takes beside floor and LSTM.
 
     python benchmarks/cells.py [--shape T,B,F,H] [--rounds N] [CELL...]
 
-Every cell is traced, scheduled and proven, then its kernels run forward and backward in float32 on one thread, in turns
-with those of the `lstm` of the same size; the ratio is the median over rounds. Prints a Markdown table.
+Each cell is measured as `lstmgen bench` does it, in float32 on one thread, in turns with its own matrix products and
+with the LSTM of the same size; ratios are medians over rounds. Prints a Markdown table.
 """
-
-# ruff: noqa: E402  (the number of threads is set before NumPy starts them)
 
 from __future__ import annotations
 
-import os
-
-for _pool in ("OPENBLAS", "OMP", "MKL"):
-    os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")  # before NumPy starts its threads
-
 import argparse
-import time
-from collections.abc import Callable
-from statistics import median
-from typing import Any
+from contextlib import ExitStack
 
-import numpy as np
-
-from lstmgen import pipeline, plugins
-from lstmgen.backends.numpy import backend
+from lstmgen import plugins
+from lstmgen.bench import generated, products
+from lstmgen.bench.calls import calls_per_step
+from lstmgen.bench.contenders import FLOOR, OURS
+from lstmgen.bench.floor import Product, When
+from lstmgen.bench.implementation import TRAINING
+from lstmgen.bench.pool import Setting, Worker, setting
+from lstmgen.bench.preparation import Prepared, hold_against_equations, prepare
+from lstmgen.bench.shapes import Shape
+from lstmgen.bench.station import Station
+from lstmgen.bench.turns import Pace, take_turns
 from lstmgen.finding import find_cell
-from lstmgen.schedule.kernel import Kernel, Loop, Product
-from lstmgen.schedule.lowering import lower_passes
+from lstmgen.schedule.recurrence import classify
 
-OTHER_SIZES = {"projection": 0.5, "context": 0.25, "readout": 0.5, "rank": 0.25, "backbone": 1.0, "key": 0.25}
-"""Dimensions besides features and hidden, as parts of hidden; one that is not here is as large as hidden."""
-
-
-def products_per_step(kernel: Kernel) -> int:
-    """The products inside the time loop."""
-    (loop,) = [each for each in kernel.body if isinstance(each, Loop)]
-    return sum(isinstance(each, Product) for each in loop.body)
+COLUMNS = ("cell", "equations", "exchanges", "products a step", "calls a step", "ms", "/ floor", "/ lstm")
+LSTM = "lstm"
 
 
-def runner(module: Any, inputs: tuple[str, ...], sizes: dict[str, int], steps: int, batch: int) -> Callable[[], None]:
-    """One forward and one backward of a module, with a workspace."""
-    p = module.Parameters.initialize(**{name: sizes[name] for name in module.Sizes._fields}, seed=0)
-    random = np.random.default_rng(0)
-    arrays = [
-        random.standard_normal((steps, batch, *(getattr(p, dim) for dim in module._DIMS[name])), np.float32)
-        for name in inputs
-    ]
-    workspace = module.Workspace()
-    outputs, _, _ = module.forward(p, *arrays, workspace=workspace)
+def row(prepared: Prepared, lstm: Prepared, shape: Shape, here: Setting, pace: Pace) -> tuple[object, ...]:
+    """The columns of one cell. Raises ProofError if its kernels do not compute its equations."""
+    hold_against_equations(prepared)
+    subject, gradient = prepared.subject, prepared.gradient
+    builds = {
+        OURS: (generated.build, subject),
+        FLOOR: (products.build, subject),
+        LSTM: (generated.build, lstm.subject),
+    }
+    with ExitStack() as stack:
+        workers = {
+            key: stack.enter_context(Worker(here, Station, build, its, shape, "float32"))
+            for key, (build, its) in builds.items()
+        }
+        times = take_turns(workers, dict.fromkeys(workers, (TRAINING,)), (TRAINING,), pace)
+    calls = calls_per_step(subject.source)
+    ratios = (times.ratio(TRAINING, OURS, to) for to in (FLOOR, LSTM))
+    return (
+        subject.title,
+        len(gradient.declaration.equations),
+        classify(gradient.declaration, gradient.primal).exchanges,
+        f"{looped(subject.floor.forward)} + {looped(subject.floor.backward)}",
+        f"{calls['forward']} + {calls['backward']}",
+        *(f"{number:.3g}" for number in (times.median(TRAINING, OURS), *ratios)),
+    )
 
-    def run() -> None:
-        _, _, residuals = module.forward(p, *arrays, workspace=workspace)
-        module.backward(p, residuals, outputs)
 
-    return run
-
-
-def seconds(run: Callable[[], None]) -> float:
-    """How long one call takes."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+def looped(each: tuple[Product, ...]) -> int:
+    """How many products are computed at every step."""
+    return sum(product.when is When.EVERY_STEP for product in each)
 
 
 def main() -> None:
@@ -70,29 +67,13 @@ def main() -> None:
     parser.add_argument("--shape", default="100,32,64,128", metavar="T,B,F,H")
     parser.add_argument("--rounds", default=7, type=int)
     given = parser.parse_args()
-    steps, batch, features, hidden = map(int, given.shape.split(","))
-    names = given.cells or [plugin.name for plugin in plugins.available("cells")]
-
-    def runner_of(name: str) -> tuple[pipeline.Compiled, Callable[[], None]]:
-        made = pipeline.compile_cell(find_cell(name), backend, {})
-        module = backend.load(made.source, f"timed_{made.module}")
-        sizes = {dim: int(OTHER_SIZES.get(dim, 1.0) * hidden) for dim in module.Sizes._fields} | {"features": features}
-        return made, runner(module, tuple(value.name for value in made.declaration.inputs), sizes, steps, batch)
-
-    _, reference = runner_of("lstm")
-    print(f"steps {steps}, batch {batch}, features {features}, hidden {hidden}, float32, one thread\n")
-    print("| cell | equations | products a step, forward | backward | exchanges | proof: worst error | time / lstm |")
-    print("|---|---|---|---|---|---|---|")
-    for name in names:
-        made, run = runner_of(name)
-        report = pipeline.prove(made)
-        error = max(each.error for each in report.differenced)
-        forward, _, backward = lower_passes(made.gradient, made.schedule)
-        run(), reference()
-        ratios = [seconds(run) / seconds(reference) for _ in range(given.rounds)]
-        counts = (len(made.declaration.equations), products_per_step(forward), products_per_step(backward))
-        columns = (name, *counts, made.schedule.recurrence.exchanges, f"{error:.0e}", f"{median(ratios):.2f}")
-        print(f"| {' | '.join(map(str, columns))} |", flush=True)
+    shape, pace, here = Shape(*map(int, given.shape.split(","))), Pace(given.rounds), setting(1)
+    lstm = prepare(find_cell(LSTM), {})
+    print(f"forward+backward with a workspace; steps, batch, features, hidden: {shape}; float32, one thread\n")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("|---" * len(COLUMNS) + "|")
+    for name in given.cells or [plugin.name for plugin in plugins.available("cells")]:
+        print(f"| {' | '.join(map(str, row(prepare(find_cell(name), {}), lstm, shape, here, pace)))} |", flush=True)
 
 
 if __name__ == "__main__":

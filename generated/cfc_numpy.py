@@ -34,15 +34,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -61,12 +67,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -115,20 +115,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -349,28 +342,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -386,32 +383,43 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, ts: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    ts: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features); `ts` is (steps, batch). `initial` is the state before the first step, zeros where
     None. Returns the outputs (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x, ts)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, ts, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, ts, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, ts: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x, ts)
+    _steps, _batch = _check_inputs(p, x, ts)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, ts, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, ts, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, ts_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -421,8 +429,8 @@ def step(p: Parameters, x_t: Array, ts_t: Array, *, state: State | None = None) 
     """
     _batch = _check_step(p, x_t, ts_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], ts_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], ts_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -446,331 +454,432 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _W_k_g_rate_offset = np.empty((4, _hidden, _backbone), _dtype)
+    _b_k_g_rate_offset = np.empty((4, _hidden), _dtype)
+    _UWb_b = np.empty((_backbone, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # h_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_h_x_one[:, -1] = 1
+    _all_ts = np.empty((_kept, _batch), _dtype)
+    _all_k_g_a_rate_s = np.empty((_saved, 4, _hidden, _batch), _dtype)
+    _all_tanh_b_part = np.empty((_saved, _backbone, _batch), _dtype)
+    _all_b = np.empty((_saved, _backbone, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_backbone, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    a_b = b_part = _scratch0
+    _W_k_g_rate_offset_matrix = _W_k_g_rate_offset.reshape(4 * _hidden, _backbone)
+    _b_k_g_rate_offset_matrix = _b_k_g_rate_offset.reshape(4 * _hidden)
+    _number0 = np.array(0.666, _dtype)
+    _number1 = np.array(1.7159, _dtype)
+    _b_k_g_rate_offset_wide = _b_k_g_rate_offset[..., None]
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _ts = _part(_all_ts, _now)
+        _tanh_b_part = _part(_all_tanh_b_part, _now)
+        _b = _part(_all_b, _now)
+        _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+        _windows = list(zip(
+            _h_x_one[:-1], _tanh_b_part, _b, _k_g_a_rate_s, _k_g_a_rate_s.reshape(_count, 4 * _hidden, _batch),
+            _k_g_a_rate_s[:, :2], _k_g_a_rate_s[:, 2], _ts, _k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3],
+            _k_g_a_rate_s[:, 3], _h_x_one[1:, :_hidden], _k_g_a_rate_s[:, 1], _k_g_a_rate_s[:, 0], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _h_x_one, _ts, _windows))
+    _residuals = {
+        "h_x_one": _all_h_x_one,
+        "ts": _all_ts,
+        "tanh_b_part": _all_tanh_b_part,
+        "b": _all_b,
+        "k_g_a_rate_s": _all_k_g_a_rate_s,
+    }
+    if _keep == "recompute":
+        _residuals = {"h_x_one": _all_h_x_one, "ts": _all_ts}
+    _of_pass = (
+        _UWb_b, _temporary0, a_b, b_part, _W_k_g_rate_offset_matrix, _b_k_g_rate_offset_matrix, _number0, _number1,
+        _b_k_g_rate_offset_wide, _half, _one, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
-    _ts: Array,
+    _given_x: Array,
+    _given_ts: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
-    _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _ts = _copied(_ts, _take("ts", (_steps, _batch)))
-    _W_b = _parameters.W_b
-    _U_b = _parameters.U_b
-    _b_b = _parameters.b_b
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (
+        _UWb_b, _temporary0, a_b, b_part, _W_k_g_rate_offset_matrix, _b_k_g_rate_offset_matrix, _number0, _number1,
+        _b_k_g_rate_offset_wide, _half, _one, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_g_k_rate_offset = np.stack(
-        (_parameters.W_g, _parameters.W_k, _parameters.W_rate, _parameters.W_offset),
-        out=_take("W_g_k_rate_offset", (4, _hidden, _backbone)),
+    np.concatenate(
+        (_parameters.W_k, _parameters.W_g, _parameters.W_rate, _parameters.W_offset), out=_W_k_g_rate_offset_matrix
     )
-    _b_g_k_rate_offset = np.stack(
-        (_parameters.b_g, _parameters.b_k, _parameters.b_rate, _parameters.b_offset),
-        out=_take("b_g_k_rate_offset", (4, _hidden)),
+    np.concatenate(
+        (_parameters.b_k, _parameters.b_g, _parameters.b_rate, _parameters.b_offset), out=_b_k_g_rate_offset_matrix
     )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _g_k_a_rate_s = _take("g_k_a_rate_s", (_steps, 4, _hidden, _batch))
-    _W_b_x = _take("W_b_x", (_steps, _backbone, _batch))
-    _a_b_x = _take("a_b_x", (_steps, _backbone, _batch))
-    _tanh_b_part = _take("tanh_b_part", (_steps, _backbone, _batch))
-    _b = _take("b", (_steps, _backbone, _batch))
-    # Working space.
-    _scratch0 = _take("scratch0", (_backbone, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_b @ x
-    np.matmul(_W_b, _x, out=_W_b_x)
-    # a_b_x = W_b @ x + b_b
-    np.add(_W_b_x, _b_b[:, None], out=_a_b_x)
-    U_b_h_prev = a_b = b_part = _scratch0
-    _W_g_k_rate_offset_matrix = _W_g_k_rate_offset.reshape(4 * _hidden, _backbone)
-    _g_k_a_rate_s_matrices = _g_k_a_rate_s.reshape(_steps, 4 * _hidden, _batch)
-    _b_g_k_rate_offset_wide = _b_g_k_rate_offset[..., None]
-    np.copyto(_h[0], _initial.h.T)
+    np.copyto(_UWb_b[:, :_hidden], _parameters.U_b)
+    np.copyto(_UWb_b[:, _hidden : _hidden + _features], _parameters.W_b)
+    np.copyto(_UWb_b[:, -1], _parameters.b_b)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h = _initial.h.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        a_b_x = _a_b_x[_t]
-        tanh_b_part = _tanh_b_part[_t]
-        b = _b[_t]
-        _gk_t, _g_k_a_rate_s_t = _g_k_a_rate_s[_t, :2], _g_k_a_rate_s[_t]
-        g, k, a_rate, s = _g_k_a_rate_s[_t]
-        a_offset, a_s = s, s
-        ts = _ts[_t]
-        # U_b @ h_prev
-        np.matmul(_U_b, h_prev, out=U_b_h_prev)
-        # a_b = a_b_x + U_b @ h_prev
-        np.add(a_b_x, U_b_h_prev, out=a_b)
-        # b_part = 0.666 * a_b
-        np.multiply(0.666, a_b, out=b_part)
-        # tanh_b_part = tanh(b_part)
-        np.tanh(b_part, out=tanh_b_part)
-        # b = 1.7159 * tanh_b_part  (backbone)
-        np.multiply(1.7159, tanh_b_part, out=b)
-        # W_g @ b, W_k @ b, W_rate @ b, W_offset @ b
-        np.matmul(_W_g_k_rate_offset_matrix, b, out=_g_k_a_rate_s_matrices[_t])
-        # a_q = W_q @ b + b_q  for q = g, k, rate, offset
-        np.add(_g_k_a_rate_s_t, _b_g_k_rate_offset_wide, out=_g_k_a_rate_s_t)
-        # q = tanh(a_q)  for q = g, k  (candidate, other candidate)
-        np.tanh(_gk_t, out=_gk_t)
-        # a_s = a_rate * ts + a_offset
-        np.multiply(a_rate, ts, out=_temporary0)
-        np.add(_temporary0, a_offset, out=a_s)
-        # s = sigmoid(a_s)  (interpolation over time)
-        np.multiply(a_s, 0.5, out=s)
-        np.tanh(s, out=s)
-        np.multiply(s, 0.5, out=s)
-        np.add(s, 0.5, out=s)
-        # h = g * (1 - s) + s * k  (hidden state)
-        np.subtract(1.0, s, out=h)
-        np.multiply(g, h, out=h)
-        np.multiply(s, k, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _h_x_one, _ts, _windows in _chunks:
+        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_ts, _given_ts[_now])
+        np.copyto(_h_x_one[0, :_hidden], h)
+        for (
+            h_x_one, tanh_b_part, b, _k_g_a_rate_s_t, _k_g_a_rate_s_matrix, _kg_t, a_rate, ts, a_s, a_offset, s, h,
+            g, k,
+        ) in _windows:  # fmt: skip
+            # a_b = W_b @ x + U_b @ h_prev + b_b
+            np.dot(_UWb_b, h_x_one, a_b)
+            # b_part = 0.666 * a_b
+            np.multiply(_number0, a_b, b_part)
+            # tanh_b_part = tanh(b_part)
+            np.tanh(b_part, tanh_b_part)
+            # b = 1.7159 * tanh_b_part  (backbone)
+            np.multiply(_number1, tanh_b_part, b)
+            # W_k @ b, W_g @ b, W_rate @ b, W_offset @ b
+            np.dot(_W_k_g_rate_offset_matrix, b, _k_g_a_rate_s_matrix)
+            # a_q = W_q @ b + b_q  for q = k, g, rate, offset
+            np.add(_k_g_a_rate_s_t, _b_k_g_rate_offset_wide, _k_g_a_rate_s_t)
+            # q = tanh(a_q)  for q = k, g  (other candidate, candidate)
+            np.tanh(_kg_t, _kg_t)
+            # a_s = a_rate * ts + a_offset
+            np.multiply(a_rate, ts, _temporary0)
+            np.add(_temporary0, a_offset, a_s)
+            # s = sigmoid(a_s)  (interpolation over time)
+            np.multiply(a_s, _half, s)
+            np.tanh(s, s)
+            np.multiply(s, _half, s)
+            np.add(s, _half, s)
+            # h = g * (1 - s) + s * k  (hidden state)
+            np.subtract(_one, s, h)
+            np.multiply(g, h, h)
+            np.multiply(s, k, _temporary0)
+            np.add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "ts": _ts,
-        "h": _h,
-        "tanh_b_part": _tanh_b_part,
-        "b": _b,
-        "g_k_a_rate_s": _g_k_a_rate_s,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _ts: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _W_b = _parameters.W_b
-    _U_b = _parameters.U_b
-    _b_b = _parameters.b_b
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_ts = _saved["ts"]
+    _all_tanh_b_part = _saved["tanh_b_part"]
+    _all_b = _saved["b"]
+    _all_k_g_a_rate_s = _saved["k_g_a_rate_s"]
     # Parameters that enter one product or one call lie side by side.
-    _W_g_k_rate_offset = np.stack(
-        (_parameters.W_g, _parameters.W_k, _parameters.W_rate, _parameters.W_offset),
-        out=_take("W_g_k_rate_offset", (4, _hidden, _backbone)),
-    )
-    _b_g_k_rate_offset = np.stack(
-        (_parameters.b_g, _parameters.b_k, _parameters.b_rate, _parameters.b_offset),
-        out=_take("b_g_k_rate_offset", (4, _hidden)),
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _W_b_x = _take("W_b_x", (_steps, _backbone, _batch))
-    _a_b_x = _take("a_b_x", (_steps, _backbone, _batch))
+    _W_k_g_offset_rate = np.empty((4, _hidden, _backbone), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_k_g_s_rate = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_d_ts_a_s_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_db_da_b = np.empty((_chunk, _backbone, _batch), _dtype)
+    _all_d_a_b = np.empty((_chunk, _backbone, _batch), _dtype)
     # Working space.
-    _g_k_s_a_offset = _take("g_k_s_a_offset", (4, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_backbone, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_b @ x
-    np.matmul(_W_b, _x, out=_W_b_x)
-    # a_b_x = W_b @ x + b_b
-    np.add(_W_b_x, _b_b[:, None], out=_a_b_x)
-    U_b_h_prev = a_b = b_part = tanh_b_part = b = _scratch0
-    a_rate = a_s = s = _g_k_s_a_offset[2]
-    a_offset = _g_k_s_a_offset[3]
-    g = _g_k_s_a_offset[0]
-    k = _g_k_s_a_offset[1]
-    _W_g_k_rate_offset_matrix = _W_g_k_rate_offset.reshape(4 * _hidden, _backbone)
-    _g_k_s_a_offset_matrix = _g_k_s_a_offset.reshape(4 * _hidden, _batch)
-    _b_g_k_rate_offset_wide = _b_g_k_rate_offset[..., None]
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        a_b_x = _a_b_x[_t]
-        ts = _ts[_t]
-        # U_b @ h_prev
-        np.matmul(_U_b, h_prev, out=U_b_h_prev)
-        # a_b = a_b_x + U_b @ h_prev
-        np.add(a_b_x, U_b_h_prev, out=a_b)
-        # b_part = 0.666 * a_b
-        np.multiply(0.666, a_b, out=b_part)
-        # tanh_b_part = tanh(b_part)
-        np.tanh(b_part, out=tanh_b_part)
-        # b = 1.7159 * tanh_b_part  (backbone)
-        np.multiply(1.7159, tanh_b_part, out=b)
-        # W_g @ b, W_k @ b, W_rate @ b, W_offset @ b
-        np.matmul(_W_g_k_rate_offset_matrix, b, out=_g_k_s_a_offset_matrix)
-        # a_q = W_q @ b + b_q  for q = g, k, rate, offset
-        np.add(_g_k_s_a_offset, _b_g_k_rate_offset_wide, out=_g_k_s_a_offset)
-        # q = tanh(a_q)  for q = g, k  (candidate, other candidate)
-        np.tanh(_g_k_s_a_offset[:2], out=_g_k_s_a_offset[:2])
-        # a_s = a_rate * ts + a_offset
-        np.multiply(a_rate, ts, out=a_s)
-        np.add(a_s, a_offset, out=a_s)
-        # s = sigmoid(a_s)  (interpolation over time)
-        np.multiply(a_s, 0.5, out=s)
-        np.tanh(s, out=s)
-        np.multiply(s, 0.5, out=s)
-        np.add(s, 0.5, out=s)
-        # h = g * (1 - s) + s * k  (hidden state)
-        np.subtract(1.0, s, out=h)
-        np.multiply(g, h, out=h)
-        np.multiply(s, k, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_W_k_g_offset_rate = np.empty((4, _hidden, _backbone), _dtype)
+    _d_b_k_g_offset_rate = np.empty((4, _hidden), _dtype)
+    _d_UWb_b = np.empty((_backbone, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_backbone, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_backbone, _hidden + _features + 1), _dtype)
+    _temporary2 = np.empty((4, _hidden, _backbone), _dtype)
+    _temporary3 = np.empty((4, _hidden), _dtype)
+    _W_k_g_offset_rate_transposed = np.empty((_backbone, 4 * _hidden), _dtype)
+    _U_b_transposed = np.empty((_hidden, _backbone), _dtype)
+    d_h = _scratch0
+    d_b = _scratch1
+    d_h_prev = d_h_next
+    _all_d_a_b_by_backbone = np.empty((_backbone, _chunk, _batch), _dtype)
+    _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
+    _all_d_a_k_g_s_rate_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_b_by_backbone = np.empty((_backbone, _chunk, _batch), _dtype)
+    _W_k_g_offset_rate_matrix = _W_k_g_offset_rate.reshape(4 * _hidden, _backbone)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_k_g_s_rate = _part(_all_d_a_k_g_s_rate, _now)
+        _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _db_da_b = _part(_all_db_da_b, _now)
+        _tanh_b_part = _part(_all_tanh_b_part, _now)
+        _ts = _part(_all_ts, _now)
+        _d_a_b = _part(_all_d_a_b, _now)
+        _d_ts_a_s_row = _part(_all_d_ts_a_s_row, _now)
+        _d_a_b_by_backbone = _beginning(_all_d_a_b_by_backbone, (_backbone, _count, _batch))
+        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _d_a_k_g_s_rate_by_slot = _beginning(_all_d_a_k_g_s_rate_by_slot, (4, _hidden, _count, _batch))
+        _b_by_backbone = _beginning(_all_b_by_backbone, (_backbone, _count, _batch))
+        _b = _part(_all_b, _now)
+        _windows = list(zip(
+            _d_outputs, _d_a_k_g_s_rate[:, :3], _d_a_k_g_s_rate[:, 3], _d_a_k_g_s_rate[:, 2], _ts,
+            _d_a_k_g_s_rate.reshape(_count, 4 * _hidden, _batch), _d_a_b, _db_da_b, strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_k_g_s_rate, _k_g_a_rate_s, _temporary0, _db_da_b, _tanh_b_part, _d_a_b,
+            _d_ts_a_s_row, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone,
+            _b, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _W_k_g_offset_rate, d_h_next, _d_W_k_g_offset_rate, _d_b_k_g_offset_rate, _d_UWb_b, _temporary1, _temporary2,
+        _temporary3, _W_k_g_offset_rate_transposed, _U_b_transposed, d_h, d_b, d_h_prev, _W_k_g_offset_rate_matrix,
+        _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _ts = _saved["ts"]
-    _h = _saved["h"]
-    _tanh_b_part = _saved["tanh_b_part"]
-    _b = _saved["b"]
-    _g_k_a_rate_s = _saved["g_k_a_rate_s"]
+    (
+        _W_k_g_offset_rate, d_h_next, _d_W_k_g_offset_rate, _d_b_k_g_offset_rate, _d_UWb_b, _temporary1, _temporary2,
+        _temporary3, _W_k_g_offset_rate_transposed, _U_b_transposed, d_h, d_b, d_h_prev, _W_k_g_offset_rate_matrix,
+        _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _U_b = _parameters.U_b
     _W_b = _parameters.W_b
     # Parameters that enter one product or one call lie side by side.
-    _W_g_k_offset_rate = np.stack(
-        (_parameters.W_g, _parameters.W_k, _parameters.W_offset, _parameters.W_rate),
-        out=_take("W_g_k_offset_rate", (4, _hidden, _backbone)),
+    np.concatenate(
+        (_parameters.W_k, _parameters.W_g, _parameters.W_offset, _parameters.W_rate), out=_W_k_g_offset_rate_matrix
     )
-    # Arrays for all steps.
-    _d_a_g_k_s_rate = _take("d_a_g_k_s_rate", (_steps, 4, _hidden, _batch))
-    _d_ts_a_s_row = _take("d_ts_a_s_row", (_steps, _hidden, _batch))
-    _d_a_b = _take("d_a_b", (_steps, _backbone, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
     _d_ts = np.empty((_steps, _batch), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_W_g_k_offset_rate = _take("d_W_g_k_offset_rate", (4, _hidden, _backbone))
-    _d_b_g_k_offset_rate = _take("d_b_g_k_offset_rate", (4, _hidden))
-    _scratch0 = _take("scratch0", (_backbone, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (2, _hidden, _batch))
-    _temporary2 = _take("temporary2", (_backbone, _batch))
-    d_b = d_tanh_b_part = d_b_part = _scratch0
-    _W_g_k_offset_rate_matrix = _W_g_k_offset_rate.reshape(4 * _hidden, _backbone).T
-    _d_a_g_k_s_rate_matrices = _d_a_g_k_s_rate.reshape(_steps, 4 * _hidden, _batch)
-    _U_b_matrix = _U_b.T
+    _d_UWb_b.fill(0)
+    _d_W_k_g_offset_rate.fill(0)
+    _d_b_k_g_offset_rate.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_W_k_g_offset_rate.reshape(4 * _hidden, _backbone), _W_k_g_offset_rate_transposed)
+    _transpose(_U_b, _U_b_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_g, d_k, d_a_s, d_a_rate = _d_a_g_k_s_rate[_t]
-        d_h, d_s = d_g, d_a_s
-        g = _g_k_a_rate_s[_t, 0]
-        k = _g_k_a_rate_s[_t, 1]
-        s = _g_k_a_rate_s[_t, 3]
-        ts = _ts[_t]
-        _gk_t = _g_k_a_rate_s[_t, :2]
-        _d_a_gk_t = _d_a_g_k_s_rate[_t, :2]
-        tanh_b_part = _tanh_b_part[_t]
-        d_a_b = _d_a_b[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_s = d_h * (k - g)
-        np.subtract(k, g, out=d_s)
-        np.multiply(d_h, d_s, out=d_s)
-        # d_a_s = d_s * s * (1 - s)
-        np.multiply(d_s, s, out=d_a_s)
-        np.subtract(1.0, s, out=_temporary0)
-        np.multiply(d_a_s, _temporary0, out=d_a_s)
-        # d_a_rate = d_a_s * ts
-        np.multiply(d_a_s, ts, out=d_a_rate)
-        # d_k = d_h * s
-        np.multiply(d_h, s, out=d_k)
-        # d_g = d_h * (1 - s)
-        np.subtract(1.0, s, out=_temporary0)
-        np.multiply(d_h, _temporary0, out=d_g)
-        # d_a_q = d_q * (1 - q**2)  for q = g, k
-        np.square(_gk_t, out=_temporary1)
-        np.subtract(1.0, _temporary1, out=_temporary1)
-        np.multiply(_d_a_gk_t, _temporary1, out=_d_a_gk_t)
-        # d_b = W_offset.T @ d_a_offset + W_rate.T @ d_a_rate + W_k.T @ d_a_k + W_g.T @ d_a_g
-        np.matmul(_W_g_k_offset_rate_matrix, _d_a_g_k_s_rate_matrices[_t], out=d_b)
-        # d_tanh_b_part = 1.7159 * d_b
-        np.multiply(1.7159, d_b, out=d_tanh_b_part)
-        # d_b_part = d_tanh_b_part * (1 - tanh_b_part**2)
-        np.square(tanh_b_part, out=_temporary2)
-        np.subtract(1.0, _temporary2, out=_temporary2)
-        np.multiply(d_tanh_b_part, _temporary2, out=d_b_part)
-        # d_a_b = 0.666 * d_b_part
-        np.multiply(0.666, d_b_part, out=d_a_b)
-        # d_h_prev = U_b.T @ d_a_b
-        np.matmul(_U_b_matrix, d_a_b, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_k_g_s_rate, _k_g_a_rate_s, _temporary0, _db_da_b, _tanh_b_part, _d_a_b,
+        _d_ts_a_s_row, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone, _b,
+        _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_s = (k - g) * s * (1 - s)
+        np.subtract(_k_g_a_rate_s[:, 0], _k_g_a_rate_s[:, 1], _d_a_k_g_s_rate[:, 2])
+        np.multiply(_d_a_k_g_s_rate[:, 2], _k_g_a_rate_s[:, 3], _d_a_k_g_s_rate[:, 2])
+        np.subtract(1.0, _k_g_a_rate_s[:, 3], _temporary0)
+        np.multiply(_d_a_k_g_s_rate[:, 2], _temporary0, _d_a_k_g_s_rate[:, 2])
+        # dh_da_k = s * (1 - k**2)
+        np.square(_k_g_a_rate_s[:, 0], _d_a_k_g_s_rate[:, 0])
+        np.subtract(1.0, _d_a_k_g_s_rate[:, 0], _d_a_k_g_s_rate[:, 0])
+        np.multiply(_k_g_a_rate_s[:, 3], _d_a_k_g_s_rate[:, 0], _d_a_k_g_s_rate[:, 0])
+        # dh_da_g = (1 - s) * (1 - g**2)
+        np.subtract(1.0, _k_g_a_rate_s[:, 3], _d_a_k_g_s_rate[:, 1])
+        np.square(_k_g_a_rate_s[:, 1], _temporary0)
+        np.subtract(1.0, _temporary0, _temporary0)
+        np.multiply(_d_a_k_g_s_rate[:, 1], _temporary0, _d_a_k_g_s_rate[:, 1])
+        # db_da_b = 1.1427894 * (1 - tanh_b_part**2)
+        np.square(_tanh_b_part, _db_da_b)
+        np.subtract(1.0, _db_da_b, _db_da_b)
+        np.multiply(1.1427894, _db_da_b, _db_da_b)
+        for d_outputs, _d_a_kgs_t, d_a_rate, d_a_s, ts, _d_a_k_g_s_rate_matrix, d_a_b, db_da_b in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_q = d_h * dh_da_q  for q = k, g, s
+            np.multiply(d_h, _d_a_kgs_t, _d_a_kgs_t)
+            # d_a_rate = d_a_s * ts
+            np.multiply(d_a_s, ts, d_a_rate)
+            # d_b = W_offset.T @ d_a_offset + W_rate.T @ d_a_rate + W_k.T @ d_a_k + W_g.T @ d_a_g
+            np.dot(_W_k_g_offset_rate_transposed, _d_a_k_g_s_rate_matrix, d_b)
+            # d_a_b = d_b * db_da_b
+            np.multiply(d_b, db_da_b, d_a_b)
+            # d_h_prev = U_b.T @ d_a_b
+            np.dot(_U_b_transposed, d_a_b, d_h_prev)
+        # d_ts_a_s_row = d_a_s * a_rate
+        np.multiply(_d_a_k_g_s_rate[:, 2], _k_g_a_rate_s[:, 2], _d_ts_a_s_row)
+        # d_x = W_b.T @ d_a_b
+        np.copyto(_d_a_b_by_backbone, _d_a_b.transpose(1, 0, 2))
+        np.dot(
+            _d_a_b_by_backbone.reshape(_backbone, _count * _batch).T,
+            _W_b,
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_ts = sum_over(d_ts_a_s_row, "hidden")
+        np.sum(_d_ts_a_s_row, axis=1, out=_d_ts[_now])
+        # d_U_b = total(outer(d_a_b, h_prev))
+        # d_W_b = total(outer(d_a_b, x))
+        # d_b_b = total(d_a_b)
+        np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_b_by_backbone.reshape(_backbone, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            _temporary1,
+        )
+        np.add(_d_UWb_b, _temporary1, _d_UWb_b)
+        # d_W_q = total(outer(d_a_q, b))  for q = k, g, offset, rate
+        np.copyto(_d_a_k_g_s_rate_by_slot, _d_a_k_g_s_rate.transpose(1, 2, 0, 3))
+        np.copyto(_b_by_backbone, _b.transpose(1, 0, 2))
+        np.dot(
+            _d_a_k_g_s_rate_by_slot.reshape(4 * _hidden, _count * _batch),
+            _b_by_backbone.reshape(_backbone, _count * _batch).T,
+            _temporary2.reshape(4 * _hidden, _backbone),
+        )
+        np.add(_d_W_k_g_offset_rate, _temporary2, _d_W_k_g_offset_rate)
+        # d_b_q = total(d_a_q)  for q = k, g
+        # d_b_offset = total(d_a_s)
+        # d_b_rate = total(d_a_rate)
+        np.sum(_d_a_k_g_s_rate_by_slot, axis=(2, 3), out=_temporary3)
+        np.add(_d_b_k_g_offset_rate, _temporary3, _d_b_k_g_offset_rate)
 
-    # d_ts_a_s_row = d_a_s * a_rate
-    np.multiply(_d_a_g_k_s_rate[:, 2], _g_k_a_rate_s[:, 2], out=_d_ts_a_s_row)
-    # d_x = W_b.T @ d_a_b
-    _d_a_b_by_step = _take("d_a_b_by_step", (_steps, _batch, _backbone))
-    np.copyto(_d_a_b_by_step, _d_a_b.transpose(0, 2, 1))
-    np.matmul(_d_a_b_by_step.reshape(_steps * _batch, _backbone), _W_b, out=_d_x.reshape(_steps * _batch, _features))
-    # d_ts = sum_over(d_ts_a_s_row, "hidden")
-    np.sum(_d_ts_a_s_row, axis=1, out=_d_ts)
-    # d_W_b = total(outer(d_a_b, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_b_by_step.reshape(_steps * _batch, _backbone).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.W_b,
-    )
-    # d_U_b = total(outer(d_a_b, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_b_by_step.reshape(_steps * _batch, _backbone).T,
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_b,
-    )
-    # d_b_b = total(d_a_b)
-    np.sum(_d_a_b_by_step, axis=(0, 1), out=_gradients.b_b)
-    # d_W_q = total(outer(d_a_q, b))  for q = g, k, offset, rate
-    _d_a_g_k_s_rate_by_slot = _take("d_a_g_k_s_rate_by_slot", (4, _hidden, _steps, _batch))
-    np.copyto(_d_a_g_k_s_rate_by_slot, _d_a_g_k_s_rate.transpose(1, 2, 0, 3))
-    _b_by_step = _take("b_by_step", (_steps, _batch, _backbone))
-    np.copyto(_b_by_step, _b.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_g_k_s_rate_by_slot.reshape(4 * _hidden, _steps * _batch),
-        _b_by_step.reshape(_steps * _batch, _backbone),
-        out=_d_W_g_k_offset_rate.reshape(4 * _hidden, _backbone),
-    )
-    # d_b_g = total(d_a_g)
-    # d_b_k = total(d_a_k)
-    # d_b_offset = total(d_a_s)
-    # d_b_rate = total(d_a_rate)
-    np.sum(_d_a_g_k_s_rate, axis=(0, 3), out=_d_b_g_k_offset_rate)
-    _gradients.W_g, _gradients.W_k, _gradients.W_offset, _gradients.W_rate = _d_W_g_k_offset_rate
-    _gradients.b_g, _gradients.b_k, _gradients.b_offset, _gradients.b_rate = _d_b_g_k_offset_rate
+    _gradients.W_b[...] = _d_UWb_b[:, _hidden : _hidden + _features]
+    _gradients.U_b[...] = _d_UWb_b[:, :_hidden]
+    _gradients.b_b[...] = _d_UWb_b[:, -1]
+    _gradients.W_k[...], _gradients.W_g[...], _gradients.W_offset[...], _gradients.W_rate[...] = _d_W_k_g_offset_rate
+    _gradients.b_k[...], _gradients.b_g[...], _gradients.b_offset[...], _gradients.b_rate[...] = _d_b_k_g_offset_rate
     _d_inputs = Inputs(x=_d_x, ts=_d_ts)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_ts = _saved["ts"]
+    # Parameters that enter one product or one call lie side by side.
+    _W_k_g_rate_offset = np.empty((4, _hidden, _backbone), _dtype)
+    _b_k_g_rate_offset = np.empty((4, _hidden), _dtype)
+    _UWb_b = np.empty((_backbone, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_k_g_a_rate_s = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_a_b = np.empty((_chunk, _backbone, _batch), _dtype)
+    _all_b_part = np.empty((_chunk, _backbone, _batch), _dtype)
+    _all_tanh_b_part = np.empty((_chunk, _backbone, _batch), _dtype)
+    _all_b = np.empty((_chunk, _backbone, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _W_k_g_rate_offset_matrix = _W_k_g_rate_offset.reshape(4 * _hidden, _backbone)
+    _b_k_g_rate_offset_matrix = _b_k_g_rate_offset.reshape(4 * _hidden)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _a_b = _part(_all_a_b, _now)
+        _b_part = _part(_all_b_part, _now)
+        _tanh_b_part = _part(_all_tanh_b_part, _now)
+        _b = _part(_all_b, _now)
+        _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _ts = _part(_all_ts, _now)
+        _chunks.append((_count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _temporary0, _ts))
+    _residuals = {
+        "h_x_one": _all_h_x_one,
+        "ts": _all_ts,
+        "tanh_b_part": _all_tanh_b_part,
+        "b": _all_b,
+        "k_g_a_rate_s": _all_k_g_a_rate_s,
+    }
+    _of_pass = (
+        _W_k_g_rate_offset, _b_k_g_rate_offset, _UWb_b, _W_k_g_rate_offset_matrix, _b_k_g_rate_offset_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
+    (
+        _W_k_g_rate_offset, _b_k_g_rate_offset, _UWb_b, _W_k_g_rate_offset_matrix, _b_k_g_rate_offset_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    # Parameters that enter one product or one call lie side by side.
+    np.concatenate(
+        (_parameters.W_k, _parameters.W_g, _parameters.W_rate, _parameters.W_offset), out=_W_k_g_rate_offset_matrix
+    )
+    np.concatenate(
+        (_parameters.b_k, _parameters.b_g, _parameters.b_rate, _parameters.b_offset), out=_b_k_g_rate_offset_matrix
+    )
+    np.copyto(_UWb_b[:, :_hidden], _parameters.U_b)
+    np.copyto(_UWb_b[:, _hidden : _hidden + _features], _parameters.W_b)
+    np.copyto(_UWb_b[:, -1], _parameters.b_b)
+
+    for _count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _temporary0, _ts in _chunks:
+        # a_b = W_b @ x + U_b @ h_prev + b_b
+        np.matmul(_UWb_b, _h_x_one[:-1], out=_a_b)
+        # b_part = 0.666 * a_b
+        np.multiply(0.666, _a_b, _b_part)
+        # tanh_b_part = tanh(b_part)
+        np.tanh(_b_part, _tanh_b_part)
+        # b = 1.7159 * tanh_b_part  (backbone)
+        np.multiply(1.7159, _tanh_b_part, _b)
+        # W_k @ b, W_g @ b, W_rate @ b, W_offset @ b
+        np.matmul(
+            _W_k_g_rate_offset.reshape(4 * _hidden, _backbone),
+            _b,
+            out=_k_g_a_rate_s.reshape(_count, 4 * _hidden, _batch),
+        )
+        # a_q = W_q @ b + b_q  for q = k, g, rate, offset
+        np.add(_k_g_a_rate_s, _b_k_g_rate_offset[..., None], _k_g_a_rate_s)
+        # q = tanh(a_q)  for q = k, g  (other candidate, candidate)
+        np.tanh(_k_g_a_rate_s[:, :2], _k_g_a_rate_s[:, :2])
+        # a_s = a_rate * ts + a_offset
+        np.multiply(_k_g_a_rate_s[:, 2], _ts[:, None, :], _temporary0)
+        np.add(_temporary0, _k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3])
+        # s = sigmoid(a_s)  (interpolation over time)
+        np.multiply(_k_g_a_rate_s[:, 3], 0.5, _k_g_a_rate_s[:, 3])
+        np.tanh(_k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3])
+        np.multiply(_k_g_a_rate_s[:, 3], 0.5, _k_g_a_rate_s[:, 3])
+        np.add(_k_g_a_rate_s[:, 3], 0.5, _k_g_a_rate_s[:, 3])
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -796,6 +905,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -866,7 +987,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -923,26 +1045,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

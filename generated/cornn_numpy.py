@@ -24,15 +24,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,12 +57,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -102,20 +102,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -267,28 +260,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -304,32 +301,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -339,8 +346,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -364,244 +371,273 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _WUVb_u = np.empty((_hidden, _hidden + _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # y_z_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_y_z_x_one = np.empty((_kept + 1, _hidden + _hidden + _features + 1, _batch), _dtype)
+    _all_y_z_x_one[:, -1] = 1
+    _all_u = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    a_u = _scratch0
+    _number0 = np.array(2.7, _dtype)
+    _number1 = np.array(4.7, _dtype)
+    _number2 = np.array(0.042, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+        _u = _part(_all_u, _now)
+        _windows = list(zip(
+            _y_z_x_one[:-1], _u, _y_z_x_one[1:, _hidden : _hidden + _hidden], _y_z_x_one[:-1, :_hidden],
+            _y_z_x_one[:-1, _hidden : _hidden + _hidden], _y_z_x_one[1:, :_hidden], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _y_z_x_one, _windows))
+    _residuals = {"y_z_x_one": _all_y_z_x_one, "u": _all_u}
+    if _keep == "recompute":
+        _residuals = {"y_z_x_one": _all_y_z_x_one}
+    return _Arrays(_residuals, (_WUVb_u, _temporary0, a_u, _number0, _number1, _number2, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _V_u = _parameters.V_u
-    _W_u = _parameters.W_u
-    _U_u = _parameters.U_u
-    _b_u = _parameters.b_u
-    # Arrays for all steps.
-    _y = _take("y", (_steps + 1, _hidden, _batch))
-    _z = _take("z", (_steps + 1, _hidden, _batch))
-    _V_u_x = _take("V_u_x", (_steps, _hidden, _batch))
-    _a_u_x = _take("a_u_x", (_steps, _hidden, _batch))
-    _u = _take("u", (_steps, _hidden, _batch))
-    # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # V_u @ x
-    np.matmul(_V_u, _x, out=_V_u_x)
-    # a_u_x = V_u @ x + b_u
-    np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
-    W_u_y_prev = a_u = _scratch0
-    U_u_z_prev = _scratch1
-    np.copyto(_y[0], _initial.y.T)
-    np.copyto(_z[0], _initial.z.T)
+    (_WUVb_u, _temporary0, a_u, _number0, _number1, _number2, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    np.copyto(_WUVb_u[:, :_hidden], _parameters.W_u)
+    np.copyto(_WUVb_u[:, _hidden : _hidden + _hidden], _parameters.U_u)
+    np.copyto(_WUVb_u[:, _hidden + _hidden : _hidden + _hidden + _features], _parameters.V_u)
+    np.copyto(_WUVb_u[:, -1], _parameters.b_u)
+    _returned_y = np.empty((_steps, _batch, _hidden), _dtype)
+    y, z = _initial.y.T, _initial.z.T
 
-    for _t in range(_steps):
-        y, y_prev = _y[_t + 1], _y[_t]
-        z, z_prev = _z[_t + 1], _z[_t]
-        a_u_x = _a_u_x[_t]
-        u = _u[_t]
-        # W_u @ y_prev
-        np.matmul(_W_u, y_prev, out=W_u_y_prev)
-        # U_u @ z_prev
-        np.matmul(_U_u, z_prev, out=U_u_z_prev)
-        # a_u = a_u_x + W_u @ y_prev + U_u @ z_prev
-        np.add(a_u_x, W_u_y_prev, out=a_u)
-        np.add(a_u, U_u_z_prev, out=a_u)
-        # u = tanh(a_u)  (driving force)
-        np.tanh(a_u, out=u)
-        # z = z_prev + 0.042 * (u - 2.7 * y_prev - 4.7 * z_prev)  (velocity)
-        np.multiply(2.7, y_prev, out=z)
-        np.subtract(u, z, out=z)
-        np.multiply(4.7, z_prev, out=_temporary0)
-        np.subtract(z, _temporary0, out=z)
-        np.multiply(0.042, z, out=z)
-        np.add(z_prev, z, out=z)
-        # y = y_prev + 0.042 * z  (position)
-        np.multiply(0.042, z, out=y)
-        np.add(y_prev, y, out=y)
+    for _now, _y_z_x_one, _windows in _chunks:
+        np.copyto(_y_z_x_one[:-1, _hidden + _hidden : _hidden + _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_y_z_x_one[0, :_hidden], y)
+        np.copyto(_y_z_x_one[0, _hidden : _hidden + _hidden], z)
+        for y_z_x_one, u, z, y_prev, z_prev, y in _windows:
+            # a_u = V_u @ x + W_u @ y_prev + U_u @ z_prev + b_u
+            np.dot(_WUVb_u, y_z_x_one, a_u)
+            # u = tanh(a_u)  (driving force)
+            np.tanh(a_u, u)
+            # z = z_prev + 0.042 * (u - 2.7 * y_prev - 4.7 * z_prev)  (velocity)
+            np.multiply(_number0, y_prev, z)
+            np.subtract(u, z, z)
+            np.multiply(_number1, z_prev, _temporary0)
+            np.subtract(z, _temporary0, z)
+            np.multiply(_number2, z, z)
+            np.add(z_prev, z, z)
+            # y = y_prev + 0.042 * z  (position)
+            np.multiply(_number2, z, y)
+            np.add(y_prev, y, y)
+        np.copyto(_returned_y[_now], _y_z_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _y[1:].transpose(0, 2, 1).copy()
-    _final = State(y=_y[-1].T.copy(), z=_z[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "y": _y,
-        "z": _z,
-        "u": _u,
-    }
-    return _outputs, _final, _saved
+    _final = State(y=y.T.copy(), z=z.T.copy())
+    return _returned_y, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _V_u = _parameters.V_u
-    _W_u = _parameters.W_u
-    _U_u = _parameters.U_u
-    _b_u = _parameters.b_u
-    # Arrays for all steps.
-    _y = _take("y", (_steps + 1, _hidden, _batch))
-    _V_u_x = _take("V_u_x", (_steps, _hidden, _batch))
-    _a_u_x = _take("a_u_x", (_steps, _hidden, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_y_z_x_one = _saved["y_z_x_one"]
+    _all_u = _saved["u"]
+    # Parameters that enter one product or one call lie side by side.
+    _UW_u = np.empty((2, _hidden, _hidden), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dz_da_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_u = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    z_prev = _take("z_prev", (_hidden, _batch))
-    z = _take("z", (_hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # V_u @ x
-    np.matmul(_V_u, _x, out=_V_u_x)
-    # a_u_x = V_u @ x + b_u
-    np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
-    W_u_y_prev = a_u = u = _scratch0
-    U_u_z_prev = _scratch1
-    np.copyto(_y[0], _initial.y.T)
-    np.copyto(z_prev, _initial.z.T)
-
-    for _t in range(_steps):
-        y, y_prev = _y[_t + 1], _y[_t]
-        a_u_x = _a_u_x[_t]
-        # W_u @ y_prev
-        np.matmul(_W_u, y_prev, out=W_u_y_prev)
-        # U_u @ z_prev
-        np.matmul(_U_u, z_prev, out=U_u_z_prev)
-        # a_u = a_u_x + W_u @ y_prev + U_u @ z_prev
-        np.add(a_u_x, W_u_y_prev, out=a_u)
-        np.add(a_u, U_u_z_prev, out=a_u)
-        # u = tanh(a_u)  (driving force)
-        np.tanh(a_u, out=u)
-        # z = z_prev + 0.042 * (u - 2.7 * y_prev - 4.7 * z_prev)  (velocity)
-        np.multiply(2.7, y_prev, out=z)
-        np.subtract(u, z, out=z)
-        np.multiply(4.7, z_prev, out=_temporary0)
-        np.subtract(z, _temporary0, out=z)
-        np.multiply(0.042, z, out=z)
-        np.add(z_prev, z, out=z)
-        # y = y_prev + 0.042 * z  (position)
-        np.multiply(0.042, z, out=y)
-        np.add(y_prev, y, out=y)
-        z_prev, z = z, z_prev
-
-    _outputs = _y[1:].transpose(0, 2, 1).copy()
-    _final = State(y=_y[-1].T.copy(), z=z_prev.T.copy())
-    return _outputs, _final
+    d_y_next = np.empty((_hidden, _batch), _dtype)
+    d_z_next = np.empty((_hidden, _batch), _dtype)
+    _d_z_prev_U_u_z_to_y_prev_W_u_y_prev = np.empty((2, _hidden, _batch), _dtype)
+    _d_WUVb_u = np.empty((_hidden, _hidden + _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _hidden + _hidden + _features + 1), _dtype)
+    d_y = _scratch0
+    d_z = _scratch1
+    d_y_prev = d_y_next
+    d_y_prev_W_u_y_prev = _d_z_prev_U_u_z_to_y_prev_W_u_y_prev[1]
+    d_z_prev = d_z_next
+    d_z_prev_U_u_z_prev = _d_z_prev_U_u_z_to_y_prev_W_u_y_prev[0]
+    _all_d_a_u_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_y_z_x_one_by_part = np.empty((_hidden + _hidden + _features + 1, _chunk, _batch), _dtype)
+    _UW_u_matrix = _UW_u.reshape(2 * _hidden, _hidden)
+    _number0 = np.array(0.042, _dtype)
+    _UW_u_matrix_ = _UW_u.transpose(0, 2, 1)
+    _number1 = np.array(0.11340000000000001, _dtype)
+    _number2 = np.array(0.8026, _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _dz_da_u = _part(_all_dz_da_u, _now)
+        _u = _part(_all_u, _now)
+        _d_a_u = _part(_all_d_a_u, _now)
+        _d_a_u_by_hidden = _beginning(_all_d_a_u_by_hidden, (_hidden, _count, _batch))
+        _y_z_x_one_by_part = _beginning(_all_y_z_x_one_by_part, (_hidden + _hidden + _features + 1, _count, _batch))
+        _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+        _windows = list(zip(_d_outputs, _d_a_u, _dz_da_u, strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _dz_da_u, _u, _d_a_u, _d_a_u_by_hidden, _y_z_x_one_by_part, _y_z_x_one,
+            _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        d_y_next, d_z_next, _d_z_prev_U_u_z_to_y_prev_W_u_y_prev, _d_WUVb_u, _temporary0, d_y, d_z, d_y_prev,
+        d_y_prev_W_u_y_prev, d_z_prev, d_z_prev_U_u_z_prev, _UW_u_matrix, _number0, _UW_u_matrix_, _number1, _number2,
+        _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _y = _saved["y"]
-    _z = _saved["z"]
-    _u = _saved["u"]
+    (
+        d_y_next, d_z_next, _d_z_prev_U_u_z_to_y_prev_W_u_y_prev, _d_WUVb_u, _temporary0, d_y, d_z, d_y_prev,
+        d_y_prev_W_u_y_prev, d_z_prev, d_z_prev_U_u_z_prev, _UW_u_matrix, _number0, _UW_u_matrix_, _number1, _number2,
+        _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _V_u = _parameters.V_u
     # Parameters that enter one product or one call lie side by side.
-    _UW_u = np.stack((_parameters.U_u, _parameters.W_u), out=_take("UW_u", (2, _hidden, _hidden)))
-    # Arrays for all steps.
-    _d_a_u = _take("d_a_u", (_steps, _hidden, _batch))
+    np.concatenate((_parameters.U_u, _parameters.W_u), out=_UW_u_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_y_next = _take("d_y_next", (_hidden, _batch))
-    d_y_prev = _take("d_y_prev", (_hidden, _batch))
-    d_z_next = _take("d_z_next", (_hidden, _batch))
-    d_z_prev = _take("d_z_prev", (_hidden, _batch))
-    _d_z_prev_U_u_z_to_y_prev_W_u_y_prev = _take("d_z_prev_U_u_z_to_y_prev_W_u_y_prev", (2, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _scratch2 = _take("scratch2", (_hidden, _batch))
-    d_y = _scratch0
-    d_z = _scratch1
-    d_u = _scratch2
-    d_y_prev_W_u_y_prev = _d_z_prev_U_u_z_to_y_prev_W_u_y_prev[1]
-    d_z_prev_U_u_z_prev = _d_z_prev_U_u_z_to_y_prev_W_u_y_prev[0]
-    _UW_u_matrix = _UW_u.transpose(0, 2, 1)
+    _d_WUVb_u.fill(0)
     np.copyto(d_y_next, _d_final.y.T)
     np.copyto(d_z_next, _d_final.z.T)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        u = _u[_t]
-        d_a_u = _d_a_u[_t]
-        # d_y = d_outputs + d_y_next
-        np.add(d_outputs, d_y_next, out=d_y)
-        # d_z = d_z_next + 0.042 * d_y
-        np.multiply(0.042, d_y, out=d_z)
-        np.add(d_z_next, d_z, out=d_z)
-        # d_u = 0.042 * d_z
-        np.multiply(0.042, d_z, out=d_u)
-        # d_a_u = d_u * (1 - u**2)
-        np.square(u, out=d_a_u)
-        np.subtract(1.0, d_a_u, out=d_a_u)
-        np.multiply(d_u, d_a_u, out=d_a_u)
-        # U_u.T @ d_a_u, W_u.T @ d_a_u
-        np.matmul(_UW_u_matrix, d_a_u, out=_d_z_prev_U_u_z_to_y_prev_W_u_y_prev)
-        # d_y_prev = d_y - 0.11340000000000001 * d_z + W_u.T @ d_a_u
-        np.multiply(0.11340000000000001, d_z, out=d_y_prev)
-        np.subtract(d_y, d_y_prev, out=d_y_prev)
-        np.add(d_y_prev, d_y_prev_W_u_y_prev, out=d_y_prev)
-        # d_z_prev = 0.8026 * d_z + U_u.T @ d_a_u
-        np.multiply(0.8026, d_z, out=d_z_prev)
-        np.add(d_z_prev, d_z_prev_U_u_z_prev, out=d_z_prev)
-        d_y_next, d_y_prev = d_y_prev, d_y_next
-        d_z_next, d_z_prev = d_z_prev, d_z_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _dz_da_u, _u, _d_a_u, _d_a_u_by_hidden, _y_z_x_one_by_part, _y_z_x_one, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dz_da_u = 0.042 * (1 - u**2)
+        np.square(_u, _dz_da_u)
+        np.subtract(1.0, _dz_da_u, _dz_da_u)
+        np.multiply(0.042, _dz_da_u, _dz_da_u)
+        for d_outputs, d_a_u, dz_da_u in _windows:
+            # d_y = d_outputs + d_y_next
+            np.add(d_outputs, d_y_next, d_y)
+            # d_z = d_z_next + 0.042 * d_y
+            np.multiply(_number0, d_y, d_z)
+            np.add(d_z_next, d_z, d_z)
+            # d_a_u = d_z * dz_da_u
+            np.multiply(d_z, dz_da_u, d_a_u)
+            # U_u.T @ d_a_u, W_u.T @ d_a_u
+            np.matmul(_UW_u_matrix_, d_a_u, out=_d_z_prev_U_u_z_to_y_prev_W_u_y_prev)
+            # d_y_prev = d_y - 0.11340000000000001 * d_z + W_u.T @ d_a_u
+            np.multiply(_number1, d_z, d_y_prev)
+            np.subtract(d_y, d_y_prev, d_y_prev)
+            np.add(d_y_prev, d_y_prev_W_u_y_prev, d_y_prev)
+            # d_z_prev = 0.8026 * d_z + U_u.T @ d_a_u
+            np.multiply(_number2, d_z, d_z_prev)
+            np.add(d_z_prev, d_z_prev_U_u_z_prev, d_z_prev)
+        # d_x = V_u.T @ d_a_u
+        np.copyto(_d_a_u_by_hidden, _d_a_u.transpose(1, 0, 2))
+        np.dot(
+            _d_a_u_by_hidden.reshape(_hidden, _count * _batch).T, _V_u, _d_x[_now].reshape(_count * _batch, _features)
+        )
+        # d_W_u = total(outer(d_a_u, y_prev))
+        # d_U_u = total(outer(d_a_u, z_prev))
+        # d_V_u = total(outer(d_a_u, x))
+        # d_b_u = total(d_a_u)
+        np.copyto(_y_z_x_one_by_part, _y_z_x_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_u_by_hidden.reshape(_hidden, _count * _batch),
+            _y_z_x_one_by_part.reshape(_hidden + _hidden + _features + 1, _count * _batch).T,
+            _temporary0,
+        )
+        np.add(_d_WUVb_u, _temporary0, _d_WUVb_u)
 
-    # d_x = V_u.T @ d_a_u
-    _d_a_u_by_step = _take("d_a_u_by_step", (_steps, _batch, _hidden))
-    np.copyto(_d_a_u_by_step, _d_a_u.transpose(0, 2, 1))
-    np.matmul(_d_a_u_by_step.reshape(_steps * _batch, _hidden), _V_u, out=_d_x.reshape(_steps * _batch, _features))
-    # d_V_u = total(outer(d_a_u, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.V_u,
-    )
-    # d_W_u = total(outer(d_a_u, y_prev))
-    _y_prev_by_step = _take("y_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_y_prev_by_step, _y[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T,
-        _y_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.W_u,
-    )
-    # d_U_u = total(outer(d_a_u, z_prev))
-    _z_prev_by_step = _take("z_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_z_prev_by_step, _z[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T,
-        _z_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_u,
-    )
-    # d_b_u = total(d_a_u)
-    np.sum(_d_a_u_by_step, axis=(0, 1), out=_gradients.b_u)
+    _gradients.V_u[...] = _d_WUVb_u[:, _hidden + _hidden : _hidden + _hidden + _features]
+    _gradients.W_u[...] = _d_WUVb_u[:, :_hidden]
+    _gradients.U_u[...] = _d_WUVb_u[:, _hidden : _hidden + _hidden]
+    _gradients.b_u[...] = _d_WUVb_u[:, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(y=d_y_next.T.copy(), z=d_z_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_y_z_x_one = _saved["y_z_x_one"]
+    # Parameters that enter one product or one call lie side by side.
+    _WUVb_u = np.empty((_hidden, _hidden + _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_a_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+        _a_u = _part(_all_a_u, _now)
+        _u = _part(_all_u, _now)
+        _chunks.append((_y_z_x_one, _a_u, _u))
+    _residuals = {"y_z_x_one": _all_y_z_x_one, "u": _all_u}
+    return _Arrays(_residuals, (_WUVb_u, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_WUVb_u, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    np.copyto(_WUVb_u[:, :_hidden], _parameters.W_u)
+    np.copyto(_WUVb_u[:, _hidden : _hidden + _hidden], _parameters.U_u)
+    np.copyto(_WUVb_u[:, _hidden + _hidden : _hidden + _hidden + _features], _parameters.V_u)
+    np.copyto(_WUVb_u[:, -1], _parameters.b_u)
+
+    for _y_z_x_one, _a_u, _u in _chunks:
+        # a_u = V_u @ x + W_u @ y_prev + U_u @ z_prev + b_u
+        np.matmul(_WUVb_u, _y_z_x_one[:-1], out=_a_u)
+        # u = tanh(a_u)  (driving force)
+        np.tanh(_a_u, _u)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -620,6 +656,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -684,7 +732,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -741,26 +790,54 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)

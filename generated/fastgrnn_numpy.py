@@ -28,15 +28,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -55,12 +61,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -105,20 +105,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -295,28 +288,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -332,32 +329,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -367,8 +374,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -392,307 +399,350 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _UW = np.empty((_hidden, _hidden + _features), _dtype)
+    # Arrays by step.
+    # h_x: what one product multiplies, one below the other.
+    _all_h_x = np.empty((_kept + 1, _hidden + _features, _batch), _dtype)
+    _all_z = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_n = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _sigmoid_zeta = np.empty((), _dtype)
+    _sigmoid_nu = np.empty((), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    s = a_n = _scratch0
+    a_z = _scratch1
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _h_x = _part(_all_h_x, _now, 1)
+        _z = _part(_all_z, _now)
+        _n = _part(_all_n, _now)
+        _windows = list(zip(_h_x[:-1], _z, _n, _h_x[1:, :_hidden], _h_x[:-1, :_hidden], strict=True))
+        _chunks.append((_now, _h_x, _windows))
+    _residuals = {"h_x": _all_h_x, "z": _all_z, "n": _all_n}
+    if _keep == "recompute":
+        _residuals = {"h_x": _all_h_x}
+    return _Arrays(_residuals, (_UW, _sigmoid_zeta, _sigmoid_nu, _temporary0, s, a_n, a_z, _half, _one, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _W = _parameters.W
-    _U = _parameters.U
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
+    _hidden = _parameters.hidden
+    (_UW, _sigmoid_zeta, _sigmoid_nu, _temporary0, s, a_n, a_z, _half, _one, _chunks) = _arrays.of_pass
     _b_z = _parameters.b_z
     _b_n = _parameters.b_n
     _zeta = _parameters.zeta
     _nu = _parameters.nu
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _W_x = _take("W_x", (_steps, _hidden, _batch))
-    _z = _take("z", (_steps, _hidden, _batch))
-    _n = _take("n", (_steps, _hidden, _batch))
-    # Working space.
-    _sigmoid_zeta = _take("sigmoid_zeta", ())
-    _sigmoid_nu = _take("sigmoid_nu", ())
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
+    # Parameters that enter one product or one call lie side by side.
+    np.copyto(_UW[:, :_hidden], _parameters.U)
+    np.copyto(_UW[:, _hidden:], _parameters.W)
     # sigmoid_zeta = sigmoid(zeta)
-    np.multiply(_zeta, 0.5, out=_sigmoid_zeta)
-    np.tanh(_sigmoid_zeta, out=_sigmoid_zeta)
-    np.multiply(_sigmoid_zeta, 0.5, out=_sigmoid_zeta)
-    np.add(_sigmoid_zeta, 0.5, out=_sigmoid_zeta)
+    np.multiply(_zeta, 0.5, _sigmoid_zeta)
+    np.tanh(_sigmoid_zeta, _sigmoid_zeta)
+    np.multiply(_sigmoid_zeta, 0.5, _sigmoid_zeta)
+    np.add(_sigmoid_zeta, 0.5, _sigmoid_zeta)
     # sigmoid_nu = sigmoid(nu)
-    np.multiply(_nu, 0.5, out=_sigmoid_nu)
-    np.tanh(_sigmoid_nu, out=_sigmoid_nu)
-    np.multiply(_sigmoid_nu, 0.5, out=_sigmoid_nu)
-    np.add(_sigmoid_nu, 0.5, out=_sigmoid_nu)
-    # W @ x
-    np.matmul(_W, _x, out=_W_x)
-    U_h_prev = s = a_n = _scratch0
-    a_z = _scratch1
+    np.multiply(_nu, 0.5, _sigmoid_nu)
+    np.tanh(_sigmoid_nu, _sigmoid_nu)
+    np.multiply(_sigmoid_nu, 0.5, _sigmoid_nu)
+    np.add(_sigmoid_nu, 0.5, _sigmoid_nu)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h = _initial.h.T
     _b_z_wide = _b_z[:, None]
     _b_n_wide = _b_n[:, None]
-    np.copyto(_h[0], _initial.h.T)
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        W_x = _W_x[_t]
-        z = _z[_t]
-        n = _n[_t]
-        # U @ h_prev
-        np.matmul(_U, h_prev, out=U_h_prev)
-        # s = W @ x + U @ h_prev  (shared by both)
-        np.add(W_x, U_h_prev, out=s)
-        # a_z = s + b_z
-        np.add(s, _b_z_wide, out=a_z)
-        # z = sigmoid(a_z)  (gate)
-        np.multiply(a_z, 0.5, out=z)
-        np.tanh(z, out=z)
-        np.multiply(z, 0.5, out=z)
-        np.add(z, 0.5, out=z)
-        # a_n = s + b_n
-        np.add(s, _b_n_wide, out=a_n)
-        # n = tanh(a_n)  (candidate)
-        np.tanh(a_n, out=n)
-        # h = (sigmoid_zeta * (1 - z) + sigmoid_nu) * n + z * h_prev  (hidden state)
-        np.subtract(1.0, z, out=h)
-        np.multiply(_sigmoid_zeta, h, out=h)
-        np.add(h, _sigmoid_nu, out=h)
-        np.multiply(h, n, out=h)
-        np.multiply(z, h_prev, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _h_x, _windows in _chunks:
+        np.copyto(_h_x[:-1, _hidden:], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_x[0, :_hidden], h)
+        for h_x, z, n, h, h_prev in _windows:
+            # s = W @ x + U @ h_prev  (shared by both)
+            np.dot(_UW, h_x, s)
+            # a_z = s + b_z
+            np.add(s, _b_z_wide, a_z)
+            # z = sigmoid(a_z)  (gate)
+            np.multiply(a_z, _half, z)
+            np.tanh(z, z)
+            np.multiply(z, _half, z)
+            np.add(z, _half, z)
+            # a_n = s + b_n
+            np.add(s, _b_n_wide, a_n)
+            # n = tanh(a_n)  (candidate)
+            np.tanh(a_n, n)
+            # h = (sigmoid_zeta * (1 - z) + sigmoid_nu) * n + z * h_prev  (hidden state)
+            np.subtract(_one, z, h)
+            np.multiply(_sigmoid_zeta, h, h)
+            np.add(h, _sigmoid_nu, h)
+            np.multiply(h, n, h)
+            np.multiply(z, h_prev, _temporary0)
+            np.add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h_x[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "z": _z,
-        "n": _n,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _W = _parameters.W
-    _U = _parameters.U
-    _b_z = _parameters.b_z
-    _b_n = _parameters.b_n
-    _zeta = _parameters.zeta
-    _nu = _parameters.nu
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _W_x = _take("W_x", (_steps, _hidden, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x = _saved["h_x"]
+    _all_z = _saved["z"]
+    _all_n = _saved["n"]
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_sigmoid_nu_zeta_row = np.empty((_chunk, 2, _batch), _dtype)
+    _all_d_a_zn = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _all_d_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_sigmoid_zeta_h_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_sigmoid_nu_h_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_s = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    _sigmoid_zeta = _take("sigmoid_zeta", ())
-    _sigmoid_nu = _take("sigmoid_nu", ())
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # sigmoid_zeta = sigmoid(zeta)
-    np.multiply(_zeta, 0.5, out=_sigmoid_zeta)
-    np.tanh(_sigmoid_zeta, out=_sigmoid_zeta)
-    np.multiply(_sigmoid_zeta, 0.5, out=_sigmoid_zeta)
-    np.add(_sigmoid_zeta, 0.5, out=_sigmoid_zeta)
-    # sigmoid_nu = sigmoid(nu)
-    np.multiply(_nu, 0.5, out=_sigmoid_nu)
-    np.tanh(_sigmoid_nu, out=_sigmoid_nu)
-    np.multiply(_sigmoid_nu, 0.5, out=_sigmoid_nu)
-    np.add(_sigmoid_nu, 0.5, out=_sigmoid_nu)
-    # W @ x
-    np.matmul(_W, _x, out=_W_x)
-    U_h_prev = s = a_n = n = _scratch0
-    a_z = z = _scratch1
-    _b_z_wide = _b_z[:, None]
-    _b_n_wide = _b_n[:, None]
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        W_x = _W_x[_t]
-        # U @ h_prev
-        np.matmul(_U, h_prev, out=U_h_prev)
-        # s = W @ x + U @ h_prev  (shared by both)
-        np.add(W_x, U_h_prev, out=s)
-        # a_z = s + b_z
-        np.add(s, _b_z_wide, out=a_z)
-        # z = sigmoid(a_z)  (gate)
-        np.multiply(a_z, 0.5, out=z)
-        np.tanh(z, out=z)
-        np.multiply(z, 0.5, out=z)
-        np.add(z, 0.5, out=z)
-        # a_n = s + b_n
-        np.add(s, _b_n_wide, out=a_n)
-        # n = tanh(a_n)  (candidate)
-        np.tanh(a_n, out=n)
-        # h = (sigmoid_zeta * (1 - z) + sigmoid_nu) * n + z * h_prev  (hidden state)
-        np.subtract(1.0, z, out=h)
-        np.multiply(_sigmoid_zeta, h, out=h)
-        np.add(h, _sigmoid_nu, out=h)
-        np.multiply(h, n, out=h)
-        np.multiply(z, h_prev, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_sigmoid_nu_zeta = np.empty((2,), _dtype)
+    _d_b_zn = np.empty((2, _hidden), _dtype)
+    _sigmoid_zeta = np.empty((), _dtype)
+    _sigmoid_nu = np.empty((), _dtype)
+    _d_UW = np.empty((_hidden, _hidden + _features), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((2,), _dtype)
+    _temporary2 = np.empty((_hidden, _hidden + _features), _dtype)
+    _temporary3 = np.empty((2, _hidden), _dtype)
+    _temporary4 = np.empty((), _dtype)
+    _U_transposed = np.empty((_hidden, _hidden), _dtype)
+    d_h_prev_U_h_prev = _scratch0
+    d_h_prev = d_h_next
+    _all_d_s_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_h_x_by_part = np.empty((_hidden + _features, _chunk, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_zn = _part(_all_d_a_zn, _now)
+        _z = _part(_all_z, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _n = _part(_all_n, _now)
+        _h_x = _part(_all_h_x, _now, 1)
+        _d_h = _part(_all_d_h, _now)
+        _d_s = _part(_all_d_s, _now)
+        _d_sigmoid_zeta_h_row = _part(_all_d_sigmoid_zeta_h_row, _now)
+        _d_sigmoid_nu_zeta_row = _part(_all_d_sigmoid_nu_zeta_row, _now)
+        _d_sigmoid_nu_h_row = _part(_all_d_sigmoid_nu_h_row, _now)
+        _d_s_by_hidden = _beginning(_all_d_s_by_hidden, (_hidden, _count, _batch))
+        _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
+        _windows = list(zip(_d_h, _d_outputs, _d_a_zn, _d_s, _d_a_zn[:, 1], _d_a_zn[:, 0], _z, strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_zn, _z, _temporary0, _n, _h_x, _d_h, _d_s, _d_sigmoid_zeta_h_row,
+            _d_sigmoid_nu_zeta_row, _d_sigmoid_nu_h_row, _d_s_by_hidden, _h_x_by_part, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        d_h_next, _d_sigmoid_nu_zeta, _d_b_zn, _sigmoid_zeta, _sigmoid_nu, _d_UW, _temporary1, _temporary2, _temporary3,
+        _temporary4, _U_transposed, d_h_prev_U_h_prev, d_h_prev, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _z = _saved["z"]
-    _n = _saved["n"]
+    (
+        d_h_next, _d_sigmoid_nu_zeta, _d_b_zn, _sigmoid_zeta, _sigmoid_nu, _d_UW, _temporary1, _temporary2, _temporary3,
+        _temporary4, _U_transposed, d_h_prev_U_h_prev, d_h_prev, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _zeta = _parameters.zeta
     _nu = _parameters.nu
     _U = _parameters.U
     _W = _parameters.W
-    # Arrays for all steps.
-    _d_sigmoid_nu_zeta_row = _take("d_sigmoid_nu_zeta_row", (_steps, 2, _batch))
-    _d_a_zn = _take("d_a_zn", (_steps, 2, _hidden, _batch))
-    _d_h = _take("d_h", (_steps, _hidden, _batch))
-    _d_sigmoid_zeta_h_row = _take("d_sigmoid_zeta_h_row", (_steps, _hidden, _batch))
-    _d_sigmoid_nu_h_row = _take("d_sigmoid_nu_h_row", (_steps, _hidden, _batch))
-    _d_s = _take("d_s", (_steps, _hidden, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_sigmoid_nu_zeta = _take("d_sigmoid_nu_zeta", (2,))
-    _d_b_zn = _take("d_b_zn", (2, _hidden))
-    _sigmoid_zeta = _take("sigmoid_zeta", ())
-    _sigmoid_nu = _take("sigmoid_nu", ())
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (_steps, _hidden, _batch))
-    _temporary2 = _take("temporary2", ())
     # sigmoid_zeta = sigmoid(zeta)
-    np.multiply(_zeta, 0.5, out=_sigmoid_zeta)
-    np.tanh(_sigmoid_zeta, out=_sigmoid_zeta)
-    np.multiply(_sigmoid_zeta, 0.5, out=_sigmoid_zeta)
-    np.add(_sigmoid_zeta, 0.5, out=_sigmoid_zeta)
+    np.multiply(_zeta, 0.5, _sigmoid_zeta)
+    np.tanh(_sigmoid_zeta, _sigmoid_zeta)
+    np.multiply(_sigmoid_zeta, 0.5, _sigmoid_zeta)
+    np.add(_sigmoid_zeta, 0.5, _sigmoid_zeta)
     # sigmoid_nu = sigmoid(nu)
-    np.multiply(_nu, 0.5, out=_sigmoid_nu)
-    np.tanh(_sigmoid_nu, out=_sigmoid_nu)
-    np.multiply(_sigmoid_nu, 0.5, out=_sigmoid_nu)
-    np.add(_sigmoid_nu, 0.5, out=_sigmoid_nu)
-    d_h_prev_U_h_prev = _scratch0
-    _U_matrix = _U.T
+    np.multiply(_nu, 0.5, _sigmoid_nu)
+    np.tanh(_sigmoid_nu, _sigmoid_nu)
+    np.multiply(_sigmoid_nu, 0.5, _sigmoid_nu)
+    np.add(_sigmoid_nu, 0.5, _sigmoid_nu)
+    _d_sigmoid_nu_zeta.fill(0)
+    _d_UW.fill(0)
+    _d_b_zn.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U, _U_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_h = _d_h[_t]
-        z = _z[_t]
-        d_a_z, d_a_n = _d_a_zn[_t]
-        d_n, d_z = d_a_n, d_a_z
-        n = _n[_t]
-        h_prev = _h[_t]
-        d_s = _d_s[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_n = d_h * (sigmoid_zeta * (1 - z) + sigmoid_nu)
-        np.subtract(1.0, z, out=d_n)
-        np.multiply(_sigmoid_zeta, d_n, out=d_n)
-        np.add(d_n, _sigmoid_nu, out=d_n)
-        np.multiply(d_h, d_n, out=d_n)
-        # d_a_n = d_n * (1 - n**2)
-        np.square(n, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_n, _temporary0, out=d_a_n)
-        # d_z = d_h * (h_prev - n * sigmoid_zeta)
-        np.multiply(n, _sigmoid_zeta, out=d_z)
-        np.subtract(h_prev, d_z, out=d_z)
-        np.multiply(d_h, d_z, out=d_z)
-        # d_a_z = d_z * z * (1 - z)
-        np.multiply(d_z, z, out=d_a_z)
-        np.subtract(1.0, z, out=_temporary0)
-        np.multiply(d_a_z, _temporary0, out=d_a_z)
-        # d_s = d_a_n + d_a_z
-        np.add(d_a_n, d_a_z, out=d_s)
-        # U.T @ d_s
-        np.matmul(_U_matrix, d_s, out=d_h_prev_U_h_prev)
-        # d_h_prev = d_h * z + U.T @ d_s
-        np.multiply(d_h, z, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_U_h_prev, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_zn, _z, _temporary0, _n, _h_x, _d_h, _d_s, _d_sigmoid_zeta_h_row,
+        _d_sigmoid_nu_zeta_row, _d_sigmoid_nu_h_row, _d_s_by_hidden, _h_x_by_part, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_n = (sigmoid_zeta * (1 - z) + sigmoid_nu) * (1 - n**2)
+        np.subtract(1.0, _z, _d_a_zn[:, 1])
+        np.multiply(_sigmoid_zeta, _d_a_zn[:, 1], _d_a_zn[:, 1])
+        np.add(_d_a_zn[:, 1], _sigmoid_nu, _d_a_zn[:, 1])
+        np.square(_n, _temporary0)
+        np.subtract(1.0, _temporary0, _temporary0)
+        np.multiply(_d_a_zn[:, 1], _temporary0, _d_a_zn[:, 1])
+        # dh_da_z = (h_prev - n * sigmoid_zeta) * z * (1 - z)
+        np.multiply(_n, _sigmoid_zeta, _d_a_zn[:, 0])
+        np.subtract(_h_x[:-1, :_hidden], _d_a_zn[:, 0], _d_a_zn[:, 0])
+        np.multiply(_d_a_zn[:, 0], _z, _d_a_zn[:, 0])
+        np.subtract(1.0, _z, _temporary0)
+        np.multiply(_d_a_zn[:, 0], _temporary0, _d_a_zn[:, 0])
+        for d_h, d_outputs, _d_a_zn_t, d_s, d_a_n, d_a_z, z in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_k = d_h * dh_da_k  for k = z, n
+            np.multiply(d_h, _d_a_zn_t, _d_a_zn_t)
+            # d_s = d_a_n + d_a_z
+            np.add(d_a_n, d_a_z, d_s)
+            # U.T @ d_s
+            np.dot(_U_transposed, d_s, d_h_prev_U_h_prev)
+            # d_h_prev = d_h * z + U.T @ d_s
+            np.multiply(d_h, z, d_h_prev)
+            np.add(d_h_prev, d_h_prev_U_h_prev, d_h_prev)
+        # d_sigmoid_zeta_h_row = d_h * n * (1 - z)
+        np.multiply(_d_h, _n, _d_sigmoid_zeta_h_row)
+        np.subtract(1.0, _z, _temporary0)
+        np.multiply(_d_sigmoid_zeta_h_row, _temporary0, _d_sigmoid_zeta_h_row)
+        # sum_over(d_sigmoid_zeta_h_row, "hidden")
+        np.sum(_d_sigmoid_zeta_h_row, axis=1, out=_d_sigmoid_nu_zeta_row[:, 1])
+        # d_sigmoid_nu_h_row = d_h * n
+        np.multiply(_d_h, _n, _d_sigmoid_nu_h_row)
+        # sum_over(d_sigmoid_nu_h_row, "hidden")
+        np.sum(_d_sigmoid_nu_h_row, axis=1, out=_d_sigmoid_nu_zeta_row[:, 0])
+        # d_sigmoid_k = total(sum_over(d_sigmoid_k_h_row, "hidden"))  for k = nu, zeta
+        np.sum(_d_sigmoid_nu_zeta_row, axis=(0, 2), out=_temporary1)
+        np.add(_d_sigmoid_nu_zeta, _temporary1, _d_sigmoid_nu_zeta)
+        # d_x = W.T @ d_s
+        np.copyto(_d_s_by_hidden, _d_s.transpose(1, 0, 2))
+        np.dot(_d_s_by_hidden.reshape(_hidden, _count * _batch).T, _W, _d_x[_now].reshape(_count * _batch, _features))
+        # d_U = total(outer(d_s, h_prev))
+        # d_W = total(outer(d_s, x))
+        np.copyto(_h_x_by_part, _h_x[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_s_by_hidden.reshape(_hidden, _count * _batch),
+            _h_x_by_part.reshape(_hidden + _features, _count * _batch).T,
+            _temporary2,
+        )
+        np.add(_d_UW, _temporary2, _d_UW)
+        # d_b_k = total(d_a_k)  for k = z, n
+        np.sum(_d_a_zn, axis=(0, 3), out=_temporary3)
+        np.add(_d_b_zn, _temporary3, _d_b_zn)
 
-    # d_sigmoid_zeta_h_row = d_h * n * (1 - z)
-    np.multiply(_d_h, _n, out=_d_sigmoid_zeta_h_row)
-    np.subtract(1.0, _z, out=_temporary1)
-    np.multiply(_d_sigmoid_zeta_h_row, _temporary1, out=_d_sigmoid_zeta_h_row)
-    # sum_over(d_sigmoid_zeta_h_row, "hidden")
-    np.sum(_d_sigmoid_zeta_h_row, axis=1, out=_d_sigmoid_nu_zeta_row[:, 1])
-    # d_sigmoid_nu_h_row = d_h * n
-    np.multiply(_d_h, _n, out=_d_sigmoid_nu_h_row)
-    # sum_over(d_sigmoid_nu_h_row, "hidden")
-    np.sum(_d_sigmoid_nu_h_row, axis=1, out=_d_sigmoid_nu_zeta_row[:, 0])
-    # d_sigmoid_k = total(sum_over(d_sigmoid_k_h_row, "hidden"))  for k = nu, zeta
-    np.sum(_d_sigmoid_nu_zeta_row, axis=(0, 2), out=_d_sigmoid_nu_zeta)
-    # d_x = W.T @ d_s
-    _d_s_by_step = _take("d_s_by_step", (_steps, _batch, _hidden))
-    np.copyto(_d_s_by_step, _d_s.transpose(0, 2, 1))
-    np.matmul(_d_s_by_step.reshape(_steps * _batch, _hidden), _W, out=_d_x.reshape(_steps * _batch, _features))
-    # d_W = total(outer(d_s, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_s_by_step.reshape(_steps * _batch, _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.W,
-    )
-    # d_U = total(outer(d_s, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_s_by_step.reshape(_steps * _batch, _hidden).T,
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U,
-    )
-    # d_b_k = total(d_a_k)  for k = z, n
-    np.sum(_d_a_zn, axis=(0, 3), out=_d_b_zn)
     # d_zeta = d_sigmoid_zeta * sigmoid_zeta * (1 - sigmoid_zeta)
-    np.multiply(_d_sigmoid_nu_zeta[1, ...], _sigmoid_zeta, out=_gradients.zeta)
-    np.subtract(1.0, _sigmoid_zeta, out=_temporary2)
-    np.multiply(_gradients.zeta, _temporary2, out=_gradients.zeta)
+    np.multiply(_d_sigmoid_nu_zeta[1, ...], _sigmoid_zeta, _gradients.zeta)
+    np.subtract(1.0, _sigmoid_zeta, _temporary4)
+    np.multiply(_gradients.zeta, _temporary4, _gradients.zeta)
     # d_nu = d_sigmoid_nu * sigmoid_nu * (1 - sigmoid_nu)
-    np.multiply(_d_sigmoid_nu_zeta[0, ...], _sigmoid_nu, out=_gradients.nu)
-    np.subtract(1.0, _sigmoid_nu, out=_temporary2)
-    np.multiply(_gradients.nu, _temporary2, out=_gradients.nu)
-    _gradients.b_z, _gradients.b_n = _d_b_zn
+    np.multiply(_d_sigmoid_nu_zeta[0, ...], _sigmoid_nu, _gradients.nu)
+    np.subtract(1.0, _sigmoid_nu, _temporary4)
+    np.multiply(_gradients.nu, _temporary4, _gradients.nu)
+    _gradients.W[...] = _d_UW[:, _hidden:]
+    _gradients.U[...] = _d_UW[:, :_hidden]
+    _gradients.b_z[...], _gradients.b_n[...] = _d_b_zn
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x = _saved["h_x"]
+    # Parameters that enter one product or one call lie side by side.
+    _UW = np.empty((_hidden, _hidden + _features), _dtype)
+    # Arrays by step.
+    _all_s = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_n = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_n = np.empty((_chunk, _hidden, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _h_x = _part(_all_h_x, _now, 1)
+        _s = _part(_all_s, _now)
+        _a_z = _part(_all_a_z, _now)
+        _z = _part(_all_z, _now)
+        _a_n = _part(_all_a_n, _now)
+        _n = _part(_all_n, _now)
+        _chunks.append((_h_x, _s, _a_z, _z, _a_n, _n))
+    _residuals = {"h_x": _all_h_x, "z": _all_z, "n": _all_n}
+    return _Arrays(_residuals, (_UW, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _hidden = _parameters.hidden
+    (_UW, _chunks) = _arrays.of_pass
+    _b_z = _parameters.b_z
+    _b_n = _parameters.b_n
+    # Parameters that enter one product or one call lie side by side.
+    np.copyto(_UW[:, :_hidden], _parameters.U)
+    np.copyto(_UW[:, _hidden:], _parameters.W)
+
+    for _h_x, _s, _a_z, _z, _a_n, _n in _chunks:
+        # s = W @ x + U @ h_prev  (shared by both)
+        np.matmul(_UW, _h_x[:-1], out=_s)
+        # a_z = s + b_z
+        np.add(_s, _b_z[:, None], _a_z)
+        # z = sigmoid(a_z)  (gate)
+        np.multiply(_a_z, 0.5, _z)
+        np.tanh(_z, _z)
+        np.multiply(_z, 0.5, _z)
+        np.add(_z, 0.5, _z)
+        # a_n = s + b_n
+        np.add(_s, _b_n[:, None], _a_n)
+        # n = tanh(a_n)  (candidate)
+        np.tanh(_a_n, _n)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -712,6 +762,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -776,7 +838,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -833,26 +896,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

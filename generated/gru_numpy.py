@@ -29,15 +29,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -56,12 +62,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -105,20 +105,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -324,28 +317,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -361,32 +358,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -396,8 +403,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -421,255 +428,357 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _W_zrn = np.empty((3, _hidden, _features), _dtype)
+    _Ub_z_Ub_r_U_bu_n = np.empty((3, _hidden, _hidden + 1), _dtype)
+    # Arrays by step.
+    # h_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_one = np.empty((_kept + 1, _hidden + 1, _batch), _dtype)
+    _all_h_one[:, -1] = 1
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_W_z_x_W_r_x_n = np.empty((_saved, 3, _hidden, _batch), _dtype)
+    _all_zrm = np.empty((_saved, 3, _hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _W_zrn_matrix = _W_zrn.reshape(3 * _hidden, _features)
+    _Ub_z_Ub_r_U_bu_n_matrix = _Ub_z_Ub_r_U_bu_n.reshape(3 * _hidden, _hidden + 1)
+    _U_zrn_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, :_hidden]
+    _b_z_b_r_bu_n_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, -1]
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _h_one = _part(_all_h_one, _now, 1)
+        _W_z_x_W_r_x_n = _part(_all_W_z_x_W_r_x_n, _now)
+        _zrm = _part(_all_zrm, _now)
+        _windows = list(zip(
+            _h_one[:-1], _zrm.reshape(_count, 3 * _hidden, _batch), _zrm[:, :2], _W_z_x_W_r_x_n[:, :2], _zrm[:, 1],
+            _zrm[:, 2], _W_z_x_W_r_x_n[:, 2], _W_z_x_W_r_x_n[:, 2], _W_z_x_W_r_x_n[:, 2], _h_one[1:, :_hidden],
+            _zrm[:, 0], _h_one[:-1, :_hidden], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _count, _x, _h_one, _W_z_x_W_r_x_n, _windows))
+    _residuals = {"x": _all_x, "h_one": _all_h_one, "zrm": _all_zrm, "W_z_x_W_r_x_n": _all_W_z_x_W_r_x_n}
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "h_one": _all_h_one}
+    _of_pass = (
+        _W_zrn, _Ub_z_Ub_r_U_bu_n, _temporary0, _W_zrn_matrix, _Ub_z_Ub_r_U_bu_n_matrix, _U_zrn_rows,
+        _b_z_b_r_bu_n_rows, _half, _one, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _bu_n = _parameters.bu_n
+    (
+        _W_zrn, _Ub_z_Ub_r_U_bu_n, _temporary0, _W_zrn_matrix, _Ub_z_Ub_r_U_bu_n_matrix, _U_zrn_rows,
+        _b_z_b_r_bu_n_rows, _half, _one, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    _b_n = _parameters.b_n
     # Parameters that enter one product or one call lie side by side.
-    _W_rzn = np.stack((_parameters.W_r, _parameters.W_z, _parameters.W_n), out=_take("W_rzn", (3, _hidden, _features)))
-    _U_rzn = np.stack((_parameters.U_r, _parameters.U_z, _parameters.U_n), out=_take("U_rzn", (3, _hidden, _hidden)))
-    _b_rzn = np.stack((_parameters.b_r, _parameters.b_z, _parameters.b_n), out=_take("b_rzn", (3, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _rzn = _take("rzn", (_steps, 3, _hidden, _batch))
-    _U_r_h_prev_U_z_h_prev_m = _take("U_r_h_prev_U_z_h_prev_m", (_steps, 3, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_r @ x, W_z @ x, W_n @ x
-    np.matmul(_W_rzn.reshape(3 * _hidden, _features), _x, out=_rzn.reshape(_steps, 3 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = r, z, n
-    np.add(_rzn, _b_rzn[..., None], out=_rzn)
-    _U_rzn_matrix = _U_rzn.reshape(3 * _hidden, _hidden)
-    _U_r_h_prev_U_z_h_prev_m_matrices = _U_r_h_prev_U_z_h_prev_m.reshape(_steps, 3 * _hidden, _batch)
-    _bu_n_wide = _bu_n[:, None]
-    np.copyto(_h[0], _initial.h.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_z, _parameters.W_r, _parameters.W_n), out=_W_zrn_matrix)
+    np.multiply(_W_zrn[:2], 0.5, _W_zrn[:2])
+    np.concatenate((_parameters.U_z, _parameters.U_r, _parameters.U_n), out=_U_zrn_rows)
+    np.concatenate((_parameters.b_z, _parameters.b_r, _parameters.bu_n), out=_b_z_b_r_bu_n_rows)
+    np.multiply(_Ub_z_Ub_r_U_bu_n[:2], 0.5, _Ub_z_Ub_r_U_bu_n[:2])
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h = _initial.h.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        U_n_h_prev = m = _U_r_h_prev_U_z_h_prev_m[_t, 2]
-        _rz_t = _rzn[_t, :2]
-        _U_rz_h_prev_t = _U_r_h_prev_U_z_h_prev_m[_t, :2]
-        r, z, n = _rzn[_t]
-        a_n_x, a_n = n, n
-        # U_r @ h_prev, U_z @ h_prev, U_n @ h_prev
-        np.matmul(_U_rzn_matrix, h_prev, out=_U_r_h_prev_U_z_h_prev_m_matrices[_t])
-        # m = U_n @ h_prev + bu_n  (what the state contributes)
-        np.add(U_n_h_prev, _bu_n_wide, out=m)
-        # a_k = a_k_x + U_k @ h_prev  for k = r, z
-        np.add(_rz_t, _U_rz_h_prev_t, out=_rz_t)
-        # k = sigmoid(a_k)  for k = r, z  (reset gate, update gate)
-        np.multiply(_rz_t, 0.5, out=_rz_t)
-        np.tanh(_rz_t, out=_rz_t)
-        np.multiply(_rz_t, 0.5, out=_rz_t)
-        np.add(_rz_t, 0.5, out=_rz_t)
-        # a_n = a_n_x + r * m
-        np.multiply(r, m, out=_temporary0)
-        np.add(a_n_x, _temporary0, out=a_n)
-        # n = tanh(a_n)  (candidate)
-        np.tanh(a_n, out=n)
-        # h = (1 - z) * n + z * h_prev  (hidden state)
-        np.subtract(1.0, z, out=h)
-        np.multiply(h, n, out=h)
-        np.multiply(z, h_prev, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _count, _x, _h_one, _W_z_x_W_r_x_n, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_one[0, :_hidden], h)
+        # (W_z / 2) @ x, (W_r / 2) @ x, W_n @ x
+        np.matmul(_W_zrn.reshape(3 * _hidden, _features), _x, out=_W_z_x_W_r_x_n.reshape(_count, 3 * _hidden, _batch))
+        # a_n_x = W_n @ x + b_n
+        np.add(_W_z_x_W_r_x_n[:, 2], _b_n[:, None], _W_z_x_W_r_x_n[:, 2])
+        for h_one, _zrm_matrix, _zr_t, _W_zr_x_t, r, m, a_n, a_n_x, n, h, z, h_prev in _windows:
+            # half_a_k_product = (U_k / 2) @ h_prev + b_k / 2  for k = z, r
+            # m = U_n @ h_prev + bu_n  (what the state contributes)
+            np.dot(_Ub_z_Ub_r_U_bu_n_matrix, h_one, _zrm_matrix)
+            # half_a_k = half_a_k_product + (W_k / 2) @ x  for k = z, r
+            np.add(_zr_t, _W_zr_x_t, _zr_t)
+            # tanh_half_a_k = tanh(half_a_k)  for k = z, r
+            np.tanh(_zr_t, _zr_t)
+            # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = z, r  (update gate, reset gate)
+            np.multiply(_half, _zr_t, _zr_t)
+            np.add(_zr_t, _half, _zr_t)
+            # a_n = a_n_x + r * m
+            np.multiply(r, m, _temporary0)
+            np.add(a_n_x, _temporary0, a_n)
+            # n = tanh(a_n)  (candidate)
+            np.tanh(a_n, n)
+            # h = (1 - z) * n + z * h_prev  (hidden state)
+            np.subtract(_one, z, h)
+            np.multiply(h, n, h)
+            np.multiply(z, h_prev, _temporary0)
+            np.add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "rzn": _rzn,
-        "U_r_h_prev_U_z_h_prev_m": _U_r_h_prev_U_z_h_prev_m,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _bu_n = _parameters.bu_n
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h_one = _saved["h_one"]
+    _all_zrm = _saved["zrm"]
+    _all_W_z_x_W_r_x_n = _saved["W_z_x_W_r_x_n"]
     # Parameters that enter one product or one call lie side by side.
-    _W_rzn = np.stack((_parameters.W_r, _parameters.W_z, _parameters.W_n), out=_take("W_rzn", (3, _hidden, _features)))
-    _U_rzn = np.stack((_parameters.U_r, _parameters.U_z, _parameters.U_n), out=_take("U_rzn", (3, _hidden, _hidden)))
-    _b_rzn = np.stack((_parameters.b_r, _parameters.b_z, _parameters.b_n), out=_take("b_rzn", (3, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _rzn = _take("rzn", (_steps, 3, _hidden, _batch))
+    _U_zrn = np.empty((3, _hidden, _hidden), _dtype)
+    _W_nzr = np.empty((3, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_n_a_z_a_r_m = np.empty((_chunk, 4, _hidden, _batch), _dtype)
     # Working space.
-    _U_r_h_prev_U_z_h_prev_m = _take("U_r_h_prev_U_z_h_prev_m", (3, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_r @ x, W_z @ x, W_n @ x
-    np.matmul(_W_rzn.reshape(3 * _hidden, _features), _x, out=_rzn.reshape(_steps, 3 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = r, z, n
-    np.add(_rzn, _b_rzn[..., None], out=_rzn)
-    U_n_h_prev = m = _U_r_h_prev_U_z_h_prev_m[2]
-    _U_rzn_matrix = _U_rzn.reshape(3 * _hidden, _hidden)
-    _U_r_h_prev_U_z_h_prev_m_matrix = _U_r_h_prev_U_z_h_prev_m.reshape(3 * _hidden, _batch)
-    _bu_n_wide = _bu_n[:, None]
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _rz_t = _rzn[_t, :2]
-        r, z, n = _rzn[_t]
-        a_n_x, a_n = n, n
-        # U_r @ h_prev, U_z @ h_prev, U_n @ h_prev
-        np.matmul(_U_rzn_matrix, h_prev, out=_U_r_h_prev_U_z_h_prev_m_matrix)
-        # m = U_n @ h_prev + bu_n  (what the state contributes)
-        np.add(U_n_h_prev, _bu_n_wide, out=m)
-        # a_k = a_k_x + U_k @ h_prev  for k = r, z
-        np.add(_rz_t, _U_r_h_prev_U_z_h_prev_m[:2], out=_rz_t)
-        # k = sigmoid(a_k)  for k = r, z  (reset gate, update gate)
-        np.multiply(_rz_t, 0.5, out=_rz_t)
-        np.tanh(_rz_t, out=_rz_t)
-        np.multiply(_rz_t, 0.5, out=_rz_t)
-        np.add(_rz_t, 0.5, out=_rz_t)
-        # a_n = a_n_x + r * m
-        np.multiply(r, m, out=_temporary0)
-        np.add(a_n_x, _temporary0, out=a_n)
-        # n = tanh(a_n)  (candidate)
-        np.tanh(a_n, out=n)
-        # h = (1 - z) * n + z * h_prev  (hidden state)
-        np.subtract(1.0, z, out=h)
-        np.multiply(h, n, out=h)
-        np.multiply(z, h_prev, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_W_nzr = np.empty((3, _hidden, _features), _dtype)
+    _d_Ub_z_Ub_r_U_bu_n = np.empty((3, _hidden, _hidden + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((3, _hidden, _features), _dtype)
+    _temporary2 = np.empty((_hidden,), _dtype)
+    _temporary3 = np.empty((3, _hidden, _hidden + 1), _dtype)
+    _U_zrn_transposed = np.empty((_hidden, 3 * _hidden), _dtype)
+    d_h = _scratch0
+    d_h_prev_product = _scratch1
+    d_h_prev = d_h_next
+    _all_d_a_n_a_z_a_r_m_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_h_one_by_part = np.empty((_hidden + 1, _chunk, _batch), _dtype)
+    _U_zrn_matrix = _U_zrn.reshape(3 * _hidden, _hidden)
+    _W_nzr_matrix = _W_nzr.reshape(3 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_n_a_z_a_r_m = _part(_all_d_a_n_a_z_a_r_m, _now)
+        _zrm = _part(_all_zrm, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _W_z_x_W_r_x_n = _part(_all_W_z_x_W_r_x_n, _now)
+        _h_one = _part(_all_h_one, _now, 1)
+        _d_a_n_a_z_a_r_m_by_slot = _beginning(_all_d_a_n_a_z_a_r_m_by_slot, (4, _hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _h_one_by_part = _beginning(_all_h_one_by_part, (_hidden + 1, _count, _batch))
+        _windows = list(zip(
+            _d_outputs, _d_a_n_a_z_a_r_m[:, :2], _d_a_n_a_z_a_r_m[:, 3], _d_a_n_a_z_a_r_m[:, 0], _zrm[:, 1],
+            _d_a_n_a_z_a_r_m[:, 2], _d_a_n_a_z_a_r_m[:, 2], _d_a_n_a_z_a_r_m[:, 1:4], _zrm[:, 0], strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_n_a_z_a_r_m, _zrm, _temporary0, _W_z_x_W_r_x_n, _h_one,
+            _d_a_n_a_z_a_r_m_by_slot, _x_by_features, _x, _h_one_by_part, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _U_zrn, _W_nzr, d_h_next, _d_W_nzr, _d_Ub_z_Ub_r_U_bu_n, _temporary1, _temporary2, _temporary3,
+        _U_zrn_transposed, d_h, d_h_prev_product, d_h_prev, _U_zrn_matrix, _W_nzr_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _rzn = _saved["rzn"]
-    _U_r_h_prev_U_z_h_prev_m = _saved["U_r_h_prev_U_z_h_prev_m"]
+    (
+        _U_zrn, _W_nzr, d_h_next, _d_W_nzr, _d_Ub_z_Ub_r_U_bu_n, _temporary1, _temporary2, _temporary3,
+        _U_zrn_transposed, d_h, d_h_prev_product, d_h_prev, _U_zrn_matrix, _W_nzr_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _U_rzn = np.stack((_parameters.U_r, _parameters.U_z, _parameters.U_n), out=_take("U_rzn", (3, _hidden, _hidden)))
-    _W_nrz = np.stack((_parameters.W_n, _parameters.W_r, _parameters.W_z), out=_take("W_nrz", (3, _hidden, _features)))
-    # Arrays for all steps.
-    _d_a_n_a_r_a_z_m = _take("d_a_n_a_r_a_z_m", (_steps, 4, _hidden, _batch))
+    np.concatenate((_parameters.U_z, _parameters.U_r, _parameters.U_n), out=_U_zrn_matrix)
+    np.concatenate((_parameters.W_n, _parameters.W_z, _parameters.W_r), out=_W_nzr_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_W_nrz = _take("d_W_nrz", (3, _hidden, _features))
-    _d_U_rzn = _take("d_U_rzn", (3, _hidden, _hidden))
-    _d_b_n_b_r_b_z_bu_n = _take("d_b_n_b_r_b_z_bu_n", (4, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (2, _hidden, _batch))
-    d_h = _scratch0
-    d_h_prev_product = _scratch1
-    _U_rzn_matrix = _U_rzn.reshape(3 * _hidden, _hidden).T
+    _d_W_nzr.fill(0)
+    _d_Ub_z_Ub_r_U_bu_n.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_zrn.reshape(3 * _hidden, _hidden), _U_zrn_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        r, z, n = _rzn[_t]
-        d_a_n, d_r, d_z, d_m = _d_a_n_a_r_a_z_m[_t]
-        d_n = d_a_n
-        h_prev = _h[_t]
-        m = _U_r_h_prev_U_z_h_prev_m[_t, 2]
-        _d_a_rz_t, _d_a_r_a_z_m_t = _d_a_n_a_r_a_z_m[_t, 1:3], _d_a_n_a_r_a_z_m[_t, 1:4]
-        _rz_t = _rzn[_t, :2]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_n = d_h * (1 - z)
-        np.subtract(1.0, z, out=d_n)
-        np.multiply(d_h, d_n, out=d_n)
-        # d_a_n = d_n * (1 - n**2)
-        np.square(n, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_n, _temporary0, out=d_a_n)
-        # d_m = d_a_n * r
-        np.multiply(d_a_n, r, out=d_m)
-        # d_z = d_h * (h_prev - n)
-        np.subtract(h_prev, n, out=d_z)
-        np.multiply(d_h, d_z, out=d_z)
-        # d_r = d_a_n * m
-        np.multiply(d_a_n, m, out=d_r)
-        # d_a_k = d_k * k * (1 - k)  for k = r, z
-        np.multiply(_d_a_rz_t, _rz_t, out=_d_a_rz_t)
-        np.subtract(1.0, _rz_t, out=_temporary1)
-        np.multiply(_d_a_rz_t, _temporary1, out=_d_a_rz_t)
-        # U_r.T @ d_a_r, U_z.T @ d_a_z, U_n.T @ d_m
-        np.matmul(_U_rzn_matrix, _d_a_r_a_z_m_t.reshape(3 * _hidden, _batch), out=d_h_prev_product)
-        # d_h_prev = d_h * z + U_n.T @ d_m + U_z.T @ d_a_z + U_r.T @ d_a_r
-        np.multiply(d_h, z, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_product, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_n_a_z_a_r_m, _zrm, _temporary0, _W_z_x_W_r_x_n, _h_one, _d_a_n_a_z_a_r_m_by_slot,
+        _x_by_features, _x, _h_one_by_part, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_n = (1 - z) * (1 - n**2)
+        np.subtract(1.0, _zrm[:, 0], _d_a_n_a_z_a_r_m[:, 0])
+        np.square(_W_z_x_W_r_x_n[:, 2], _temporary0)
+        np.subtract(1.0, _temporary0, _temporary0)
+        np.multiply(_d_a_n_a_z_a_r_m[:, 0], _temporary0, _d_a_n_a_z_a_r_m[:, 0])
+        # dh_da_z = (h_prev - n) * z * (1 - z)
+        np.subtract(_h_one[:-1, :_hidden], _W_z_x_W_r_x_n[:, 2], _d_a_n_a_z_a_r_m[:, 1])
+        np.multiply(_d_a_n_a_z_a_r_m[:, 1], _zrm[:, 0], _d_a_n_a_z_a_r_m[:, 1])
+        np.subtract(1.0, _zrm[:, 0], _temporary0)
+        np.multiply(_d_a_n_a_z_a_r_m[:, 1], _temporary0, _d_a_n_a_z_a_r_m[:, 1])
+        # da_n_da_r = m * r * (1 - r)
+        np.multiply(_zrm[:, 2], _zrm[:, 1], _d_a_n_a_z_a_r_m[:, 2])
+        np.subtract(1.0, _zrm[:, 1], _temporary0)
+        np.multiply(_d_a_n_a_z_a_r_m[:, 2], _temporary0, _d_a_n_a_z_a_r_m[:, 2])
+        for d_outputs, _d_a_nz_t, d_m, d_a_n, r, d_a_r, da_n_da_r, _d_a_z_a_r_m_t, z in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_k = d_h * dh_da_k  for k = n, z
+            np.multiply(d_h, _d_a_nz_t, _d_a_nz_t)
+            # d_m = d_a_n * r
+            np.multiply(d_a_n, r, d_m)
+            # d_a_r = d_a_n * da_n_da_r
+            np.multiply(d_a_n, da_n_da_r, d_a_r)
+            # U_z.T @ d_a_z, U_r.T @ d_a_r, U_n.T @ d_m
+            np.dot(_U_zrn_transposed, _d_a_z_a_r_m_t.reshape(3 * _hidden, _batch), d_h_prev_product)
+            # d_h_prev = d_h * z + U_n.T @ d_m + U_z.T @ d_a_z + U_r.T @ d_a_r
+            np.multiply(d_h, z, d_h_prev)
+            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+        # d_x = W_n.T @ d_a_n + W_z.T @ d_a_z + W_r.T @ d_a_r
+        np.copyto(_d_a_n_a_z_a_r_m_by_slot, _d_a_n_a_z_a_r_m.transpose(1, 2, 0, 3))
+        np.matmul(
+            _d_a_n_a_z_a_r_m_by_slot[:3].reshape(3 * _hidden, _count * _batch).T,
+            _W_nzr.reshape(3 * _hidden, _features),
+            out=_d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_W_k = total(outer(d_a_k, x))  for k = n, z, r
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.matmul(
+            _d_a_n_a_z_a_r_m_by_slot[:3].reshape(3 * _hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary1.reshape(3 * _hidden, _features),
+        )
+        np.add(_d_W_nzr, _temporary1, _d_W_nzr)
+        # d_b_n = total(d_a_n)
+        np.sum(_d_a_n_a_z_a_r_m[:, 0], axis=(0, 2), out=_temporary2)
+        np.add(_gradients.b_n, _temporary2, _gradients.b_n)
+        # d_U_k = total(outer(d_a_k, h_prev))  for k = z, r
+        # d_U_n = total(outer(d_m, h_prev))
+        # d_b_k = total(d_a_k)  for k = z, r
+        # d_bu_n = total(d_m)
+        np.copyto(_h_one_by_part, _h_one[:-1].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_n_a_z_a_r_m_by_slot[1:4].reshape(3 * _hidden, _count * _batch),
+            _h_one_by_part.reshape(_hidden + 1, _count * _batch).T,
+            out=_temporary3.reshape(3 * _hidden, _hidden + 1),
+        )
+        np.add(_d_Ub_z_Ub_r_U_bu_n, _temporary3, _d_Ub_z_Ub_r_U_bu_n)
 
-    # d_x = W_n.T @ d_a_n + W_z.T @ d_a_z + W_r.T @ d_a_r
-    _d_a_n_a_r_a_z_m_by_step = _take("d_a_n_a_r_a_z_m_by_step", (_steps, _batch, 4, _hidden))
-    np.copyto(_d_a_n_a_r_a_z_m_by_step, _d_a_n_a_r_a_z_m.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_n_a_r_a_z_m_by_step[:, :, :3].reshape(_steps * _batch, 3 * _hidden),
-        _W_nrz.reshape(3 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_W_k = total(outer(d_a_k, x))  for k = n, r, z
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_n_a_r_a_z_m_by_step[:, :, :3].reshape(_steps * _batch, 3 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_nrz.reshape(3 * _hidden, _features),
-    )
-    # d_U_r = total(outer(d_a_r, h_prev))
-    # d_U_z = total(outer(d_a_z, h_prev))
-    # d_U_n = total(outer(d_m, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_n_a_r_a_z_m_by_step[:, :, 1:4].reshape(_steps * _batch, 3 * _hidden).T,
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_rzn.reshape(3 * _hidden, _hidden),
-    )
-    # d_b_n = total(d_a_n)
-    # d_b_r = total(d_a_r)
-    # d_b_z = total(d_a_z)
-    # d_bu_n = total(d_m)
-    np.sum(_d_a_n_a_r_a_z_m_by_step, axis=(0, 1), out=_d_b_n_b_r_b_z_bu_n)
-    _gradients.W_n, _gradients.W_r, _gradients.W_z = _d_W_nrz
-    _gradients.U_r, _gradients.U_z, _gradients.U_n = _d_U_rzn
-    _gradients.b_n, _gradients.b_r, _gradients.b_z, _gradients.bu_n = _d_b_n_b_r_b_z_bu_n
+    _gradients.W_n[...], _gradients.W_z[...], _gradients.W_r[...] = _d_W_nzr
+    _gradients.U_z[...], _gradients.U_r[...], _gradients.U_n[...] = _d_Ub_z_Ub_r_U_bu_n[:, :, :_hidden]
+    _gradients.b_z[...], _gradients.b_r[...], _gradients.bu_n[...] = _d_Ub_z_Ub_r_U_bu_n[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h_one = _saved["h_one"]
+    # Parameters that enter one product or one call lie side by side.
+    _W_zrn = np.empty((3, _hidden, _features), _dtype)
+    _Ub_z_Ub_r_U_bu_n = np.empty((3, _hidden, _hidden + 1), _dtype)
+    # Arrays by step.
+    _all_W_z_x_W_r_x_n = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_zrm = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _W_zrn_matrix = _W_zrn.reshape(3 * _hidden, _features)
+    _Ub_z_Ub_r_U_bu_n_matrix = _Ub_z_Ub_r_U_bu_n.reshape(3 * _hidden, _hidden + 1)
+    _U_zrn_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, :_hidden]
+    _b_z_b_r_bu_n_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _W_z_x_W_r_x_n = _part(_all_W_z_x_W_r_x_n, _now)
+        _h_one = _part(_all_h_one, _now, 1)
+        _zrm = _part(_all_zrm, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _chunks.append((_count, _x, _W_z_x_W_r_x_n, _h_one, _zrm, _temporary0))
+    _residuals = {"x": _all_x, "h_one": _all_h_one, "zrm": _all_zrm, "W_z_x_W_r_x_n": _all_W_z_x_W_r_x_n}
+    return _Arrays(_residuals, (_W_zrn, _Ub_z_Ub_r_U_bu_n, _W_zrn_matrix, _U_zrn_rows, _b_z_b_r_bu_n_rows, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_W_zrn, _Ub_z_Ub_r_U_bu_n, _W_zrn_matrix, _U_zrn_rows, _b_z_b_r_bu_n_rows, _chunks) = _arrays.of_pass
+    _b_n = _parameters.b_n
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_z, _parameters.W_r, _parameters.W_n), out=_W_zrn_matrix)
+    np.multiply(_W_zrn[:2], 0.5, _W_zrn[:2])
+    np.concatenate((_parameters.U_z, _parameters.U_r, _parameters.U_n), out=_U_zrn_rows)
+    np.concatenate((_parameters.b_z, _parameters.b_r, _parameters.bu_n), out=_b_z_b_r_bu_n_rows)
+    np.multiply(_Ub_z_Ub_r_U_bu_n[:2], 0.5, _Ub_z_Ub_r_U_bu_n[:2])
+
+    for _count, _x, _W_z_x_W_r_x_n, _h_one, _zrm, _temporary0 in _chunks:
+        # (W_z / 2) @ x, (W_r / 2) @ x, W_n @ x
+        np.matmul(_W_zrn.reshape(3 * _hidden, _features), _x, out=_W_z_x_W_r_x_n.reshape(_count, 3 * _hidden, _batch))
+        # a_n_x = W_n @ x + b_n
+        np.add(_W_z_x_W_r_x_n[:, 2], _b_n[:, None], _W_z_x_W_r_x_n[:, 2])
+        # half_a_k_product = (U_k / 2) @ h_prev + b_k / 2  for k = z, r
+        # m = U_n @ h_prev + bu_n  (what the state contributes)
+        np.matmul(
+            _Ub_z_Ub_r_U_bu_n.reshape(3 * _hidden, _hidden + 1),
+            _h_one[:-1],
+            out=_zrm.reshape(_count, 3 * _hidden, _batch),
+        )
+        # half_a_k = half_a_k_product + (W_k / 2) @ x  for k = z, r
+        np.add(_zrm[:, :2], _W_z_x_W_r_x_n[:, :2], _zrm[:, :2])
+        # tanh_half_a_k = tanh(half_a_k)  for k = z, r
+        np.tanh(_zrm[:, :2], _zrm[:, :2])
+        # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = z, r  (update gate, reset gate)
+        np.multiply(0.5, _zrm[:, :2], _zrm[:, :2])
+        np.add(_zrm[:, :2], 0.5, _zrm[:, :2])
+        # a_n = a_n_x + r * m
+        np.multiply(_zrm[:, 1], _zrm[:, 2], _temporary0)
+        np.add(_W_z_x_W_r_x_n[:, 2], _temporary0, _W_z_x_W_r_x_n[:, 2])
+        # n = tanh(a_n)  (candidate)
+        np.tanh(_W_z_x_W_r_x_n[:, 2], _W_z_x_W_r_x_n[:, 2])
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -693,6 +802,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -757,7 +878,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -814,26 +936,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

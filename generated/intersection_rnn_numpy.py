@@ -29,15 +29,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -56,12 +62,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -108,20 +108,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -358,28 +351,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -395,32 +392,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, features), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -430,8 +437,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -455,385 +462,448 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("features",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_y_in_g_y = np.empty((2, _features, _hidden + _features + 1), _dtype)
+    _UWb_h_in_g_h = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # h_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_h_x_one[:, -1] = 1
+    _all_a_y_in_half_a_g_y = np.empty((_chunk, 2, _features, _batch), _dtype)
+    _all_h_in_g_h = np.empty((_saved, 2, _hidden, _batch), _dtype)
+    _all_y_in = np.empty((_saved, _features, _batch), _dtype)
+    _all_g_y = np.empty((_saved, _features, _batch), _dtype)
+    _all_y = np.empty((_chunk, _features, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary1 = np.empty((_chunk, _features, _batch), _dtype)
+    _UWb_y_in_g_y_matrix = _UWb_y_in_g_y.reshape(2 * _features, _hidden + _features + 1)
+    _U_y_in_g_y_rows = _UWb_y_in_g_y_matrix[:, :_hidden]
+    _W_y_in_g_y_rows = _UWb_y_in_g_y_matrix[:, _hidden : _hidden + _features]
+    _b_y_in_g_y_rows = _UWb_y_in_g_y_matrix[:, -1]
+    _UWb_h_in_g_h_matrix = _UWb_h_in_g_h.reshape(2 * _hidden, _hidden + _features + 1)
+    _U_h_in_g_h_rows = _UWb_h_in_g_h_matrix[:, :_hidden]
+    _W_h_in_g_h_rows = _UWb_h_in_g_h_matrix[:, _hidden : _hidden + _features]
+    _b_h_in_g_h_rows = _UWb_h_in_g_h_matrix[:, -1]
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _y = _part(_all_y, _now)
+        _h_in_g_h = _part(_all_h_in_g_h, _now)
+        _a_y_in_half_a_g_y = _part(_all_a_y_in_half_a_g_y, _now)
+        _y_in = _part(_all_y_in, _now)
+        _g_y = _part(_all_g_y, _now)
+        _temporary1 = _part(_all_temporary1, _now)
+        _windows = list(zip(
+            _h_x_one[:-1], _h_in_g_h, _h_in_g_h.reshape(_count, 2 * _hidden, _batch), _h_in_g_h[:, 1],
+            _h_in_g_h[:, 1], _h_x_one[1:, :_hidden], _h_x_one[:-1, :_hidden], _h_in_g_h[:, 0], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _count, _h_x_one, _y, _a_y_in_half_a_g_y, _y_in, _g_y, _temporary1, _windows))
+    _residuals = {"h_x_one": _all_h_x_one, "y_in": _all_y_in, "h_in_g_h": _all_h_in_g_h, "g_y": _all_g_y}
+    if _keep == "recompute":
+        _residuals = {"h_x_one": _all_h_x_one}
+    _of_pass = (
+        _UWb_y_in_g_y, _UWb_h_in_g_h, _temporary0, _U_y_in_g_y_rows, _W_y_in_g_y_rows, _b_y_in_g_y_rows,
+        _UWb_h_in_g_h_matrix, _U_h_in_g_h_rows, _W_h_in_g_h_rows, _b_h_in_g_h_rows, _half, _one, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        _UWb_y_in_g_y, _UWb_h_in_g_h, _temporary0, _U_y_in_g_y_rows, _W_y_in_g_y_rows, _b_y_in_g_y_rows,
+        _UWb_h_in_g_h_matrix, _U_h_in_g_h_rows, _W_h_in_g_h_rows, _b_h_in_g_h_rows, _half, _one, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_y_in_g_y = np.stack((_parameters.W_y_in, _parameters.W_g_y), out=_take("W_y_in_g_y", (2, _features, _features)))
-    _U_y_in_g_y = np.stack((_parameters.U_y_in, _parameters.U_g_y), out=_take("U_y_in_g_y", (2, _features, _hidden)))
-    _W_h_in_g_h = np.stack((_parameters.W_h_in, _parameters.W_g_h), out=_take("W_h_in_g_h", (2, _hidden, _features)))
-    _U_h_in_g_h = np.stack((_parameters.U_h_in, _parameters.U_g_h), out=_take("U_h_in_g_h", (2, _hidden, _hidden)))
-    _b_y_in_g_y = np.stack((_parameters.b_y_in, _parameters.b_g_y), out=_take("b_y_in_g_y", (2, _features)))
-    _b_h_in_g_h = np.stack((_parameters.b_h_in, _parameters.b_g_h), out=_take("b_h_in_g_h", (2, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _a_y_in_g_y_x = _take("a_y_in_g_y_x", (_steps, 2, _features, _batch))
-    _U_y_in_g_y_h_prev = _take("U_y_in_g_y_h_prev", (_steps, 2, _features, _batch))
-    _h_in_g_h = _take("h_in_g_h", (_steps, 2, _hidden, _batch))
-    _a_y_in = _take("a_y_in", (_steps, _features, _batch))
-    _y_in = _take("y_in", (_steps, _features, _batch))
-    _a_g_y = _take("a_g_y", (_steps, _features, _batch))
-    _g_y = _take("g_y", (_steps, _features, _batch))
-    _y = _take("y", (_steps, _features, _batch))
-    # Working space.
-    _U_h_in_g_h_h_prev = _take("U_h_in_g_h_h_prev", (2, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (_steps, _features, _batch))
-    # W_y_in @ x, W_g_y @ x
-    np.matmul(
-        _W_y_in_g_y.reshape(2 * _features, _features), _x, out=_a_y_in_g_y_x.reshape(_steps, 2 * _features, _batch)
-    )
-    # a_y_in_x = W_y_in @ x + b_y_in
-    # a_g_y_x = W_g_y @ x + b_g_y
-    np.add(_a_y_in_g_y_x, _b_y_in_g_y[..., None], out=_a_y_in_g_y_x)
-    # W_h_in @ x, W_g_h @ x
-    np.matmul(_W_h_in_g_h.reshape(2 * _hidden, _features), _x, out=_h_in_g_h.reshape(_steps, 2 * _hidden, _batch))
-    # a_h_in_x = W_h_in @ x + b_h_in
-    # a_g_h_x = W_g_h @ x + b_g_h
-    np.add(_h_in_g_h, _b_h_in_g_h[..., None], out=_h_in_g_h)
-    _U_h_in_g_h_matrix = _U_h_in_g_h.reshape(2 * _hidden, _hidden)
-    _U_h_in_g_h_h_prev_matrix = _U_h_in_g_h_h_prev.reshape(2 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_y_in, _parameters.U_g_y), out=_U_y_in_g_y_rows)
+    np.concatenate((_parameters.W_y_in, _parameters.W_g_y), out=_W_y_in_g_y_rows)
+    np.concatenate((_parameters.b_y_in, _parameters.b_g_y), out=_b_y_in_g_y_rows)
+    np.multiply(_UWb_y_in_g_y[1:2], 0.5, _UWb_y_in_g_y[1:2])
+    np.concatenate((_parameters.U_h_in, _parameters.U_g_h), out=_U_h_in_g_h_rows)
+    np.concatenate((_parameters.W_h_in, _parameters.W_g_h), out=_W_h_in_g_h_rows)
+    np.concatenate((_parameters.b_h_in, _parameters.b_g_h), out=_b_h_in_g_h_rows)
+    np.multiply(_UWb_h_in_g_h[1:2], 0.5, _UWb_h_in_g_h[1:2])
+    _returned_y = np.empty((_steps, _batch, _features), _dtype)
+    h = _initial.h.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _h_in_g_h_t = _h_in_g_h[_t]
-        h_in, g_h = _h_in_g_h[_t]
-        a_h_in, a_g_h = h_in, g_h
-        # U_h_in @ h_prev, U_g_h @ h_prev
-        np.matmul(_U_h_in_g_h_matrix, h_prev, out=_U_h_in_g_h_h_prev_matrix)
-        # a_h_in = a_h_in_x + U_h_in @ h_prev
-        # a_g_h = a_g_h_x + U_g_h @ h_prev
-        np.add(_h_in_g_h_t, _U_h_in_g_h_h_prev, out=_h_in_g_h_t)
-        # h_in = tanh(a_h_in)  (candidate of the state)
-        np.tanh(a_h_in, out=h_in)
-        # g_h = sigmoid(a_g_h)  (gate of time)
-        np.multiply(a_g_h, 0.5, out=g_h)
-        np.tanh(g_h, out=g_h)
-        np.multiply(g_h, 0.5, out=g_h)
-        np.add(g_h, 0.5, out=g_h)
-        # h = g_h * h_prev + (1 - g_h) * h_in  (hidden state)
-        np.multiply(g_h, h_prev, out=h)
-        np.subtract(1.0, g_h, out=_temporary0)
-        np.multiply(_temporary0, h_in, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _count, _h_x_one, _y, _a_y_in_half_a_g_y, _y_in, _g_y, _temporary1, _windows in _chunks:
+        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_x_one[0, :_hidden], h)
+        for h_x_one, _h_in_g_h_t, _h_in_g_h_matrix, g_h, tanh_half_a_g_h, h, h_prev, h_in in _windows:
+            # a_h_in = W_h_in @ x + U_h_in @ h_prev + b_h_in
+            # half_a_g_h = (W_g_h / 2) @ x + (U_g_h / 2) @ h_prev + b_g_h / 2
+            np.dot(_UWb_h_in_g_h_matrix, h_x_one, _h_in_g_h_matrix)
+            # h_in = tanh(a_h_in)  (candidate of the state)
+            # tanh_half_a_g_h = tanh(half_a_g_h)
+            np.tanh(_h_in_g_h_t, _h_in_g_h_t)
+            # g_h = 1/2 * tanh_half_a_g_h + 1/2 = sigmoid(a_g_h)  (gate of time)
+            np.multiply(_half, tanh_half_a_g_h, g_h)
+            np.add(g_h, _half, g_h)
+            # h = g_h * h_prev + (1 - g_h) * h_in  (hidden state)
+            np.multiply(g_h, h_prev, h)
+            np.subtract(_one, g_h, _temporary0)
+            np.multiply(_temporary0, h_in, _temporary0)
+            np.add(h, _temporary0, h)
+        # a_y_in = W_y_in @ x + U_y_in @ h_prev + b_y_in
+        # half_a_g_y = (W_g_y / 2) @ x + (U_g_y / 2) @ h_prev + b_g_y / 2
+        np.matmul(
+            _UWb_y_in_g_y.reshape(2 * _features, _hidden + _features + 1),
+            _h_x_one[:-1],
+            out=_a_y_in_half_a_g_y.reshape(_count, 2 * _features, _batch),
+        )
+        # y_in = relu(a_y_in)  (candidate of the output)
+        np.maximum(_a_y_in_half_a_g_y[:, 0], 0.0, out=_y_in)
+        # g_y = 1/2 * tanh(half_a_g_y) + 1/2 = sigmoid(a_g_y)  (gate of depth)
+        np.tanh(_a_y_in_half_a_g_y[:, 1], _g_y)
+        np.multiply(0.5, _g_y, _g_y)
+        np.add(_g_y, 0.5, _g_y)
+        # y = g_y * x + (1 - g_y) * y_in  (output)
+        np.multiply(_g_y, _h_x_one[:-1, _hidden : _hidden + _features], _y)
+        np.subtract(1.0, _g_y, _temporary1)
+        np.multiply(_temporary1, _y_in, _temporary1)
+        np.add(_y, _temporary1, _y)
+        np.copyto(_returned_y[_now], _y.transpose(0, 2, 1))
 
-    # U_y_in @ h_prev, U_g_y @ h_prev
-    np.matmul(
-        _U_y_in_g_y.reshape(2 * _features, _hidden),
-        _h[:-1],
-        out=_U_y_in_g_y_h_prev.reshape(_steps, 2 * _features, _batch),
-    )
-    # a_y_in = a_y_in_x + U_y_in @ h_prev
-    np.add(_a_y_in_g_y_x[:, 0], _U_y_in_g_y_h_prev[:, 0], out=_a_y_in)
-    # y_in = relu(a_y_in)  (candidate of the output)
-    np.maximum(_a_y_in, 0.0, out=_y_in)
-    # a_g_y = a_g_y_x + U_g_y @ h_prev
-    np.add(_a_y_in_g_y_x[:, 1], _U_y_in_g_y_h_prev[:, 1], out=_a_g_y)
-    # g_y = sigmoid(a_g_y)  (gate of depth)
-    np.multiply(_a_g_y, 0.5, out=_g_y)
-    np.tanh(_g_y, out=_g_y)
-    np.multiply(_g_y, 0.5, out=_g_y)
-    np.add(_g_y, 0.5, out=_g_y)
-    # y = g_y * x + (1 - g_y) * y_in  (output)
-    np.multiply(_g_y, _x, out=_y)
-    np.subtract(1.0, _g_y, out=_temporary1)
-    np.multiply(_temporary1, _y_in, out=_temporary1)
-    np.add(_y, _temporary1, out=_y)
-    _outputs = _y.transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "y_in": _y_in,
-        "h_in_g_h": _h_in_g_h,
-        "g_y": _g_y,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_y, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_y_in = _saved["y_in"]
+    _all_h_in_g_h = _saved["h_in_g_h"]
+    _all_g_y = _saved["g_y"]
     # Parameters that enter one product or one call lie side by side.
-    _W_y_in_g_y = np.stack((_parameters.W_y_in, _parameters.W_g_y), out=_take("W_y_in_g_y", (2, _features, _features)))
-    _U_y_in_g_y = np.stack((_parameters.U_y_in, _parameters.U_g_y), out=_take("U_y_in_g_y", (2, _features, _hidden)))
-    _W_h_in_g_h = np.stack((_parameters.W_h_in, _parameters.W_g_h), out=_take("W_h_in_g_h", (2, _hidden, _features)))
-    _U_h_in_g_h = np.stack((_parameters.U_h_in, _parameters.U_g_h), out=_take("U_h_in_g_h", (2, _hidden, _hidden)))
-    _b_y_in_g_y = np.stack((_parameters.b_y_in, _parameters.b_g_y), out=_take("b_y_in_g_y", (2, _features)))
-    _b_h_in_g_h = np.stack((_parameters.b_h_in, _parameters.b_g_h), out=_take("b_h_in_g_h", (2, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _a_y_in_g_y_x = _take("a_y_in_g_y_x", (_steps, 2, _features, _batch))
-    _U_y_in_g_y_h_prev = _take("U_y_in_g_y_h_prev", (_steps, 2, _features, _batch))
-    _h_in_g_h = _take("h_in_g_h", (_steps, 2, _hidden, _batch))
-    _a_y_in = _take("a_y_in", (_steps, _features, _batch))
-    _y_in = _take("y_in", (_steps, _features, _batch))
-    _a_g_y = _take("a_g_y", (_steps, _features, _batch))
-    _g_y = _take("g_y", (_steps, _features, _batch))
-    _y = _take("y", (_steps, _features, _batch))
+    _U_y_in_g_y = np.empty((2, _features, _hidden), _dtype)
+    _U_h_in_g_h = np.empty((2, _hidden, _hidden), _dtype)
+    _W_h_in_g_h = np.empty((2, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_a_y_in_g_y = np.empty((_chunk, 2, _features, _batch), _dtype)
+    _all_d_a_h_in_g_h = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _all_d_g_y = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_x_W_g_y_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_y_in = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_a_y_in_part = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_x_W_y_in_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_h_prev_known = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_x_product = np.empty((_chunk, _features, _batch), _dtype)
     # Working space.
-    _U_h_in_g_h_h_prev = _take("U_h_in_g_h_h_prev", (2, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (_steps, _features, _batch))
-    # W_y_in @ x, W_g_y @ x
-    np.matmul(
-        _W_y_in_g_y.reshape(2 * _features, _features), _x, out=_a_y_in_g_y_x.reshape(_steps, 2 * _features, _batch)
-    )
-    # a_y_in_x = W_y_in @ x + b_y_in
-    # a_g_y_x = W_g_y @ x + b_g_y
-    np.add(_a_y_in_g_y_x, _b_y_in_g_y[..., None], out=_a_y_in_g_y_x)
-    # W_h_in @ x, W_g_h @ x
-    np.matmul(_W_h_in_g_h.reshape(2 * _hidden, _features), _x, out=_h_in_g_h.reshape(_steps, 2 * _hidden, _batch))
-    # a_h_in_x = W_h_in @ x + b_h_in
-    # a_g_h_x = W_g_h @ x + b_g_h
-    np.add(_h_in_g_h, _b_h_in_g_h[..., None], out=_h_in_g_h)
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_UWb_y_in_g_y = np.empty((2, _features, _hidden + _features + 1), _dtype)
+    _d_UWb_h_in_g_h = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_temporary1 = np.empty((_chunk, _features, _batch), _dtype)
+    _temporary2 = np.empty((2, _features, _hidden + _features + 1), _dtype)
+    _temporary3 = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    _U_h_in_g_h_transposed = np.empty((_hidden, 2 * _hidden), _dtype)
+    d_h = _scratch0
+    d_h_prev_product = _scratch1
+    d_h_prev = d_h_next
+    _all_d_a_y_in_g_y_by_slot = np.empty((2, _features, _chunk, _batch), _dtype)
+    _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
+    _all_d_a_h_in_g_h_by_slot = np.empty((2, _hidden, _chunk, _batch), _dtype)
+    _U_y_in_g_y_matrix = _U_y_in_g_y.reshape(2 * _features, _hidden)
     _U_h_in_g_h_matrix = _U_h_in_g_h.reshape(2 * _hidden, _hidden)
-    _U_h_in_g_h_h_prev_matrix = _U_h_in_g_h_h_prev.reshape(2 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _h_in_g_h_t = _h_in_g_h[_t]
-        h_in, g_h = _h_in_g_h[_t]
-        a_h_in, a_g_h = h_in, g_h
-        # U_h_in @ h_prev, U_g_h @ h_prev
-        np.matmul(_U_h_in_g_h_matrix, h_prev, out=_U_h_in_g_h_h_prev_matrix)
-        # a_h_in = a_h_in_x + U_h_in @ h_prev
-        # a_g_h = a_g_h_x + U_g_h @ h_prev
-        np.add(_h_in_g_h_t, _U_h_in_g_h_h_prev, out=_h_in_g_h_t)
-        # h_in = tanh(a_h_in)  (candidate of the state)
-        np.tanh(a_h_in, out=h_in)
-        # g_h = sigmoid(a_g_h)  (gate of time)
-        np.multiply(a_g_h, 0.5, out=g_h)
-        np.tanh(g_h, out=g_h)
-        np.multiply(g_h, 0.5, out=g_h)
-        np.add(g_h, 0.5, out=g_h)
-        # h = g_h * h_prev + (1 - g_h) * h_in  (hidden state)
-        np.multiply(g_h, h_prev, out=h)
-        np.subtract(1.0, g_h, out=_temporary0)
-        np.multiply(_temporary0, h_in, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    # U_y_in @ h_prev, U_g_y @ h_prev
-    np.matmul(
-        _U_y_in_g_y.reshape(2 * _features, _hidden),
-        _h[:-1],
-        out=_U_y_in_g_y_h_prev.reshape(_steps, 2 * _features, _batch),
-    )
-    # a_y_in = a_y_in_x + U_y_in @ h_prev
-    np.add(_a_y_in_g_y_x[:, 0], _U_y_in_g_y_h_prev[:, 0], out=_a_y_in)
-    # y_in = relu(a_y_in)  (candidate of the output)
-    np.maximum(_a_y_in, 0.0, out=_y_in)
-    # a_g_y = a_g_y_x + U_g_y @ h_prev
-    np.add(_a_y_in_g_y_x[:, 1], _U_y_in_g_y_h_prev[:, 1], out=_a_g_y)
-    # g_y = sigmoid(a_g_y)  (gate of depth)
-    np.multiply(_a_g_y, 0.5, out=_g_y)
-    np.tanh(_g_y, out=_g_y)
-    np.multiply(_g_y, 0.5, out=_g_y)
-    np.add(_g_y, 0.5, out=_g_y)
-    # y = g_y * x + (1 - g_y) * y_in  (output)
-    np.multiply(_g_y, _x, out=_y)
-    np.subtract(1.0, _g_y, out=_temporary1)
-    np.multiply(_temporary1, _y_in, out=_temporary1)
-    np.add(_y, _temporary1, out=_y)
-    _outputs = _y.transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    _W_h_in_g_h_matrix = _W_h_in_g_h.reshape(2 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_h_in_g_h = _part(_all_d_a_h_in_g_h, _now)
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _h_in_g_h = _part(_all_h_in_g_h, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _d_g_y = _part(_all_d_g_y, _now)
+        _y_in = _part(_all_y_in, _now)
+        _d_a_y_in_g_y = _part(_all_d_a_y_in_g_y, _now)
+        _g_y = _part(_all_g_y, _now)
+        _temporary1 = _part(_all_temporary1, _now)
+        _d_x_W_g_y_x = _part(_all_d_x_W_g_y_x, _now)
+        _d_y_in = _part(_all_d_y_in, _now)
+        _d_a_y_in_part = _part(_all_d_a_y_in_part, _now)
+        _d_x_W_y_in_x = _part(_all_d_x_W_y_in_x, _now)
+        _d_h_prev_known = _part(_all_d_h_prev_known, _now)
+        _d_x_product = _part(_all_d_x_product, _now)
+        _d_a_y_in_g_y_by_slot = _beginning(_all_d_a_y_in_g_y_by_slot, (2, _features, _count, _batch))
+        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _d_a_h_in_g_h_by_slot = _beginning(_all_d_a_h_in_g_h_by_slot, (2, _hidden, _count, _batch))
+        _windows = list(zip(
+            _d_a_h_in_g_h, _d_a_h_in_g_h.reshape(_count, 2 * _hidden, _batch), _h_in_g_h[:, 1], _d_h_prev_known,
+            strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_h_in_g_h, _h_x_one, _h_in_g_h, _temporary0, _d_g_y, _y_in, _d_a_y_in_g_y,
+            _g_y, _temporary1, _d_x_W_g_y_x, _d_y_in, _d_a_y_in_part, _d_x_W_y_in_x, _d_h_prev_known, _d_x_product,
+            _d_a_y_in_g_y_by_slot, _h_x_one_by_part, _d_a_h_in_g_h_by_slot, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _U_y_in_g_y, _U_h_in_g_h, _W_h_in_g_h, d_h_next, _d_UWb_y_in_g_y, _d_UWb_h_in_g_h, _temporary2, _temporary3,
+        _U_h_in_g_h_transposed, d_h, d_h_prev_product, d_h_prev, _U_y_in_g_y_matrix, _U_h_in_g_h_matrix,
+        _W_h_in_g_h_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _features, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _y_in = _saved["y_in"]
-    _h_in_g_h = _saved["h_in_g_h"]
-    _g_y = _saved["g_y"]
-    _U_g_y = _parameters.U_g_y
+    (
+        _U_y_in_g_y, _U_h_in_g_h, _W_h_in_g_h, d_h_next, _d_UWb_y_in_g_y, _d_UWb_h_in_g_h, _temporary2, _temporary3,
+        _U_h_in_g_h_transposed, d_h, d_h_prev_product, d_h_prev, _U_y_in_g_y_matrix, _U_h_in_g_h_matrix,
+        _W_h_in_g_h_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _W_g_y = _parameters.W_g_y
-    _U_y_in = _parameters.U_y_in
     _W_y_in = _parameters.W_y_in
     # Parameters that enter one product or one call lie side by side.
-    _U_h_in_g_h = np.stack((_parameters.U_h_in, _parameters.U_g_h), out=_take("U_h_in_g_h", (2, _hidden, _hidden)))
-    _W_h_in_g_h = np.stack((_parameters.W_h_in, _parameters.W_g_h), out=_take("W_h_in_g_h", (2, _hidden, _features)))
-    # Arrays for all steps.
-    _d_a_h_in_g_h = _take("d_a_h_in_g_h", (_steps, 2, _hidden, _batch))
-    _d_a_y_in_g_y = _take("d_a_y_in_g_y", (_steps, 2, _features, _batch))
-    _d_g_y = _take("d_g_y", (_steps, _features, _batch))
-    _d_h_prev_U_g_y_h_prev = _take("d_h_prev_U_g_y_h_prev", (_steps, _hidden, _batch))
-    _d_x_W_g_y_x = _take("d_x_W_g_y_x", (_steps, _features, _batch))
-    _d_y_in = _take("d_y_in", (_steps, _features, _batch))
-    _d_a_y_in_part = _take("d_a_y_in_part", (_steps, _features, _batch))
-    _d_h_prev_U_y_in_h_prev = _take("d_h_prev_U_y_in_h_prev", (_steps, _hidden, _batch))
-    _d_x_W_y_in_x = _take("d_x_W_y_in_x", (_steps, _features, _batch))
-    _d_x_product = _take("d_x_product", (_steps, _features, _batch))
+    np.concatenate((_parameters.U_y_in, _parameters.U_g_y), out=_U_y_in_g_y_matrix)
+    np.concatenate((_parameters.U_h_in, _parameters.U_g_h), out=_U_h_in_g_h_matrix)
+    np.concatenate((_parameters.W_h_in, _parameters.W_g_h), out=_W_h_in_g_h_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_W_y_in_g_y = _take("d_W_y_in_g_y", (2, _features, _features))
-    _d_U_y_in_g_y = _take("d_U_y_in_g_y", (2, _features, _hidden))
-    _d_W_h_in_g_h = _take("d_W_h_in_g_h", (2, _hidden, _features))
-    _d_U_h_in_g_h = _take("d_U_h_in_g_h", (2, _hidden, _hidden))
-    _d_b_y_in_g_y = _take("d_b_y_in_g_y", (2, _features))
-    _d_b_h_in_g_h = _take("d_b_h_in_g_h", (2, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_steps, _features, _batch))
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # d_g_y = d_outputs * (x - y_in)
-    np.subtract(_x, _y_in, out=_d_g_y)
-    np.multiply(_d_outputs, _d_g_y, out=_d_g_y)
-    # d_a_g_y = d_g_y * g_y * (1 - g_y)
-    np.multiply(_d_g_y, _g_y, out=_d_a_y_in_g_y[:, 1])
-    np.subtract(1.0, _g_y, out=_temporary0)
-    np.multiply(_d_a_y_in_g_y[:, 1], _temporary0, out=_d_a_y_in_g_y[:, 1])
-    # U_g_y.T @ d_a_g_y
-    np.matmul(_U_g_y.T, _d_a_y_in_g_y[:, 1], out=_d_h_prev_U_g_y_h_prev)
-    # W_g_y.T @ d_a_g_y
-    np.matmul(_W_g_y.T, _d_a_y_in_g_y[:, 1], out=_d_x_W_g_y_x)
-    # d_y_in = d_outputs * (1 - g_y)
-    np.subtract(1.0, _g_y, out=_d_y_in)
-    np.multiply(_d_outputs, _d_y_in, out=_d_y_in)
-    # d_a_y_in_part = where(y_in > 0, 1, 0)
-    np.greater(_y_in, 0.0, out=_d_a_y_in_part)
-    # d_a_y_in = d_y_in * d_a_y_in_part
-    np.multiply(_d_y_in, _d_a_y_in_part, out=_d_a_y_in_g_y[:, 0])
-    # U_y_in.T @ d_a_y_in
-    np.matmul(_U_y_in.T, _d_a_y_in_g_y[:, 0], out=_d_h_prev_U_y_in_h_prev)
-    # W_y_in.T @ d_a_y_in
-    np.matmul(_W_y_in.T, _d_a_y_in_g_y[:, 0], out=_d_x_W_y_in_x)
-    d_h = _scratch0
-    d_h_prev_product = _scratch1
-    _U_h_in_g_h_matrix = _U_h_in_g_h.reshape(2 * _hidden, _hidden).T
-    _d_a_h_in_g_h_matrices = _d_a_h_in_g_h.reshape(_steps, 2 * _hidden, _batch)
+    _d_UWb_y_in_g_y.fill(0)
+    _d_UWb_h_in_g_h.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_h_in_g_h.reshape(2 * _hidden, _hidden), _U_h_in_g_h_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        h_prev = _h[_t]
-        h_in, g_h = _h_in_g_h[_t]
-        d_a_h_in, d_a_g_h = _d_a_h_in_g_h[_t]
-        d_g_h, d_h_in = d_a_g_h, d_a_h_in
-        d_h_prev_U_g_y_h_prev = _d_h_prev_U_g_y_h_prev[_t]
-        d_h_prev_U_y_in_h_prev = _d_h_prev_U_y_in_h_prev[_t]
-        # d_h = d_h_next
-        np.copyto(d_h, d_h_next)
-        # d_g_h = d_h * (h_prev - h_in)
-        np.subtract(h_prev, h_in, out=d_g_h)
-        np.multiply(d_h, d_g_h, out=d_g_h)
-        # d_a_g_h = d_g_h * g_h * (1 - g_h)
-        np.multiply(d_g_h, g_h, out=d_a_g_h)
-        np.subtract(1.0, g_h, out=_temporary1)
-        np.multiply(d_a_g_h, _temporary1, out=d_a_g_h)
-        # d_h_in = d_h * (1 - g_h)
-        np.subtract(1.0, g_h, out=d_h_in)
-        np.multiply(d_h, d_h_in, out=d_h_in)
-        # d_a_h_in = d_h_in * (1 - h_in**2)
-        np.square(h_in, out=_temporary1)
-        np.subtract(1.0, _temporary1, out=_temporary1)
-        np.multiply(d_h_in, _temporary1, out=d_a_h_in)
-        # U_h_in.T @ d_a_h_in, U_g_h.T @ d_a_g_h
-        np.matmul(_U_h_in_g_h_matrix, _d_a_h_in_g_h_matrices[_t], out=d_h_prev_product)
-        # d_h_prev = d_h * g_h + U_g_h.T @ d_a_g_h + U_g_y.T @ d_a_g_y + U_h_in.T @ d_a_h_in + U_y_in.T @ d_a_y_in
-        np.multiply(d_h, g_h, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_U_g_y_h_prev, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_U_y_in_h_prev, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_product, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_h_in_g_h, _h_x_one, _h_in_g_h, _temporary0, _d_g_y, _y_in, _d_a_y_in_g_y, _g_y,
+        _temporary1, _d_x_W_g_y_x, _d_y_in, _d_a_y_in_part, _d_x_W_y_in_x, _d_h_prev_known, _d_x_product,
+        _d_a_y_in_g_y_by_slot, _h_x_one_by_part, _d_a_h_in_g_h_by_slot, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_g_h = (h_prev - h_in) * g_h * (1 - g_h)
+        np.subtract(_h_x_one[:-1, :_hidden], _h_in_g_h[:, 0], _d_a_h_in_g_h[:, 1])
+        np.multiply(_d_a_h_in_g_h[:, 1], _h_in_g_h[:, 1], _d_a_h_in_g_h[:, 1])
+        np.subtract(1.0, _h_in_g_h[:, 1], _temporary0)
+        np.multiply(_d_a_h_in_g_h[:, 1], _temporary0, _d_a_h_in_g_h[:, 1])
+        # d_g_y = d_outputs * (x - y_in)
+        np.subtract(_h_x_one[:-1, _hidden : _hidden + _features], _y_in, _d_g_y)
+        np.multiply(_d_outputs, _d_g_y, _d_g_y)
+        # d_a_g_y = d_g_y * g_y * (1 - g_y)
+        np.multiply(_d_g_y, _g_y, _d_a_y_in_g_y[:, 1])
+        np.subtract(1.0, _g_y, _temporary1)
+        np.multiply(_d_a_y_in_g_y[:, 1], _temporary1, _d_a_y_in_g_y[:, 1])
+        # W_g_y.T @ d_a_g_y
+        np.matmul(_W_g_y.T, _d_a_y_in_g_y[:, 1], out=_d_x_W_g_y_x)
+        # dh_da_h_in = (1 - g_h) * (1 - h_in**2)
+        np.subtract(1.0, _h_in_g_h[:, 1], _d_a_h_in_g_h[:, 0])
+        np.square(_h_in_g_h[:, 0], _temporary0)
+        np.subtract(1.0, _temporary0, _temporary0)
+        np.multiply(_d_a_h_in_g_h[:, 0], _temporary0, _d_a_h_in_g_h[:, 0])
+        # d_y_in = d_outputs * (1 - g_y)
+        np.subtract(1.0, _g_y, _d_y_in)
+        np.multiply(_d_outputs, _d_y_in, _d_y_in)
+        # d_a_y_in_part = where(y_in > 0, 1, 0)
+        np.greater(_y_in, 0.0, _d_a_y_in_part)
+        # d_a_y_in = d_y_in * d_a_y_in_part
+        np.multiply(_d_y_in, _d_a_y_in_part, _d_a_y_in_g_y[:, 0])
+        # W_y_in.T @ d_a_y_in
+        np.matmul(_W_y_in.T, _d_a_y_in_g_y[:, 0], out=_d_x_W_y_in_x)
+        # d_h_prev_known = U_g_y.T @ d_a_g_y + U_y_in.T @ d_a_y_in
+        np.matmul(
+            _U_y_in_g_y.reshape(2 * _features, _hidden).T,
+            _d_a_y_in_g_y.reshape(_count, 2 * _features, _batch),
+            out=_d_h_prev_known,
+        )
+        for _d_a_h_in_g_h_t, _d_a_h_in_g_h_matrix, g_h, d_h_prev_known in _windows:
+            # d_h = d_h_next
+            np.copyto(d_h, d_h_next)
+            # d_a_h_in = d_h * dh_da_h_in
+            # d_a_g_h = d_h * dh_da_g_h
+            np.multiply(d_h, _d_a_h_in_g_h_t, _d_a_h_in_g_h_t)
+            # U_h_in.T @ d_a_h_in, U_g_h.T @ d_a_g_h
+            np.dot(_U_h_in_g_h_transposed, _d_a_h_in_g_h_matrix, d_h_prev_product)
+            # d_h_prev = d_h * g_h + U_g_h.T @ d_a_g_h + d_h_prev_known + U_h_in.T @ d_a_h_in
+            np.multiply(d_h, g_h, d_h_prev)
+            np.add(d_h_prev, d_h_prev_known, d_h_prev)
+            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+        # W_h_in.T @ d_a_h_in, W_g_h.T @ d_a_g_h
+        np.matmul(
+            _W_h_in_g_h.reshape(2 * _hidden, _features).T,
+            _d_a_h_in_g_h.reshape(_count, 2 * _hidden, _batch),
+            out=_d_x_product,
+        )
+        # d_x = d_outputs * g_y + W_g_h.T @ d_a_g_h + W_g_y.T @ d_a_g_y + W_h_in.T @ d_a_h_in + W_y_in.T @ d_a_y_in
+        np.multiply(_d_outputs.transpose(0, 2, 1), _g_y.transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_x[_now], _d_x_W_g_y_x.transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_x[_now], _d_x_W_y_in_x.transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_x[_now], _d_x_product.transpose(0, 2, 1), _d_x[_now])
+        # d_U_y_in = total(outer(d_a_y_in, h_prev))
+        # d_W_y_in = total(outer(d_a_y_in, x))
+        # d_b_y_in = total(d_a_y_in)
+        # d_U_g_y = total(outer(d_a_g_y, h_prev))
+        # d_W_g_y = total(outer(d_a_g_y, x))
+        # d_b_g_y = total(d_a_g_y)
+        np.copyto(_d_a_y_in_g_y_by_slot, _d_a_y_in_g_y.transpose(1, 2, 0, 3))
+        np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_y_in_g_y_by_slot.reshape(2 * _features, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            _temporary2.reshape(2 * _features, _hidden + _features + 1),
+        )
+        np.add(_d_UWb_y_in_g_y, _temporary2, _d_UWb_y_in_g_y)
+        # d_U_h_in = total(outer(d_a_h_in, h_prev))
+        # d_W_h_in = total(outer(d_a_h_in, x))
+        # d_b_h_in = total(d_a_h_in)
+        # d_U_g_h = total(outer(d_a_g_h, h_prev))
+        # d_W_g_h = total(outer(d_a_g_h, x))
+        # d_b_g_h = total(d_a_g_h)
+        np.copyto(_d_a_h_in_g_h_by_slot, _d_a_h_in_g_h.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_h_in_g_h_by_slot.reshape(2 * _hidden, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            _temporary3.reshape(2 * _hidden, _hidden + _features + 1),
+        )
+        np.add(_d_UWb_h_in_g_h, _temporary3, _d_UWb_h_in_g_h)
 
-    # W_h_in.T @ d_a_h_in, W_g_h.T @ d_a_g_h
-    np.matmul(
-        _W_h_in_g_h.reshape(2 * _hidden, _features).T,
-        _d_a_h_in_g_h.reshape(_steps, 2 * _hidden, _batch),
-        out=_d_x_product,
-    )
-    # d_x = d_outputs * g_y + W_g_h.T @ d_a_g_h + W_g_y.T @ d_a_g_y + W_h_in.T @ d_a_h_in + W_y_in.T @ d_a_y_in
-    np.multiply(_d_outputs, _g_y, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_W_g_y_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_W_y_in_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_product, out=_d_x.transpose(0, 2, 1))
-    # d_W_y_in = total(outer(d_a_y_in, x))
-    # d_W_g_y = total(outer(d_a_g_y, x))
-    _d_a_y_in_g_y_by_slot = _take("d_a_y_in_g_y_by_slot", (2, _features, _steps, _batch))
-    np.copyto(_d_a_y_in_g_y_by_slot, _d_a_y_in_g_y.transpose(1, 2, 0, 3))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_y_in_g_y_by_slot.reshape(2 * _features, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_y_in_g_y.reshape(2 * _features, _features),
-    )
-    # d_U_y_in = total(outer(d_a_y_in, h_prev))
-    # d_U_g_y = total(outer(d_a_g_y, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_y_in_g_y_by_slot.reshape(2 * _features, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_y_in_g_y.reshape(2 * _features, _hidden),
-    )
-    # d_b_y_in = total(d_a_y_in)
-    # d_b_g_y = total(d_a_g_y)
-    np.sum(_d_a_y_in_g_y, axis=(0, 3), out=_d_b_y_in_g_y)
-    # d_W_h_in = total(outer(d_a_h_in, x))
-    # d_W_g_h = total(outer(d_a_g_h, x))
-    _d_a_h_in_g_h_by_slot = _take("d_a_h_in_g_h_by_slot", (2, _hidden, _steps, _batch))
-    np.copyto(_d_a_h_in_g_h_by_slot, _d_a_h_in_g_h.transpose(1, 2, 0, 3))
-    np.matmul(
-        _d_a_h_in_g_h_by_slot.reshape(2 * _hidden, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_h_in_g_h.reshape(2 * _hidden, _features),
-    )
-    # d_U_h_in = total(outer(d_a_h_in, h_prev))
-    # d_U_g_h = total(outer(d_a_g_h, h_prev))
-    np.matmul(
-        _d_a_h_in_g_h_by_slot.reshape(2 * _hidden, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_h_in_g_h.reshape(2 * _hidden, _hidden),
-    )
-    # d_b_h_in = total(d_a_h_in)
-    # d_b_g_h = total(d_a_g_h)
-    np.sum(_d_a_h_in_g_h, axis=(0, 3), out=_d_b_h_in_g_h)
-    _gradients.W_y_in, _gradients.W_g_y = _d_W_y_in_g_y
-    _gradients.U_y_in, _gradients.U_g_y = _d_U_y_in_g_y
-    _gradients.b_y_in, _gradients.b_g_y = _d_b_y_in_g_y
-    _gradients.W_h_in, _gradients.W_g_h = _d_W_h_in_g_h
-    _gradients.U_h_in, _gradients.U_g_h = _d_U_h_in_g_h
-    _gradients.b_h_in, _gradients.b_g_h = _d_b_h_in_g_h
+    _gradients.W_y_in[...], _gradients.W_g_y[...] = _d_UWb_y_in_g_y[:, :, _hidden : _hidden + _features]
+    _gradients.U_y_in[...], _gradients.U_g_y[...] = _d_UWb_y_in_g_y[:, :, :_hidden]
+    _gradients.b_y_in[...], _gradients.b_g_y[...] = _d_UWb_y_in_g_y[:, :, -1]
+    _gradients.W_h_in[...], _gradients.W_g_h[...] = _d_UWb_h_in_g_h[:, :, _hidden : _hidden + _features]
+    _gradients.U_h_in[...], _gradients.U_g_h[...] = _d_UWb_h_in_g_h[:, :, :_hidden]
+    _gradients.b_h_in[...], _gradients.b_g_h[...] = _d_UWb_h_in_g_h[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_y_in_g_y = np.empty((2, _features, _hidden + _features + 1), _dtype)
+    _UWb_h_in_g_h = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_a_y_in_half_a_g_y = np.empty((_chunk, 2, _features, _batch), _dtype)
+    _all_h_in_g_h = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _all_y_in = np.empty((_chunk, _features, _batch), _dtype)
+    _all_g_y = np.empty((_chunk, _features, _batch), _dtype)
+    _UWb_y_in_g_y_matrix = _UWb_y_in_g_y.reshape(2 * _features, _hidden + _features + 1)
+    _U_y_in_g_y_rows = _UWb_y_in_g_y_matrix[:, :_hidden]
+    _W_y_in_g_y_rows = _UWb_y_in_g_y_matrix[:, _hidden : _hidden + _features]
+    _b_y_in_g_y_rows = _UWb_y_in_g_y_matrix[:, -1]
+    _UWb_h_in_g_h_matrix = _UWb_h_in_g_h.reshape(2 * _hidden, _hidden + _features + 1)
+    _U_h_in_g_h_rows = _UWb_h_in_g_h_matrix[:, :_hidden]
+    _W_h_in_g_h_rows = _UWb_h_in_g_h_matrix[:, _hidden : _hidden + _features]
+    _b_h_in_g_h_rows = _UWb_h_in_g_h_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _h_in_g_h = _part(_all_h_in_g_h, _now)
+        _a_y_in_half_a_g_y = _part(_all_a_y_in_half_a_g_y, _now)
+        _y_in = _part(_all_y_in, _now)
+        _g_y = _part(_all_g_y, _now)
+        _chunks.append((_count, _h_x_one, _h_in_g_h, _a_y_in_half_a_g_y, _y_in, _g_y))
+    _residuals = {"h_x_one": _all_h_x_one, "y_in": _all_y_in, "h_in_g_h": _all_h_in_g_h, "g_y": _all_g_y}
+    _of_pass = (
+        _UWb_y_in_g_y, _UWb_h_in_g_h, _U_y_in_g_y_rows, _W_y_in_g_y_rows, _b_y_in_g_y_rows, _U_h_in_g_h_rows,
+        _W_h_in_g_h_rows, _b_h_in_g_h_rows, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (
+        _UWb_y_in_g_y, _UWb_h_in_g_h, _U_y_in_g_y_rows, _W_y_in_g_y_rows, _b_y_in_g_y_rows, _U_h_in_g_h_rows,
+        _W_h_in_g_h_rows, _b_h_in_g_h_rows, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_y_in, _parameters.U_g_y), out=_U_y_in_g_y_rows)
+    np.concatenate((_parameters.W_y_in, _parameters.W_g_y), out=_W_y_in_g_y_rows)
+    np.concatenate((_parameters.b_y_in, _parameters.b_g_y), out=_b_y_in_g_y_rows)
+    np.multiply(_UWb_y_in_g_y[1:2], 0.5, _UWb_y_in_g_y[1:2])
+    np.concatenate((_parameters.U_h_in, _parameters.U_g_h), out=_U_h_in_g_h_rows)
+    np.concatenate((_parameters.W_h_in, _parameters.W_g_h), out=_W_h_in_g_h_rows)
+    np.concatenate((_parameters.b_h_in, _parameters.b_g_h), out=_b_h_in_g_h_rows)
+    np.multiply(_UWb_h_in_g_h[1:2], 0.5, _UWb_h_in_g_h[1:2])
+
+    for _count, _h_x_one, _h_in_g_h, _a_y_in_half_a_g_y, _y_in, _g_y in _chunks:
+        # a_h_in = W_h_in @ x + U_h_in @ h_prev + b_h_in
+        # half_a_g_h = (W_g_h / 2) @ x + (U_g_h / 2) @ h_prev + b_g_h / 2
+        np.matmul(
+            _UWb_h_in_g_h.reshape(2 * _hidden, _hidden + _features + 1),
+            _h_x_one[:-1],
+            out=_h_in_g_h.reshape(_count, 2 * _hidden, _batch),
+        )
+        # h_in = tanh(a_h_in)  (candidate of the state)
+        # tanh_half_a_g_h = tanh(half_a_g_h)
+        np.tanh(_h_in_g_h, _h_in_g_h)
+        # g_h = 1/2 * tanh_half_a_g_h + 1/2 = sigmoid(a_g_h)  (gate of time)
+        np.multiply(0.5, _h_in_g_h[:, 1], _h_in_g_h[:, 1])
+        np.add(_h_in_g_h[:, 1], 0.5, _h_in_g_h[:, 1])
+        # a_y_in = W_y_in @ x + U_y_in @ h_prev + b_y_in
+        # half_a_g_y = (W_g_y / 2) @ x + (U_g_y / 2) @ h_prev + b_g_y / 2
+        np.matmul(
+            _UWb_y_in_g_y.reshape(2 * _features, _hidden + _features + 1),
+            _h_x_one[:-1],
+            out=_a_y_in_half_a_g_y.reshape(_count, 2 * _features, _batch),
+        )
+        # y_in = relu(a_y_in)  (candidate of the output)
+        np.maximum(_a_y_in_half_a_g_y[:, 0], 0.0, out=_y_in)
+        # g_y = 1/2 * tanh(half_a_g_y) + 1/2 = sigmoid(a_g_y)  (gate of depth)
+        np.tanh(_a_y_in_half_a_g_y[:, 1], _g_y)
+        np.multiply(0.5, _g_y, _g_y)
+        np.add(_g_y, 0.5, _g_y)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -860,6 +930,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -924,7 +1006,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -981,26 +1064,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -27,15 +27,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -54,12 +60,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -105,20 +105,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -342,28 +335,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -379,32 +376,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -414,8 +421,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -439,342 +446,447 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_dt_y_dt_z_z = np.empty((3, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # y_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_y_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_y_x_one[:, -1] = 1
+    _all_z = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_dt_y_dt_z_tanh_a_z = np.empty((_saved, 3, _hidden, _batch), _dtype)
+    _all_W_y_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_y_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_tanh_a_y = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    U_y_z = a_y = _scratch0
+    _UWb_dt_y_dt_z_z_matrix = _UWb_dt_y_dt_z_z.reshape(3 * _hidden, _hidden + _features + 1)
+    _U_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, :_hidden]
+    _W_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, _hidden : _hidden + _features]
+    _b_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, -1]
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _y_x_one = _part(_all_y_x_one, _now, 1)
+        _z = _part(_all_z, _now, 1)
+        _W_y_x = _part(_all_W_y_x, _now)
+        _a_y_x = _part(_all_a_y_x, _now)
+        _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+        _tanh_a_y = _part(_all_tanh_a_y, _now)
+        _windows = list(zip(
+            _y_x_one[:-1], _dt_y_dt_z_tanh_a_z, _dt_y_dt_z_tanh_a_z.reshape(_count, 3 * _hidden, _batch),
+            _dt_y_dt_z_tanh_a_z[:, :2], _z[1:], _dt_y_dt_z_tanh_a_z[:, 1], _z[:-1], _dt_y_dt_z_tanh_a_z[:, 2],
+            _a_y_x, _tanh_a_y, _y_x_one[1:, :_hidden], _dt_y_dt_z_tanh_a_z[:, 0], _y_x_one[:-1, :_hidden],
+            strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _y_x_one, _z, _W_y_x, _a_y_x, _windows))
+    _residuals = {
+        "y_x_one": _all_y_x_one,
+        "z": _all_z,
+        "dt_y_dt_z_tanh_a_z": _all_dt_y_dt_z_tanh_a_z,
+        "tanh_a_y": _all_tanh_a_y,
+    }
+    if _keep == "recompute":
+        _residuals = {"y_x_one": _all_y_x_one, "z": _all_z}
+    _of_pass = (
+        _UWb_dt_y_dt_z_z, _temporary0, U_y_z, a_y, _UWb_dt_y_dt_z_z_matrix, _U_dt_y_dt_z_z_rows, _W_dt_y_dt_z_z_rows,
+        _b_dt_y_dt_z_z_rows, _half, _one, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        _UWb_dt_y_dt_z_z, _temporary0, U_y_z, a_y, _UWb_dt_y_dt_z_z_matrix, _U_dt_y_dt_z_z_rows, _W_dt_y_dt_z_z_rows,
+        _b_dt_y_dt_z_z_rows, _half, _one, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    _W_y = _parameters.W_y
     _U_y = _parameters.U_y
+    _b_y = _parameters.b_y
     # Parameters that enter one product or one call lie side by side.
-    _W_dt_z_dt_y_z_y = np.stack(
-        (_parameters.W_dt_z, _parameters.W_dt_y, _parameters.W_z, _parameters.W_y),
-        out=_take("W_dt_z_dt_y_z_y", (4, _hidden, _features)),
-    )
-    _U_dt_z_dt_y_z = np.stack(
-        (_parameters.U_dt_z, _parameters.U_dt_y, _parameters.U_z), out=_take("U_dt_z_dt_y_z", (3, _hidden, _hidden))
-    )
-    _b_dt_z_dt_y_z_y = np.stack(
-        (_parameters.b_dt_z, _parameters.b_dt_y, _parameters.b_z, _parameters.b_y),
-        out=_take("b_dt_z_dt_y_z_y", (4, _hidden)),
-    )
-    # Arrays for all steps.
-    _y = _take("y", (_steps + 1, _hidden, _batch))
-    _z = _take("z", (_steps + 1, _hidden, _batch))
-    _dt_z_to_tanh_a_y = _take("dt_z_to_tanh_a_y", (_steps, 4, _hidden, _batch))
-    # Working space.
-    _U_dt_z_dt_y_z_y_prev = _take("U_dt_z_dt_y_z_y_prev", (3, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_dt_z @ x, W_dt_y @ x, W_z @ x, W_y @ x
-    np.matmul(
-        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features), _x, out=_dt_z_to_tanh_a_y.reshape(_steps, 4 * _hidden, _batch)
-    )
-    # a_dt_z_x = W_dt_z @ x + b_dt_z
-    # a_dt_y_x = W_dt_y @ x + b_dt_y
-    # a_z_x = W_z @ x + b_z
-    # a_y_x = W_y @ x + b_y
-    np.add(_dt_z_to_tanh_a_y, _b_dt_z_dt_y_z_y[..., None], out=_dt_z_to_tanh_a_y)
-    U_y_z = _scratch0
-    _U_dt_z_dt_y_z_matrix = _U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden)
-    _U_dt_z_dt_y_z_y_prev_matrix = _U_dt_z_dt_y_z_y_prev.reshape(3 * _hidden, _batch)
-    np.copyto(_y[0], _initial.y.T)
-    np.copyto(_z[0], _initial.z.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_dt_y, _parameters.U_dt_z, _parameters.U_z), out=_U_dt_y_dt_z_z_rows)
+    np.concatenate((_parameters.W_dt_y, _parameters.W_dt_z, _parameters.W_z), out=_W_dt_y_dt_z_z_rows)
+    np.concatenate((_parameters.b_dt_y, _parameters.b_dt_z, _parameters.b_z), out=_b_dt_y_dt_z_z_rows)
+    np.multiply(_UWb_dt_y_dt_z_z[:2], 0.5, _UWb_dt_y_dt_z_z[:2])
+    _returned_y = np.empty((_steps, _batch, _hidden), _dtype)
+    y, z = _initial.y.T, _initial.z.T
 
-    for _t in range(_steps):
-        y, y_prev = _y[_t + 1], _y[_t]
-        _dt_zy_t, _dt_z_dt_y_tanh_a_z_t = _dt_z_to_tanh_a_y[_t, :2], _dt_z_to_tanh_a_y[_t, :3]
-        dt_z, dt_y, tanh_a_z, tanh_a_y = _dt_z_to_tanh_a_y[_t]
-        a_z, a_y_x, a_y = tanh_a_z, tanh_a_y, tanh_a_y
-        z, z_prev = _z[_t + 1], _z[_t]
-        # U_dt_z @ y_prev, U_dt_y @ y_prev, U_z @ y_prev
-        np.matmul(_U_dt_z_dt_y_z_matrix, y_prev, out=_U_dt_z_dt_y_z_y_prev_matrix)
-        # a_dt_z = a_dt_z_x + U_dt_z @ y_prev
-        # a_dt_y = a_dt_y_x + U_dt_y @ y_prev
-        # a_z = a_z_x + U_z @ y_prev
-        np.add(_dt_z_dt_y_tanh_a_z_t, _U_dt_z_dt_y_z_y_prev, out=_dt_z_dt_y_tanh_a_z_t)
-        # dt_k = sigmoid(a_dt_k)  for k = z, y  (time step of z, time step of y)
-        np.multiply(_dt_zy_t, 0.5, out=_dt_zy_t)
-        np.tanh(_dt_zy_t, out=_dt_zy_t)
-        np.multiply(_dt_zy_t, 0.5, out=_dt_zy_t)
-        np.add(_dt_zy_t, 0.5, out=_dt_zy_t)
-        # tanh_a_z = tanh(a_z)
-        np.tanh(a_z, out=tanh_a_z)
-        # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (fast state)
-        np.subtract(1.0, dt_z, out=z)
-        np.multiply(z, z_prev, out=z)
-        np.multiply(dt_z, tanh_a_z, out=_temporary0)
-        np.add(z, _temporary0, out=z)
-        # U_y @ z
-        np.matmul(_U_y, z, out=U_y_z)
-        # a_y = a_y_x + U_y @ z
-        np.add(a_y_x, U_y_z, out=a_y)
-        # tanh_a_y = tanh(a_y)
-        np.tanh(a_y, out=tanh_a_y)
-        # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (slow state, the output)
-        np.subtract(1.0, dt_y, out=y)
-        np.multiply(y, y_prev, out=y)
-        np.multiply(dt_y, tanh_a_y, out=_temporary0)
-        np.add(y, _temporary0, out=y)
+    for _now, _y_x_one, _z, _W_y_x, _a_y_x, _windows in _chunks:
+        np.copyto(_y_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_y_x_one[0, :_hidden], y)
+        np.copyto(_z[0], z)
+        # W_y @ x
+        np.matmul(_W_y, _y_x_one[:-1, _hidden : _hidden + _features], out=_W_y_x)
+        # a_y_x = W_y @ x + b_y
+        np.add(_W_y_x, _b_y[:, None], _a_y_x)
+        for (
+            y_x_one, _dt_y_dt_z_tanh_a_z_t, _dt_y_dt_z_tanh_a_z_matrix, _dt_yz_t, z, dt_z, z_prev, tanh_a_z, a_y_x,
+            tanh_a_y, y, dt_y, y_prev,
+        ) in _windows:  # fmt: skip
+            # half_a_dt_y = (W_dt_y / 2) @ x + (U_dt_y / 2) @ y_prev + b_dt_y / 2
+            # half_a_dt_z = (W_dt_z / 2) @ x + (U_dt_z / 2) @ y_prev + b_dt_z / 2
+            # a_z = W_z @ x + U_z @ y_prev + b_z
+            np.dot(_UWb_dt_y_dt_z_z_matrix, y_x_one, _dt_y_dt_z_tanh_a_z_matrix)
+            # tanh_half_a_dt_k = tanh(half_a_dt_k)  for k = y, z
+            # tanh_a_z = tanh(a_z)
+            np.tanh(_dt_y_dt_z_tanh_a_z_t, _dt_y_dt_z_tanh_a_z_t)
+            # dt_k = 1/2 * tanh_half_a_dt_k + 1/2 = sigmoid(a_dt_k)  for k = y, z  (time step of y, time step of z)
+            np.multiply(_half, _dt_yz_t, _dt_yz_t)
+            np.add(_dt_yz_t, _half, _dt_yz_t)
+            # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (fast state)
+            np.subtract(_one, dt_z, z)
+            np.multiply(z, z_prev, z)
+            np.multiply(dt_z, tanh_a_z, _temporary0)
+            np.add(z, _temporary0, z)
+            # U_y @ z
+            np.dot(_U_y, z, U_y_z)
+            # a_y = a_y_x + U_y @ z
+            np.add(a_y_x, U_y_z, a_y)
+            # tanh_a_y = tanh(a_y)
+            np.tanh(a_y, tanh_a_y)
+            # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (slow state, the output)
+            np.subtract(_one, dt_y, y)
+            np.multiply(y, y_prev, y)
+            np.multiply(dt_y, tanh_a_y, _temporary0)
+            np.add(y, _temporary0, y)
+        np.copyto(_returned_y[_now], _y_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _y[1:].transpose(0, 2, 1).copy()
-    _final = State(y=_y[-1].T.copy(), z=_z[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "y": _y,
-        "z": _z,
-        "dt_z_to_tanh_a_y": _dt_z_to_tanh_a_y,
-    }
-    return _outputs, _final, _saved
+    _final = State(y=y.T.copy(), z=z.T.copy())
+    return _returned_y, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _U_y = _parameters.U_y
+    _chunk = _chunk_length(_steps, _batch)
+    _all_y_x_one = _saved["y_x_one"]
+    _all_z = _saved["z"]
+    _all_dt_y_dt_z_tanh_a_z = _saved["dt_y_dt_z_tanh_a_z"]
+    _all_tanh_a_y = _saved["tanh_a_y"]
     # Parameters that enter one product or one call lie side by side.
-    _W_dt_z_dt_y_z_y = np.stack(
-        (_parameters.W_dt_z, _parameters.W_dt_y, _parameters.W_z, _parameters.W_y),
-        out=_take("W_dt_z_dt_y_z_y", (4, _hidden, _features)),
-    )
-    _U_dt_z_dt_y_z = np.stack(
-        (_parameters.U_dt_z, _parameters.U_dt_y, _parameters.U_z), out=_take("U_dt_z_dt_y_z", (3, _hidden, _hidden))
-    )
-    _b_dt_z_dt_y_z_y = np.stack(
-        (_parameters.b_dt_z, _parameters.b_dt_y, _parameters.b_z, _parameters.b_y),
-        out=_take("b_dt_z_dt_y_z_y", (4, _hidden)),
-    )
-    # Arrays for all steps.
-    _y = _take("y", (_steps + 1, _hidden, _batch))
-    _dt_z_to_tanh_a_y = _take("dt_z_to_tanh_a_y", (_steps, 4, _hidden, _batch))
+    _W_dt_y_dt_z_z_y = np.empty((4, _hidden, _features), _dtype)
+    _U_dt_y_dt_z_z = np.empty((3, _hidden, _hidden), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_dt_y_dt_z_z_y = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_dy_dy_prev = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dz_dz_prev = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    z_prev = _take("z_prev", (_hidden, _batch))
-    z = _take("z", (_hidden, _batch))
-    _U_dt_z_dt_y_z_y_prev = _take("U_dt_z_dt_y_z_y_prev", (3, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_dt_z @ x, W_dt_y @ x, W_z @ x, W_y @ x
-    np.matmul(
-        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features), _x, out=_dt_z_to_tanh_a_y.reshape(_steps, 4 * _hidden, _batch)
-    )
-    # a_dt_z_x = W_dt_z @ x + b_dt_z
-    # a_dt_y_x = W_dt_y @ x + b_dt_y
-    # a_z_x = W_z @ x + b_z
-    # a_y_x = W_y @ x + b_y
-    np.add(_dt_z_to_tanh_a_y, _b_dt_z_dt_y_z_y[..., None], out=_dt_z_to_tanh_a_y)
-    U_y_z = _scratch0
-    _U_dt_z_dt_y_z_matrix = _U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden)
-    _U_dt_z_dt_y_z_y_prev_matrix = _U_dt_z_dt_y_z_y_prev.reshape(3 * _hidden, _batch)
-    np.copyto(_y[0], _initial.y.T)
-    np.copyto(z_prev, _initial.z.T)
-
-    for _t in range(_steps):
-        y, y_prev = _y[_t + 1], _y[_t]
-        _dt_zy_t, _dt_z_dt_y_tanh_a_z_t = _dt_z_to_tanh_a_y[_t, :2], _dt_z_to_tanh_a_y[_t, :3]
-        dt_z, dt_y, tanh_a_z, tanh_a_y = _dt_z_to_tanh_a_y[_t]
-        a_z, a_y_x, a_y = tanh_a_z, tanh_a_y, tanh_a_y
-        # U_dt_z @ y_prev, U_dt_y @ y_prev, U_z @ y_prev
-        np.matmul(_U_dt_z_dt_y_z_matrix, y_prev, out=_U_dt_z_dt_y_z_y_prev_matrix)
-        # a_dt_z = a_dt_z_x + U_dt_z @ y_prev
-        # a_dt_y = a_dt_y_x + U_dt_y @ y_prev
-        # a_z = a_z_x + U_z @ y_prev
-        np.add(_dt_z_dt_y_tanh_a_z_t, _U_dt_z_dt_y_z_y_prev, out=_dt_z_dt_y_tanh_a_z_t)
-        # dt_k = sigmoid(a_dt_k)  for k = z, y  (time step of z, time step of y)
-        np.multiply(_dt_zy_t, 0.5, out=_dt_zy_t)
-        np.tanh(_dt_zy_t, out=_dt_zy_t)
-        np.multiply(_dt_zy_t, 0.5, out=_dt_zy_t)
-        np.add(_dt_zy_t, 0.5, out=_dt_zy_t)
-        # tanh_a_z = tanh(a_z)
-        np.tanh(a_z, out=tanh_a_z)
-        # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (fast state)
-        np.subtract(1.0, dt_z, out=z)
-        np.multiply(z, z_prev, out=z)
-        np.multiply(dt_z, tanh_a_z, out=_temporary0)
-        np.add(z, _temporary0, out=z)
-        # U_y @ z
-        np.matmul(_U_y, z, out=U_y_z)
-        # a_y = a_y_x + U_y @ z
-        np.add(a_y_x, U_y_z, out=a_y)
-        # tanh_a_y = tanh(a_y)
-        np.tanh(a_y, out=tanh_a_y)
-        # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (slow state, the output)
-        np.subtract(1.0, dt_y, out=y)
-        np.multiply(y, y_prev, out=y)
-        np.multiply(dt_y, tanh_a_y, out=_temporary0)
-        np.add(y, _temporary0, out=y)
-        z_prev, z = z, z_prev
-
-    _outputs = _y[1:].transpose(0, 2, 1).copy()
-    _final = State(y=_y[-1].T.copy(), z=z_prev.T.copy())
-    return _outputs, _final
+    d_y_next = np.empty((_hidden, _batch), _dtype)
+    d_z_next = np.empty((_hidden, _batch), _dtype)
+    _d_UWb_dt_y_dt_z_z = np.empty((3, _hidden, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _scratch2 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((3, _hidden, _hidden + _features + 1), _dtype)
+    _temporary2 = np.empty((_hidden, _features), _dtype)
+    _temporary3 = np.empty((_hidden, _hidden), _dtype)
+    _temporary4 = np.empty((_hidden,), _dtype)
+    _U_y_transposed = np.empty((_hidden, _hidden), _dtype)
+    _U_dt_y_dt_z_z_transposed = np.empty((_hidden, 3 * _hidden), _dtype)
+    d_y = _scratch0
+    d_z_U_y_z = d_z = _scratch1
+    d_y_prev_product = _scratch2
+    d_y_prev = d_y_next
+    d_z_prev = d_z_next
+    _all_d_a_dt_y_dt_z_z_y_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_y_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
+    _all_d_a_y_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_z_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _W_dt_y_dt_z_z_y_matrix = _W_dt_y_dt_z_z_y.reshape(4 * _hidden, _features)
+    _U_dt_y_dt_z_z_matrix = _U_dt_y_dt_z_z.reshape(3 * _hidden, _hidden)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_dt_y_dt_z_z_y = _part(_all_d_a_dt_y_dt_z_z_y, _now)
+        _tanh_a_y = _part(_all_tanh_a_y, _now)
+        _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+        _y_x_one = _part(_all_y_x_one, _now, 1)
+        _temporary0 = _part(_all_temporary0, _now)
+        _z = _part(_all_z, _now, 1)
+        _dy_dy_prev = _part(_all_dy_dy_prev, _now)
+        _dz_dz_prev = _part(_all_dz_dz_prev, _now)
+        _d_a_dt_y_dt_z_z_y_by_slot = _beginning(_all_d_a_dt_y_dt_z_z_y_by_slot, (4, _hidden, _count, _batch))
+        _y_x_one_by_part = _beginning(_all_y_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _d_a_y_by_hidden = _beginning(_all_d_a_y_by_hidden, (_hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _z_by_hidden = _beginning(_all_z_by_hidden, (_hidden, _count, _batch))
+        _windows = list(zip(
+            _d_outputs, _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 0],
+            _d_a_dt_y_dt_z_z_y[:, 0], _d_a_dt_y_dt_z_z_y[:, 1:3], _d_a_dt_y_dt_z_z_y[:, :3], _dy_dy_prev,
+            _dz_dz_prev, strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _tanh_a_y, _dt_y_dt_z_tanh_a_z, _y_x_one, _temporary0, _z,
+            _dy_dy_prev, _dz_dz_prev, _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden,
+            _x_by_features, _z_by_hidden, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _W_dt_y_dt_z_z_y, _U_dt_y_dt_z_z, d_y_next, d_z_next, _d_UWb_dt_y_dt_z_z, _temporary1, _temporary2, _temporary3,
+        _temporary4, _U_y_transposed, _U_dt_y_dt_z_z_transposed, d_y, d_z_U_y_z, d_z, d_y_prev_product, d_y_prev,
+        d_z_prev, _W_dt_y_dt_z_z_y_matrix, _U_dt_y_dt_z_z_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _y = _saved["y"]
-    _z = _saved["z"]
-    _dt_z_to_tanh_a_y = _saved["dt_z_to_tanh_a_y"]
+    (
+        _W_dt_y_dt_z_z_y, _U_dt_y_dt_z_z, d_y_next, d_z_next, _d_UWb_dt_y_dt_z_z, _temporary1, _temporary2, _temporary3,
+        _temporary4, _U_y_transposed, _U_dt_y_dt_z_z_transposed, d_y, d_z_U_y_z, d_z, d_y_prev_product, d_y_prev,
+        d_z_prev, _W_dt_y_dt_z_z_y_matrix, _U_dt_y_dt_z_z_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _U_y = _parameters.U_y
     # Parameters that enter one product or one call lie side by side.
-    _W_dt_z_dt_y_z_y = np.stack(
-        (_parameters.W_dt_z, _parameters.W_dt_y, _parameters.W_z, _parameters.W_y),
-        out=_take("W_dt_z_dt_y_z_y", (4, _hidden, _features)),
+    np.concatenate(
+        (_parameters.W_dt_y, _parameters.W_dt_z, _parameters.W_z, _parameters.W_y), out=_W_dt_y_dt_z_z_y_matrix
     )
-    _U_dt_z_dt_y_z = np.stack(
-        (_parameters.U_dt_z, _parameters.U_dt_y, _parameters.U_z), out=_take("U_dt_z_dt_y_z", (3, _hidden, _hidden))
-    )
-    # Arrays for all steps.
-    _d_a_dt_z_dt_y_z_y = _take("d_a_dt_z_dt_y_z_y", (_steps, 4, _hidden, _batch))
+    np.concatenate((_parameters.U_dt_y, _parameters.U_dt_z, _parameters.U_z), out=_U_dt_y_dt_z_z_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_y_next = _take("d_y_next", (_hidden, _batch))
-    d_y_prev = _take("d_y_prev", (_hidden, _batch))
-    d_z_next = _take("d_z_next", (_hidden, _batch))
-    d_z_prev = _take("d_z_prev", (_hidden, _batch))
-    _d_W_dt_z_dt_y_z_y = _take("d_W_dt_z_dt_y_z_y", (4, _hidden, _features))
-    _d_U_dt_z_dt_y_z = _take("d_U_dt_z_dt_y_z", (3, _hidden, _hidden))
-    _d_b_dt_z_dt_y_z_y = _take("d_b_dt_z_dt_y_z_y", (4, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _scratch2 = _take("scratch2", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (2, _hidden, _batch))
-    d_y = _scratch0
-    d_z_U_y_z = d_z = _scratch1
-    d_y_prev_product = _scratch2
-    _U_y_matrix = _U_y.T
-    _U_dt_z_dt_y_z_matrix = _U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden).T
+    _d_UWb_dt_y_dt_z_z.fill(0)
     np.copyto(d_y_next, _d_final.y.T)
     np.copyto(d_z_next, _d_final.z.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_y, _U_y_transposed)
+    _transpose(_U_dt_y_dt_z_z.reshape(3 * _hidden, _hidden), _U_dt_y_dt_z_z_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        dt_z, dt_y, tanh_a_z, tanh_a_y = _dt_z_to_tanh_a_y[_t]
-        d_dt_z, d_dt_y, d_a_z, d_a_y = _d_a_dt_z_dt_y_z_y[_t]
-        d_tanh_a_y, d_tanh_a_z = d_a_y, d_a_z
-        y_prev = _y[_t]
-        z_prev = _z[_t]
-        _d_a_dt_zy_t, _d_a_dt_z_dt_y_z_t = _d_a_dt_z_dt_y_z_y[_t, :2], _d_a_dt_z_dt_y_z_y[_t, :3]
-        _dt_zy_t = _dt_z_to_tanh_a_y[_t, :2]
-        # d_y = d_outputs + d_y_next
-        np.add(d_outputs, d_y_next, out=d_y)
-        # d_tanh_a_y = d_y * dt_y
-        np.multiply(d_y, dt_y, out=d_tanh_a_y)
-        # d_a_y = d_tanh_a_y * (1 - tanh_a_y**2)
-        np.square(tanh_a_y, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_tanh_a_y, _temporary0, out=d_a_y)
-        # U_y.T @ d_a_y
-        np.matmul(_U_y_matrix, d_a_y, out=d_z_U_y_z)
-        # d_z = d_z_next + U_y.T @ d_a_y
-        np.add(d_z_next, d_z_U_y_z, out=d_z)
-        # d_tanh_a_z = d_z * dt_z
-        np.multiply(d_z, dt_z, out=d_tanh_a_z)
-        # d_a_z = d_tanh_a_z * (1 - tanh_a_z**2)
-        np.square(tanh_a_z, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_tanh_a_z, _temporary0, out=d_a_z)
-        # d_dt_y = d_y * (tanh_a_y - y_prev)
-        np.subtract(tanh_a_y, y_prev, out=d_dt_y)
-        np.multiply(d_y, d_dt_y, out=d_dt_y)
-        # d_dt_z = d_z * (tanh_a_z - z_prev)
-        np.subtract(tanh_a_z, z_prev, out=d_dt_z)
-        np.multiply(d_z, d_dt_z, out=d_dt_z)
-        # d_a_dt_k = d_dt_k * dt_k * (1 - dt_k)  for k = z, y
-        np.multiply(_d_a_dt_zy_t, _dt_zy_t, out=_d_a_dt_zy_t)
-        np.subtract(1.0, _dt_zy_t, out=_temporary1)
-        np.multiply(_d_a_dt_zy_t, _temporary1, out=_d_a_dt_zy_t)
-        # U_dt_z.T @ d_a_dt_z, U_dt_y.T @ d_a_dt_y, U_z.T @ d_a_z
-        np.matmul(_U_dt_z_dt_y_z_matrix, _d_a_dt_z_dt_y_z_t.reshape(3 * _hidden, _batch), out=d_y_prev_product)
-        # d_y_prev = d_y * (1 - dt_y) + U_z.T @ d_a_z + U_dt_y.T @ d_a_dt_y + U_dt_z.T @ d_a_dt_z
-        np.subtract(1.0, dt_y, out=d_y_prev)
-        np.multiply(d_y, d_y_prev, out=d_y_prev)
-        np.add(d_y_prev, d_y_prev_product, out=d_y_prev)
-        # d_z_prev = d_z * (1 - dt_z)
-        np.subtract(1.0, dt_z, out=d_z_prev)
-        np.multiply(d_z, d_z_prev, out=d_z_prev)
-        d_y_next, d_y_prev = d_y_prev, d_y_next
-        d_z_next, d_z_prev = d_z_prev, d_z_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _tanh_a_y, _dt_y_dt_z_tanh_a_z, _y_x_one, _temporary0, _z,
+        _dy_dy_prev, _dz_dz_prev, _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden, _x_by_features,
+        _z_by_hidden, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dy_da_y = dt_y * (1 - tanh_a_y**2)
+        np.square(_tanh_a_y, _d_a_dt_y_dt_z_z_y[:, 3])
+        np.subtract(1.0, _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3])
+        np.multiply(_dt_y_dt_z_tanh_a_z[:, 0], _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3])
+        # dz_da_z = dt_z * (1 - tanh_a_z**2)
+        np.square(_dt_y_dt_z_tanh_a_z[:, 2], _d_a_dt_y_dt_z_z_y[:, 2])
+        np.subtract(1.0, _d_a_dt_y_dt_z_z_y[:, 2], _d_a_dt_y_dt_z_z_y[:, 2])
+        np.multiply(_dt_y_dt_z_tanh_a_z[:, 1], _d_a_dt_y_dt_z_z_y[:, 2], _d_a_dt_y_dt_z_z_y[:, 2])
+        # dy_da_dt_y = (tanh_a_y - y_prev) * dt_y * (1 - dt_y)
+        np.subtract(_tanh_a_y, _y_x_one[:-1, :_hidden], _d_a_dt_y_dt_z_z_y[:, 0])
+        np.multiply(_d_a_dt_y_dt_z_z_y[:, 0], _dt_y_dt_z_tanh_a_z[:, 0], _d_a_dt_y_dt_z_z_y[:, 0])
+        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 0], _temporary0)
+        np.multiply(_d_a_dt_y_dt_z_z_y[:, 0], _temporary0, _d_a_dt_y_dt_z_z_y[:, 0])
+        # dz_da_dt_z = (tanh_a_z - z_prev) * dt_z * (1 - dt_z)
+        np.subtract(_dt_y_dt_z_tanh_a_z[:, 2], _z[:-1], _d_a_dt_y_dt_z_z_y[:, 1])
+        np.multiply(_d_a_dt_y_dt_z_z_y[:, 1], _dt_y_dt_z_tanh_a_z[:, 1], _d_a_dt_y_dt_z_z_y[:, 1])
+        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 1], _temporary0)
+        np.multiply(_d_a_dt_y_dt_z_z_y[:, 1], _temporary0, _d_a_dt_y_dt_z_z_y[:, 1])
+        # dy_dy_prev = 1 - dt_y
+        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 0], _dy_dy_prev)
+        # dz_dz_prev = 1 - dt_z
+        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 1], _dz_dz_prev)
+        for (
+            d_outputs, d_a_y, dy_da_y, d_a_dt_y, dy_da_dt_y, _d_a_dt_z_z_t, _d_a_dt_y_dt_z_z_t, dy_dy_prev,
+            dz_dz_prev,
+        ) in _windows:  # fmt: skip
+            # d_y = d_outputs + d_y_next
+            np.add(d_outputs, d_y_next, d_y)
+            # d_a_y = d_y * dy_da_y
+            np.multiply(d_y, dy_da_y, d_a_y)
+            # U_y.T @ d_a_y
+            np.dot(_U_y_transposed, d_a_y, d_z_U_y_z)
+            # d_z = d_z_next + U_y.T @ d_a_y
+            np.add(d_z_next, d_z_U_y_z, d_z)
+            # d_a_dt_y = d_y * dy_da_dt_y
+            np.multiply(d_y, dy_da_dt_y, d_a_dt_y)
+            # d_a_dt_z = d_z * dz_da_dt_z
+            # d_a_z = d_z * dz_da_z
+            np.multiply(d_z, _d_a_dt_z_z_t, _d_a_dt_z_z_t)
+            # U_dt_y.T @ d_a_dt_y, U_dt_z.T @ d_a_dt_z, U_z.T @ d_a_z
+            np.dot(_U_dt_y_dt_z_z_transposed, _d_a_dt_y_dt_z_z_t.reshape(3 * _hidden, _batch), d_y_prev_product)
+            # d_y_prev = d_y * dy_dy_prev + U_z.T @ d_a_z + U_dt_y.T @ d_a_dt_y + U_dt_z.T @ d_a_dt_z
+            np.multiply(d_y, dy_dy_prev, d_y_prev)
+            np.add(d_y_prev, d_y_prev_product, d_y_prev)
+            # d_z_prev = d_z * dz_dz_prev
+            np.multiply(d_z, dz_dz_prev, d_z_prev)
+        # d_x = W_y.T @ d_a_y + W_z.T @ d_a_z + W_dt_y.T @ d_a_dt_y + W_dt_z.T @ d_a_dt_z
+        np.copyto(_d_a_dt_y_dt_z_z_y_by_slot, _d_a_dt_y_dt_z_z_y.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_dt_y_dt_z_z_y_by_slot.reshape(4 * _hidden, _count * _batch).T,
+            _W_dt_y_dt_z_z_y.reshape(4 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_U_dt_y = total(outer(d_a_dt_y, y_prev))
+        # d_U_dt_z = total(outer(d_a_dt_z, y_prev))
+        # d_W_dt_k = total(outer(d_a_dt_k, x))  for k = y, z
+        # d_b_dt_k = total(d_a_dt_k)  for k = y, z
+        # d_U_z = total(outer(d_a_z, y_prev))
+        # d_W_z = total(outer(d_a_z, x))
+        # d_b_z = total(d_a_z)
+        np.copyto(_y_x_one_by_part, _y_x_one[:-1].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_dt_y_dt_z_z_y_by_slot[:3].reshape(3 * _hidden, _count * _batch),
+            _y_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            out=_temporary1.reshape(3 * _hidden, _hidden + _features + 1),
+        )
+        np.add(_d_UWb_dt_y_dt_z_z, _temporary1, _d_UWb_dt_y_dt_z_z)
+        # d_W_y = total(outer(d_a_y, x))
+        np.copyto(_d_a_y_by_hidden, _d_a_dt_y_dt_z_z_y[:, 3].transpose(1, 0, 2))
+        np.copyto(_x_by_features, _y_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_y_by_hidden.reshape(_hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary2,
+        )
+        np.add(_gradients.W_y, _temporary2, _gradients.W_y)
+        # d_U_y = total(outer(d_a_y, z))
+        np.copyto(_z_by_hidden, _z[1:].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_y_by_hidden.reshape(_hidden, _count * _batch),
+            _z_by_hidden.reshape(_hidden, _count * _batch).T,
+            out=_temporary3,
+        )
+        np.add(_gradients.U_y, _temporary3, _gradients.U_y)
+        # d_b_y = total(d_a_y)
+        np.sum(_d_a_y_by_hidden, axis=(1, 2), out=_temporary4)
+        np.add(_gradients.b_y, _temporary4, _gradients.b_y)
 
-    # d_x = W_y.T @ d_a_y + W_z.T @ d_a_z + W_dt_y.T @ d_a_dt_y + W_dt_z.T @ d_a_dt_z
-    _d_a_dt_z_dt_y_z_y_by_step = _take("d_a_dt_z_dt_y_z_y_by_step", (_steps, _batch, 4, _hidden))
-    np.copyto(_d_a_dt_z_dt_y_z_y_by_step, _d_a_dt_z_dt_y_z_y.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_dt_z_dt_y_z_y_by_step.reshape(_steps * _batch, 4 * _hidden),
-        _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_U_dt_z = total(outer(d_a_dt_z, y_prev))
-    # d_U_dt_y = total(outer(d_a_dt_y, y_prev))
-    # d_U_z = total(outer(d_a_z, y_prev))
-    _y_prev_by_step = _take("y_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_y_prev_by_step, _y[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_dt_z_dt_y_z_y_by_step[:, :, :3].reshape(_steps * _batch, 3 * _hidden).T,
-        _y_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden),
-    )
-    # d_W_dt_z = total(outer(d_a_dt_z, x))
-    # d_W_dt_y = total(outer(d_a_dt_y, x))
-    # d_W_z = total(outer(d_a_z, x))
-    # d_W_y = total(outer(d_a_y, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_dt_z_dt_y_z_y_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features),
-    )
-    # d_U_y = total(outer(d_a_y, z))
-    _d_a_y_by_hidden = _take("d_a_y_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_y_by_hidden, _d_a_dt_z_dt_y_z_y[:, 3].transpose(1, 0, 2))
-    _z_by_step = _take("z_by_step", (_steps, _batch, _hidden))
-    np.copyto(_z_by_step, _z[1:].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_y_by_hidden.reshape(_hidden, _steps * _batch),
-        _z_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_y,
-    )
-    # d_b_dt_z = total(d_a_dt_z)
-    # d_b_dt_y = total(d_a_dt_y)
-    # d_b_z = total(d_a_z)
-    # d_b_y = total(d_a_y)
-    np.sum(_d_a_dt_z_dt_y_z_y_by_step, axis=(0, 1), out=_d_b_dt_z_dt_y_z_y)
-    _gradients.W_dt_z, _gradients.W_dt_y, _gradients.W_z, _gradients.W_y = _d_W_dt_z_dt_y_z_y
-    _gradients.U_dt_z, _gradients.U_dt_y, _gradients.U_z = _d_U_dt_z_dt_y_z
-    _gradients.b_dt_z, _gradients.b_dt_y, _gradients.b_z, _gradients.b_y = _d_b_dt_z_dt_y_z_y
+    _gradients.W_dt_y[...] = _d_UWb_dt_y_dt_z_z[0, :, _hidden : _hidden + _features]
+    _gradients.W_dt_z[...] = _d_UWb_dt_y_dt_z_z[1, :, _hidden : _hidden + _features]
+    _gradients.W_z[...] = _d_UWb_dt_y_dt_z_z[2, :, _hidden : _hidden + _features]
+    _gradients.U_dt_y[...], _gradients.U_dt_z[...], _gradients.U_z[...] = _d_UWb_dt_y_dt_z_z[:, :, :_hidden]
+    _gradients.b_dt_y[...], _gradients.b_dt_z[...], _gradients.b_z[...] = _d_UWb_dt_y_dt_z_z[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(y=d_y_next.T.copy(), z=d_z_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_y_x_one = _saved["y_x_one"]
+    _all_z = _saved["z"]
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_dt_y_dt_z_z = np.empty((3, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_dt_y_dt_z_tanh_a_z = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_W_y_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_y_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_U_y_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_y = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_tanh_a_y = np.empty((_chunk, _hidden, _batch), _dtype)
+    _UWb_dt_y_dt_z_z_matrix = _UWb_dt_y_dt_z_z.reshape(3 * _hidden, _hidden + _features + 1)
+    _U_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, :_hidden]
+    _W_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, _hidden : _hidden + _features]
+    _b_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _y_x_one = _part(_all_y_x_one, _now, 1)
+        _W_y_x = _part(_all_W_y_x, _now)
+        _a_y_x = _part(_all_a_y_x, _now)
+        _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+        _z = _part(_all_z, _now, 1)
+        _U_y_z = _part(_all_U_y_z, _now)
+        _a_y = _part(_all_a_y, _now)
+        _tanh_a_y = _part(_all_tanh_a_y, _now)
+        _chunks.append((_count, _y_x_one, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _z, _U_y_z, _a_y, _tanh_a_y))
+    _residuals = {
+        "y_x_one": _all_y_x_one,
+        "z": _all_z,
+        "dt_y_dt_z_tanh_a_z": _all_dt_y_dt_z_tanh_a_z,
+        "tanh_a_y": _all_tanh_a_y,
+    }
+    _of_pass = (_UWb_dt_y_dt_z_z, _U_dt_y_dt_z_z_rows, _W_dt_y_dt_z_z_rows, _b_dt_y_dt_z_z_rows, _chunks)
+    return _Arrays(_residuals, _of_pass)
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_UWb_dt_y_dt_z_z, _U_dt_y_dt_z_z_rows, _W_dt_y_dt_z_z_rows, _b_dt_y_dt_z_z_rows, _chunks) = _arrays.of_pass
+    _W_y = _parameters.W_y
+    _b_y = _parameters.b_y
+    _U_y = _parameters.U_y
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_dt_y, _parameters.U_dt_z, _parameters.U_z), out=_U_dt_y_dt_z_z_rows)
+    np.concatenate((_parameters.W_dt_y, _parameters.W_dt_z, _parameters.W_z), out=_W_dt_y_dt_z_z_rows)
+    np.concatenate((_parameters.b_dt_y, _parameters.b_dt_z, _parameters.b_z), out=_b_dt_y_dt_z_z_rows)
+    np.multiply(_UWb_dt_y_dt_z_z[:2], 0.5, _UWb_dt_y_dt_z_z[:2])
+
+    for _count, _y_x_one, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _z, _U_y_z, _a_y, _tanh_a_y in _chunks:
+        # W_y @ x
+        np.matmul(_W_y, _y_x_one[:-1, _hidden : _hidden + _features], out=_W_y_x)
+        # a_y_x = W_y @ x + b_y
+        np.add(_W_y_x, _b_y[:, None], _a_y_x)
+        # half_a_dt_y = (W_dt_y / 2) @ x + (U_dt_y / 2) @ y_prev + b_dt_y / 2
+        # half_a_dt_z = (W_dt_z / 2) @ x + (U_dt_z / 2) @ y_prev + b_dt_z / 2
+        # a_z = W_z @ x + U_z @ y_prev + b_z
+        np.matmul(
+            _UWb_dt_y_dt_z_z.reshape(3 * _hidden, _hidden + _features + 1),
+            _y_x_one[:-1],
+            out=_dt_y_dt_z_tanh_a_z.reshape(_count, 3 * _hidden, _batch),
+        )
+        # tanh_half_a_dt_k = tanh(half_a_dt_k)  for k = y, z
+        # tanh_a_z = tanh(a_z)
+        np.tanh(_dt_y_dt_z_tanh_a_z, _dt_y_dt_z_tanh_a_z)
+        # dt_k = 1/2 * tanh_half_a_dt_k + 1/2 = sigmoid(a_dt_k)  for k = y, z  (time step of y, time step of z)
+        np.multiply(0.5, _dt_y_dt_z_tanh_a_z[:, :2], _dt_y_dt_z_tanh_a_z[:, :2])
+        np.add(_dt_y_dt_z_tanh_a_z[:, :2], 0.5, _dt_y_dt_z_tanh_a_z[:, :2])
+        # U_y @ z
+        np.matmul(_U_y, _z[1:], out=_U_y_z)
+        # a_y = a_y_x + U_y @ z
+        np.add(_a_y_x, _U_y_z, _a_y)
+        # tanh_a_y = tanh(a_y)
+        np.tanh(_a_y, _tanh_a_y)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -801,6 +913,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -865,7 +989,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -922,26 +1047,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -24,15 +24,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,12 +57,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -105,20 +105,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -300,28 +293,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -337,32 +334,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -372,8 +379,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -397,23 +404,72 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
+    _chunk = _chunk_length(_steps, _batch)
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Arrays by step.
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_h = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_m = np.empty((_kept + 1, _memory, _batch), _dtype)
+    _all_e_x_x = np.empty((_chunk, _batch), _dtype)
+    _all_W_h_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_batch,), _dtype)
+    _scratch1 = np.empty((_batch,), _dtype)
+    _scratch2 = np.empty((_memory, _batch), _dtype)
+    _scratch3 = np.empty((_hidden, _batch), _dtype)
+    _scratch4 = np.empty((_hidden, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    e_h_h_prev = u = _scratch0
+    e_m_m_prev = _scratch1
+    A_m_prev = _scratch2
+    U_h_h_prev = a_h = _scratch3
+    V_h_m = _scratch4
+    _e_h_h_prev_matrix = e_h_h_prev.reshape(1, _batch)
+    _e_m_m_prev_matrix = e_m_m_prev.reshape(1, _batch)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _h = _part(_all_h, _now, 1)
+        _m = _part(_all_m, _now, 1)
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _e_x_x = _part(_all_e_x_x, _now)
+        _W_h_x = _part(_all_W_h_x, _now)
+        _windows = list(zip(_h[:-1], _m[:-1], _e_x_x, _m[1:], _W_h_x, _h[1:], strict=True))
+        _chunks.append((_now, _count, _x, _h, _m, _x_by_features, _e_x_x, _W_h_x, _windows))
+    _residuals = {"x": _all_x, "h": _all_h, "m": _all_m}
+    _of_pass = (
+        e_h_h_prev, u, e_m_m_prev, A_m_prev, U_h_h_prev, a_h, V_h_m, _e_h_h_prev_matrix, _e_m_m_prev_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
-    _steps, _batch = _x.shape[:2]
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        e_h_h_prev, u, e_m_m_prev, A_m_prev, U_h_h_prev, a_h, V_h_m, _e_h_h_prev_matrix, _e_m_m_prev_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _e_x = _parameters.e_x
     _e_h = _parameters.e_h
     _e_m = _parameters.e_m
@@ -422,303 +478,253 @@ def _forward(
     _V_h = _parameters.V_h
     _A = _CONSTANTS["A"].astype(_dtype)
     _B = _CONSTANTS["B"].astype(_dtype)
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _m = _take("m", (_steps + 1, _memory, _batch))
-    _e_x_x = _take("e_x_x", (_steps, _batch))
-    _W_h_x = _take("W_h_x", (_steps, _hidden, _batch))
-    # Working space.
-    _scratch0 = _take("scratch0", (_batch,))
-    _scratch1 = _take("scratch1", (_batch,))
-    _scratch2 = _take("scratch2", (_memory, _batch))
-    _scratch3 = _take("scratch3", (_hidden, _batch))
-    _scratch4 = _take("scratch4", (_hidden, _batch))
-    # e_x @ x
-    _x_by_features = _take("x_by_features", (_features, _steps, _batch))
-    np.copyto(_x_by_features, _x.transpose(1, 0, 2))
-    np.matmul(
-        _e_x.reshape(1, _features),
-        _x_by_features.reshape(_features, _steps * _batch),
-        out=_e_x_x.reshape(1, _steps * _batch),
-    )
-    # W_h @ x
-    np.matmul(_W_h, _x, out=_W_h_x)
-    e_h_h_prev = u = _scratch0
-    e_m_m_prev = _scratch1
-    A_m_prev = _scratch2
-    U_h_h_prev = a_h = _scratch3
-    V_h_m = _scratch4
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h, m = _initial.h.T, _initial.m.T
     _e_h_matrix = _e_h.reshape(1, _hidden)
-    _e_h_h_prev_matrix = e_h_h_prev.reshape(1, _batch)
     _e_m_matrix = _e_m.reshape(1, _memory)
-    _e_m_m_prev_matrix = e_m_m_prev.reshape(1, _batch)
     _B_wide = _B[:, None]
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(_m[0], _initial.m.T)
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        m, m_prev = _m[_t + 1], _m[_t]
-        e_x_x = _e_x_x[_t]
-        W_h_x = _W_h_x[_t]
-        # e_h @ h_prev
-        np.matmul(_e_h_matrix, h_prev, out=_e_h_h_prev_matrix)
-        # e_m @ m_prev
-        np.matmul(_e_m_matrix, m_prev, out=_e_m_m_prev_matrix)
-        # u = e_x @ x + e_h @ h_prev + e_m @ m_prev  (signal)
-        np.add(e_x_x, e_h_h_prev, out=u)
-        np.add(u, e_m_m_prev, out=u)
-        # A @ m_prev
-        np.matmul(_A, m_prev, out=A_m_prev)
-        # m = A @ m_prev + B * u  (memory)
-        np.multiply(_B_wide, u, out=m)
-        np.add(A_m_prev, m, out=m)
-        # U_h @ h_prev
-        np.matmul(_U_h, h_prev, out=U_h_h_prev)
-        # V_h @ m
-        np.matmul(_V_h, m, out=V_h_m)
-        # a_h = W_h @ x + U_h @ h_prev + V_h @ m
-        np.add(W_h_x, U_h_h_prev, out=a_h)
-        np.add(a_h, V_h_m, out=a_h)
-        # h = tanh(a_h)  (hidden state)
-        np.tanh(a_h, out=h)
+    for _now, _count, _x, _h, _m, _x_by_features, _e_x_x, _W_h_x, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h[0], h)
+        np.copyto(_m[0], m)
+        # e_x @ x
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.dot(
+            _e_x.reshape(1, _features),
+            _x_by_features.reshape(_features, _count * _batch),
+            _e_x_x.reshape(1, _count * _batch),
+        )
+        # W_h @ x
+        np.matmul(_W_h, _x, out=_W_h_x)
+        for h_prev, m_prev, e_x_x, m, W_h_x, h in _windows:
+            # e_h @ h_prev
+            np.dot(_e_h_matrix, h_prev, _e_h_h_prev_matrix)
+            # e_m @ m_prev
+            np.dot(_e_m_matrix, m_prev, _e_m_m_prev_matrix)
+            # u = e_x @ x + e_h @ h_prev + e_m @ m_prev  (signal)
+            np.add(e_x_x, e_h_h_prev, u)
+            np.add(u, e_m_m_prev, u)
+            # A @ m_prev
+            np.dot(_A, m_prev, A_m_prev)
+            # m = A @ m_prev + B * u  (memory)
+            np.multiply(_B_wide, u, m)
+            np.add(A_m_prev, m, m)
+            # U_h @ h_prev
+            np.dot(_U_h, h_prev, U_h_h_prev)
+            # V_h @ m
+            np.dot(_V_h, m, V_h_m)
+            # a_h = W_h @ x + U_h @ h_prev + V_h @ m
+            np.add(W_h_x, U_h_h_prev, a_h)
+            np.add(a_h, V_h_m, a_h)
+            # h = tanh(a_h)  (hidden state)
+            np.tanh(a_h, h)
+        np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), m=_m[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "m": _m,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy(), m=m.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
-    _steps, _batch = _x.shape[:2]
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _e_x = _parameters.e_x
-    _e_h = _parameters.e_h
-    _e_m = _parameters.e_m
-    _W_h = _parameters.W_h
-    _U_h = _parameters.U_h
-    _V_h = _parameters.V_h
-    _A = _CONSTANTS["A"].astype(_dtype)
-    _B = _CONSTANTS["B"].astype(_dtype)
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _e_x_x = _take("e_x_x", (_steps, _batch))
-    _W_h_x = _take("W_h_x", (_steps, _hidden, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h = _saved["h"]
+    _all_m = _saved["m"]
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dh_da_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_x_W_h_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_u = np.empty((_chunk, _batch), _dtype)
+    _all_d_x_e_x_x = np.empty((_chunk, _features, _batch), _dtype)
     # Working space.
-    m_prev = _take("m_prev", (_memory, _batch))
-    m = _take("m", (_memory, _batch))
-    _scratch0 = _take("scratch0", (_batch,))
-    _scratch1 = _take("scratch1", (_batch,))
-    _scratch2 = _take("scratch2", (_memory, _batch))
-    _scratch3 = _take("scratch3", (_hidden, _batch))
-    _scratch4 = _take("scratch4", (_hidden, _batch))
-    # e_x @ x
-    _x_by_features = _take("x_by_features", (_features, _steps, _batch))
-    np.copyto(_x_by_features, _x.transpose(1, 0, 2))
-    np.matmul(
-        _e_x.reshape(1, _features),
-        _x_by_features.reshape(_features, _steps * _batch),
-        out=_e_x_x.reshape(1, _steps * _batch),
-    )
-    # W_h @ x
-    np.matmul(_W_h, _x, out=_W_h_x)
-    e_h_h_prev = u = _scratch0
-    e_m_m_prev = _scratch1
-    A_m_prev = _scratch2
-    U_h_h_prev = a_h = _scratch3
-    V_h_m = _scratch4
-    _e_h_matrix = _e_h.reshape(1, _hidden)
-    _e_h_h_prev_matrix = e_h_h_prev.reshape(1, _batch)
-    _e_m_matrix = _e_m.reshape(1, _memory)
-    _e_m_m_prev_matrix = e_m_m_prev.reshape(1, _batch)
-    _B_wide = _B[:, None]
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(m_prev, _initial.m.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        e_x_x = _e_x_x[_t]
-        W_h_x = _W_h_x[_t]
-        # e_h @ h_prev
-        np.matmul(_e_h_matrix, h_prev, out=_e_h_h_prev_matrix)
-        # e_m @ m_prev
-        np.matmul(_e_m_matrix, m_prev, out=_e_m_m_prev_matrix)
-        # u = e_x @ x + e_h @ h_prev + e_m @ m_prev  (signal)
-        np.add(e_x_x, e_h_h_prev, out=u)
-        np.add(u, e_m_m_prev, out=u)
-        # A @ m_prev
-        np.matmul(_A, m_prev, out=A_m_prev)
-        # m = A @ m_prev + B * u  (memory)
-        np.multiply(_B_wide, u, out=m)
-        np.add(A_m_prev, m, out=m)
-        # U_h @ h_prev
-        np.matmul(_U_h, h_prev, out=U_h_h_prev)
-        # V_h @ m
-        np.matmul(_V_h, m, out=V_h_m)
-        # a_h = W_h @ x + U_h @ h_prev + V_h @ m
-        np.add(W_h_x, U_h_h_prev, out=a_h)
-        np.add(a_h, V_h_m, out=a_h)
-        # h = tanh(a_h)  (hidden state)
-        np.tanh(a_h, out=h)
-        m_prev, m = m, m_prev
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), m=m_prev.T.copy())
-    return _outputs, _final
-
-
-def _backward(
-    _parameters: Parameters,
-    _saved: dict[str, Array],
-    _d_outputs: Array,
-    _d_final: State,
-    _gradients: Parameters,
-    _take: _Take,
-) -> tuple[Inputs, State]:
-    """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
-    _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
-    _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _m = _saved["m"]
-    _V_h = _parameters.V_h
-    _U_h = _parameters.U_h
-    _W_h = _parameters.W_h
-    _e_m = _parameters.e_m
-    _e_h = _parameters.e_h
-    _e_x = _parameters.e_x
-    _B = _CONSTANTS["B"].astype(_dtype)
-    _A = _CONSTANTS["A"].astype(_dtype)
-    # Arrays for all steps.
-    _d_a_h = _take("d_a_h", (_steps, _hidden, _batch))
-    _d_x_W_h_x = _take("d_x_W_h_x", (_steps, _features, _batch))
-    _d_u = _take("d_u", (_steps, _batch))
-    _d_x_e_x_x = _take("d_x_e_x_x", (_steps, _features, _batch))
-    _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    d_m_next = _take("d_m_next", (_memory, _batch))
-    d_m_prev = _take("d_m_prev", (_memory, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_memory, _batch))
-    _scratch2 = _take("scratch2", (_memory, _batch))
-    _scratch3 = _take("scratch3", (_memory, _batch))
-    _scratch4 = _take("scratch4", (_hidden, _batch))
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    d_m_next = np.empty((_memory, _batch), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_memory, _batch), _dtype)
+    _scratch2 = np.empty((_memory, _batch), _dtype)
+    _scratch3 = np.empty((_memory, _batch), _dtype)
+    _scratch4 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_features,), _dtype)
+    _temporary1 = np.empty((_hidden,), _dtype)
+    _temporary2 = np.empty((_memory,), _dtype)
+    _temporary3 = np.empty((_hidden, _features), _dtype)
+    _temporary4 = np.empty((_hidden, _hidden), _dtype)
+    _temporary5 = np.empty((_hidden, _memory), _dtype)
+    _V_h_transposed = np.empty((_memory, _hidden), _dtype)
+    _U_h_transposed = np.empty((_hidden, _hidden), _dtype)
+    _A_transposed = np.empty((_memory, _memory), _dtype)
     d_h = d_h_prev_U_h_h_prev = _scratch0
     d_m_V_h_m = d_m = _scratch1
     d_u_m_row = d_m_prev_e_m_m_prev = _scratch2
     d_m_prev_A_m_prev = _scratch3
     d_h_prev_e_h_h_prev = _scratch4
-    _V_h_matrix = _V_h.T
-    _U_h_matrix = _U_h.T
-    _B_wide = _B[:, None]
-    _A_matrix = _A.T
-    _e_m_wide = _e_m[:, None]
-    _e_h_wide = _e_h[:, None]
+    d_h_prev = d_h_next
+    d_m_prev = d_m_next
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_h_prev_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_m_prev_by_memory = np.empty((_memory, _chunk, _batch), _dtype)
+    _all_d_a_h_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_m_by_memory = np.empty((_memory, _chunk, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _dh_da_h = _part(_all_dh_da_h, _now)
+        _h = _part(_all_h, _now, 1)
+        _d_a_h = _part(_all_d_a_h, _now)
+        _d_u = _part(_all_d_u, _now)
+        _d_x_W_h_x = _part(_all_d_x_W_h_x, _now)
+        _d_x_e_x_x = _part(_all_d_x_e_x_x, _now)
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
+        _m_prev_by_memory = _beginning(_all_m_prev_by_memory, (_memory, _count, _batch))
+        _m = _part(_all_m, _now, 1)
+        _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
+        _m_by_memory = _beginning(_all_m_by_memory, (_memory, _count, _batch))
+        _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, _d_u, strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _dh_da_h, _h, _d_a_h, _d_u, _d_x_W_h_x, _d_x_e_x_x, _x_by_features, _x,
+            _h_prev_by_hidden, _m_prev_by_memory, _m, _d_a_h_by_hidden, _m_by_memory, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        d_h_next, d_m_next, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _temporary5,
+        _V_h_transposed, _U_h_transposed, _A_transposed, d_h, d_h_prev_U_h_h_prev, d_m_V_h_m, d_m, d_u_m_row,
+        d_m_prev_e_m_m_prev, d_m_prev_A_m_prev, d_h_prev_e_h_h_prev, d_h_prev, d_m_prev, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
+
+
+def _backward(
+    _parameters: Parameters,
+    _saved: dict[str, Array],
+    _given_d_outputs: Array,
+    _d_final: State,
+    _gradients: Parameters,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
+) -> tuple[Inputs, State]:
+    """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_d_outputs.shape[:2]
+    _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
+    (
+        d_h_next, d_m_next, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _temporary5,
+        _V_h_transposed, _U_h_transposed, _A_transposed, d_h, d_h_prev_U_h_h_prev, d_m_V_h_m, d_m, d_u_m_row,
+        d_m_prev_e_m_m_prev, d_m_prev_A_m_prev, d_h_prev_e_h_h_prev, d_h_prev, d_m_prev, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    _V_h = _parameters.V_h
+    _U_h = _parameters.U_h
+    _W_h = _parameters.W_h
+    _e_m = _parameters.e_m
+    _e_h = _parameters.e_h
+    _e_x = _parameters.e_x
+    _B = _CONSTANTS["B"].astype(_dtype)
+    _A = _CONSTANTS["A"].astype(_dtype)
+    _d_x = np.empty((_steps, _batch, _features), _dtype)
     np.copyto(d_h_next, _d_final.h.T)
     np.copyto(d_m_next, _d_final.m.T)
+    _B_wide = _B[:, None]
+    _e_m_wide = _e_m[:, None]
+    _e_h_wide = _e_h[:, None]
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_V_h, _V_h_transposed)
+    _transpose(_U_h, _U_h_transposed)
+    _transpose(_A, _A_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        h = _h[_t + 1]
-        d_a_h = _d_a_h[_t]
-        d_u = _d_u[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_a_h = d_h * (1 - h**2)
-        np.square(h, out=d_a_h)
-        np.subtract(1.0, d_a_h, out=d_a_h)
-        np.multiply(d_h, d_a_h, out=d_a_h)
-        # V_h.T @ d_a_h
-        np.matmul(_V_h_matrix, d_a_h, out=d_m_V_h_m)
-        # U_h.T @ d_a_h
-        np.matmul(_U_h_matrix, d_a_h, out=d_h_prev_U_h_h_prev)
-        # d_m = d_m_next + V_h.T @ d_a_h
-        np.add(d_m_next, d_m_V_h_m, out=d_m)
-        # d_u_m_row = d_m * B
-        np.multiply(d_m, _B_wide, out=d_u_m_row)
-        # A.T @ d_m
-        np.matmul(_A_matrix, d_m, out=d_m_prev_A_m_prev)
-        # d_u = sum_over(d_u_m_row, "memory")
-        np.sum(d_u_m_row, axis=0, out=d_u)
-        # outer(e_m, d_u)
-        np.multiply(_e_m_wide, d_u, out=d_m_prev_e_m_m_prev)
-        # outer(e_h, d_u)
-        np.multiply(_e_h_wide, d_u, out=d_h_prev_e_h_h_prev)
-        # d_h_prev = U_h.T @ d_a_h + outer(e_h, d_u)
-        np.add(d_h_prev_U_h_h_prev, d_h_prev_e_h_h_prev, out=d_h_prev)
-        # d_m_prev = A.T @ d_m + outer(e_m, d_u)
-        np.add(d_m_prev_A_m_prev, d_m_prev_e_m_m_prev, out=d_m_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
-        d_m_next, d_m_prev = d_m_prev, d_m_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _dh_da_h, _h, _d_a_h, _d_u, _d_x_W_h_x, _d_x_e_x_x, _x_by_features, _x,
+        _h_prev_by_hidden, _m_prev_by_memory, _m, _d_a_h_by_hidden, _m_by_memory, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_h = 1 - h**2
+        np.square(_h[1:], _dh_da_h)
+        np.subtract(1.0, _dh_da_h, _dh_da_h)
+        for d_outputs, d_a_h, dh_da_h, d_u in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_h = d_h * dh_da_h
+            np.multiply(d_h, dh_da_h, d_a_h)
+            # V_h.T @ d_a_h
+            np.dot(_V_h_transposed, d_a_h, d_m_V_h_m)
+            # U_h.T @ d_a_h
+            np.dot(_U_h_transposed, d_a_h, d_h_prev_U_h_h_prev)
+            # d_m = d_m_next + V_h.T @ d_a_h
+            np.add(d_m_next, d_m_V_h_m, d_m)
+            # d_u_m_row = d_m * B
+            np.multiply(d_m, _B_wide, d_u_m_row)
+            # A.T @ d_m
+            np.dot(_A_transposed, d_m, d_m_prev_A_m_prev)
+            # d_u = sum_over(d_u_m_row, "memory")
+            np.sum(d_u_m_row, axis=0, out=d_u)
+            # outer(e_m, d_u)
+            np.multiply(_e_m_wide, d_u, d_m_prev_e_m_m_prev)
+            # outer(e_h, d_u)
+            np.multiply(_e_h_wide, d_u, d_h_prev_e_h_h_prev)
+            # d_h_prev = U_h.T @ d_a_h + outer(e_h, d_u)
+            np.add(d_h_prev_U_h_h_prev, d_h_prev_e_h_h_prev, d_h_prev)
+            # d_m_prev = A.T @ d_m + outer(e_m, d_u)
+            np.add(d_m_prev_A_m_prev, d_m_prev_e_m_m_prev, d_m_prev)
+        # W_h.T @ d_a_h
+        np.matmul(_W_h.T, _d_a_h, out=_d_x_W_h_x)
+        # outer(e_x, d_u)
+        np.multiply(_e_x[:, None], _d_u[:, None, :], _d_x_e_x_x)
+        # d_x = W_h.T @ d_a_h + outer(e_x, d_u)
+        np.add(_d_x_W_h_x.transpose(0, 2, 1), _d_x_e_x_x.transpose(0, 2, 1), _d_x[_now])
+        # d_e_x = total(outer(d_u, x))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.dot(
+            _d_u.reshape(1, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            _temporary0.reshape(1, _features),
+        )
+        np.add(_gradients.e_x, _temporary0, _gradients.e_x)
+        # d_e_h = total(outer(d_u, h_prev))
+        np.copyto(_h_prev_by_hidden, _h[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_u.reshape(1, _count * _batch),
+            _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
+            _temporary1.reshape(1, _hidden),
+        )
+        np.add(_gradients.e_h, _temporary1, _gradients.e_h)
+        # d_e_m = total(outer(d_u, m_prev))
+        np.copyto(_m_prev_by_memory, _m[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_u.reshape(1, _count * _batch),
+            _m_prev_by_memory.reshape(_memory, _count * _batch).T,
+            _temporary2.reshape(1, _memory),
+        )
+        np.add(_gradients.e_m, _temporary2, _gradients.e_m)
+        # d_W_h = total(outer(d_a_h, x))
+        np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
+        np.dot(
+            _d_a_h_by_hidden.reshape(_hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            _temporary3,
+        )
+        np.add(_gradients.W_h, _temporary3, _gradients.W_h)
+        # d_U_h = total(outer(d_a_h, h_prev))
+        np.dot(
+            _d_a_h_by_hidden.reshape(_hidden, _count * _batch),
+            _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
+            _temporary4,
+        )
+        np.add(_gradients.U_h, _temporary4, _gradients.U_h)
+        # d_V_h = total(outer(d_a_h, m))
+        np.copyto(_m_by_memory, _m[1:].transpose(1, 0, 2))
+        np.dot(
+            _d_a_h_by_hidden.reshape(_hidden, _count * _batch),
+            _m_by_memory.reshape(_memory, _count * _batch).T,
+            _temporary5,
+        )
+        np.add(_gradients.V_h, _temporary5, _gradients.V_h)
 
-    # W_h.T @ d_a_h
-    np.matmul(_W_h.T, _d_a_h, out=_d_x_W_h_x)
-    # outer(e_x, d_u)
-    np.multiply(_e_x[:, None], _d_u[:, None, :], out=_d_x_e_x_x)
-    # d_x = W_h.T @ d_a_h + outer(e_x, d_u)
-    np.add(_d_x_W_h_x, _d_x_e_x_x, out=_d_x.transpose(0, 2, 1))
-    # d_e_x = total(outer(d_u, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_u.reshape(1, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.e_x.reshape(1, _features),
-    )
-    # d_e_h = total(outer(d_u, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_u.reshape(1, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.e_h.reshape(1, _hidden),
-    )
-    # d_e_m = total(outer(d_u, m_prev))
-    _m_prev_by_step = _take("m_prev_by_step", (_steps, _batch, _memory))
-    np.copyto(_m_prev_by_step, _m[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_u.reshape(1, _steps * _batch),
-        _m_prev_by_step.reshape(_steps * _batch, _memory),
-        out=_gradients.e_m.reshape(1, _memory),
-    )
-    # d_W_h = total(outer(d_a_h, x))
-    _d_a_h_by_hidden = _take("d_a_h_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
-    np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.W_h,
-    )
-    # d_U_h = total(outer(d_a_h, h_prev))
-    np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_h,
-    )
-    # d_V_h = total(outer(d_a_h, m))
-    _m_by_step = _take("m_by_step", (_steps, _batch, _memory))
-    np.copyto(_m_by_step, _m[1:].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
-        _m_by_step.reshape(_steps * _batch, _memory),
-        out=_gradients.V_h,
-    )
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy(), m=d_m_next.T.copy())
     return _d_inputs, _d_initial
@@ -765,6 +771,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -830,7 +848,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -887,26 +906,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

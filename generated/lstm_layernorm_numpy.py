@@ -83,15 +83,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -110,12 +116,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -162,20 +162,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -512,28 +505,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -549,32 +546,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -584,8 +591,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -609,161 +616,90 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
 
 
-def _forward(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State, dict[str, Array]]:
-    """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _gain_x_f = _parameters.gain_x_f
-    _b_f = _parameters.b_f
-    _gain_h_f = _parameters.gain_h_f
-    _gain_x_i = _parameters.gain_x_i
-    _b_i = _parameters.b_i
-    _gain_h_i = _parameters.gain_h_i
-    _gain_x_g = _parameters.gain_x_g
-    _b_g = _parameters.b_g
-    _gain_h_g = _parameters.gain_h_g
-    _gain_x_o = _parameters.gain_x_o
-    _b_o = _parameters.b_o
-    _gain_h_o = _parameters.gain_h_o
-    _gain_c = _parameters.gain_c
-    _b_c = _parameters.b_c
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
     # Parameters that enter one product or one call lie side by side.
-    _W_figo = np.stack(
-        (_parameters.W_f, _parameters.W_i, _parameters.W_g, _parameters.W_o),
-        out=_take("W_figo", (4, _hidden, _features)),
-    )
-    _U_figo = np.stack(
-        (_parameters.U_f, _parameters.U_i, _parameters.U_g, _parameters.U_o), out=_take("U_figo", (4, _hidden, _hidden))
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _centred_wx_figo = _take("centred_wx_figo", (_steps, 4, _hidden, _batch))
-    _centred_uh_figo = _take("centred_uh_figo", (_steps, 4, _hidden, _batch))
-    _sum_wx_f = _take("sum_wx_f", (_steps, _batch))
-    _sum_wx_i = _take("sum_wx_i", (_steps, _batch))
-    _sum_wx_g = _take("sum_wx_g", (_steps, _batch))
-    _sum_wx_o = _take("sum_wx_o", (_steps, _batch))
-    _mean_wx = _take("mean_wx", (_steps, _batch))
-    _squared_centred_wx_f = _take("squared_centred_wx_f", (_steps, _hidden, _batch))
-    _squared_centred_wx_i = _take("squared_centred_wx_i", (_steps, _hidden, _batch))
-    _squared_centred_wx_g = _take("squared_centred_wx_g", (_steps, _hidden, _batch))
-    _squared_centred_wx_o = _take("squared_centred_wx_o", (_steps, _hidden, _batch))
-    _sum_squared_centred_wx_f = _take("sum_squared_centred_wx_f", (_steps, _batch))
-    _sum_squared_centred_wx_i = _take("sum_squared_centred_wx_i", (_steps, _batch))
-    _sum_squared_centred_wx_g = _take("sum_squared_centred_wx_g", (_steps, _batch))
-    _sum_squared_centred_wx_o = _take("sum_squared_centred_wx_o", (_steps, _batch))
-    _variance_wx = _take("variance_wx", (_steps, _batch))
-    _deviation_wx = _take("deviation_wx", (_steps, _batch))
-    _normal_wx_f = _take("normal_wx_f", (_steps, _hidden, _batch))
-    _deviation_uh = _take("deviation_uh", (_steps, _batch))
-    _normal_uh_f = _take("normal_uh_f", (_steps, _hidden, _batch))
-    _a_f_f = _take("a_f_f", (_steps, _hidden, _batch))
-    _f = _take("f", (_steps, _hidden, _batch))
-    _normal_wx_i = _take("normal_wx_i", (_steps, _hidden, _batch))
-    _normal_uh_i = _take("normal_uh_i", (_steps, _hidden, _batch))
-    _a_i_i = _take("a_i_i", (_steps, _hidden, _batch))
-    _i = _take("i", (_steps, _hidden, _batch))
-    _normal_wx_g = _take("normal_wx_g", (_steps, _hidden, _batch))
-    _normal_uh_g = _take("normal_uh_g", (_steps, _hidden, _batch))
-    _a_g_g = _take("a_g_g", (_steps, _hidden, _batch))
-    _g = _take("g", (_steps, _hidden, _batch))
-    _normal_wx_o = _take("normal_wx_o", (_steps, _hidden, _batch))
-    _normal_uh_o = _take("normal_uh_o", (_steps, _hidden, _batch))
-    _a_o_o = _take("a_o_o", (_steps, _hidden, _batch))
-    _o = _take("o", (_steps, _hidden, _batch))
-    _centred_c = _take("centred_c", (_steps, _hidden, _batch))
-    _deviation_c = _take("deviation_c", (_steps, _batch))
-    _normal_c = _take("normal_c", (_steps, _hidden, _batch))
-    _tanh_h_sum = _take("tanh_h_sum", (_steps, _hidden, _batch))
+    _W_figo = np.empty((4, _hidden, _features), _dtype)
+    _U_figo = np.empty((4, _hidden, _hidden), _dtype)
+    _gain_x_f = np.empty((_hidden,), _dtype)
+    _b_f = np.empty((_hidden,), _dtype)
+    _gain_h_f = np.empty((_hidden,), _dtype)
+    _gain_x_i = np.empty((_hidden,), _dtype)
+    _b_i = np.empty((_hidden,), _dtype)
+    _gain_h_i = np.empty((_hidden,), _dtype)
+    _gain_x_o = np.empty((_hidden,), _dtype)
+    _b_o = np.empty((_hidden,), _dtype)
+    _gain_h_o = np.empty((_hidden,), _dtype)
+    # Arrays by step.
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_h = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_c = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_centred_wx_figo = np.empty((_saved, 4, _hidden, _batch), _dtype)
+    _all_centred_uh_figo = np.empty((_saved, 4, _hidden, _batch), _dtype)
+    _all_sum_wx_f = np.empty((_chunk, _batch), _dtype)
+    _all_sum_wx_i = np.empty((_chunk, _batch), _dtype)
+    _all_sum_wx_g = np.empty((_chunk, _batch), _dtype)
+    _all_sum_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_mean_wx = np.empty((_chunk, _batch), _dtype)
+    _all_squared_centred_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_wx_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_sum_squared_centred_wx_f = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_wx_i = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_wx_g = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_variance_wx = np.empty((_chunk, _batch), _dtype)
+    _all_deviation_wx = np.empty((_saved, _batch), _dtype)
+    _all_normal_wx_f = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_deviation_uh = np.empty((_saved, _batch), _dtype)
+    _all_normal_uh_f = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_half_a_f_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_normal_wx_i = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_normal_uh_i = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_half_a_i_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_i = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_normal_wx_g = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_normal_uh_g = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_a_g_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_g = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_normal_wx_o = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_normal_uh_o = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_half_a_o_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_o = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_centred_c = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_deviation_c = np.empty((_saved, _batch), _dtype)
+    _all_normal_c = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_tanh_h_sum = np.empty((_saved, _hidden, _batch), _dtype)
     # Working space.
-    _scratch0 = _take("scratch0", (_batch,))
-    _scratch1 = _take("scratch1", (_batch,))
-    _scratch2 = _take("scratch2", (_batch,))
-    _scratch3 = _take("scratch3", (_batch,))
-    _scratch4 = _take("scratch4", (_hidden, _batch))
-    _scratch5 = _take("scratch5", (_hidden, _batch))
-    _scratch6 = _take("scratch6", (_hidden, _batch))
-    _scratch7 = _take("scratch7", (_hidden, _batch))
-    _temporary0 = _take("temporary0", ())
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # wx_k = W_k @ x  for k = f, i, g, o
-    np.matmul(_W_figo.reshape(4 * _hidden, _features), _x, out=_centred_wx_figo.reshape(_steps, 4 * _hidden, _batch))
-    # sum_over(wx_f, "hidden")
-    np.sum(_centred_wx_figo[:, 0], axis=1, out=_sum_wx_f)
-    # sum_over(wx_i, "hidden")
-    np.sum(_centred_wx_figo[:, 1], axis=1, out=_sum_wx_i)
-    # sum_over(wx_g, "hidden")
-    np.sum(_centred_wx_figo[:, 2], axis=1, out=_sum_wx_g)
-    # sum_over(wx_o, "hidden")
-    np.sum(_centred_wx_figo[:, 3], axis=1, out=_sum_wx_o)
-    # mean_wx = (sum_over(wx_f, "hidden") + sum_over(wx_i, "hidden") + sum_over(wx_g, "hidden") + sum_over(wx_o,
-    #     "hidden")) / (4 * hidden)
-    np.add(_sum_wx_f, _sum_wx_i, out=_mean_wx)
-    np.add(_mean_wx, _sum_wx_g, out=_mean_wx)
-    np.add(_mean_wx, _sum_wx_o, out=_mean_wx)
-    np.multiply(4.0, _hidden, out=_temporary0)
-    np.divide(_mean_wx, _temporary0, out=_mean_wx)
-    # centred_wx_k = wx_k - mean_wx  for k = f, i, g, o
-    np.subtract(_centred_wx_figo, _mean_wx[:, None, None, :], out=_centred_wx_figo)
-    # squared_centred_wx_f = centred_wx_f**2
-    np.square(_centred_wx_figo[:, 0], out=_squared_centred_wx_f)
-    # squared_centred_wx_i = centred_wx_i**2
-    np.square(_centred_wx_figo[:, 1], out=_squared_centred_wx_i)
-    # squared_centred_wx_g = centred_wx_g**2
-    np.square(_centred_wx_figo[:, 2], out=_squared_centred_wx_g)
-    # squared_centred_wx_o = centred_wx_o**2
-    np.square(_centred_wx_figo[:, 3], out=_squared_centred_wx_o)
-    # sum_over(squared_centred_wx_f, "hidden")
-    np.sum(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
-    # sum_over(squared_centred_wx_i, "hidden")
-    np.sum(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
-    # sum_over(squared_centred_wx_g, "hidden")
-    np.sum(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
-    # sum_over(squared_centred_wx_o, "hidden")
-    np.sum(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
-    # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-    #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) + 1e-05
-    np.add(_sum_squared_centred_wx_f, _sum_squared_centred_wx_i, out=_variance_wx)
-    np.add(_variance_wx, _sum_squared_centred_wx_g, out=_variance_wx)
-    np.add(_variance_wx, _sum_squared_centred_wx_o, out=_variance_wx)
-    np.multiply(4.0, _hidden, out=_temporary0)
-    np.divide(_variance_wx, _temporary0, out=_variance_wx)
-    np.add(_variance_wx, 1e-05, out=_variance_wx)
-    # deviation_wx = sqrt(variance_wx)
-    np.sqrt(_variance_wx, out=_deviation_wx)
-    # normal_wx_f = centred_wx_f / deviation_wx
-    np.divide(_centred_wx_figo[:, 0], _deviation_wx[:, None, :], out=_normal_wx_f)
-    # a_f_f = gain_x_f * normal_wx_f + b_f
-    np.multiply(_gain_x_f[:, None], _normal_wx_f, out=_a_f_f)
-    np.add(_a_f_f, _b_f[:, None], out=_a_f_f)
-    # normal_wx_i = centred_wx_i / deviation_wx
-    np.divide(_centred_wx_figo[:, 1], _deviation_wx[:, None, :], out=_normal_wx_i)
-    # a_i_i = gain_x_i * normal_wx_i + b_i
-    np.multiply(_gain_x_i[:, None], _normal_wx_i, out=_a_i_i)
-    np.add(_a_i_i, _b_i[:, None], out=_a_i_i)
-    # normal_wx_g = centred_wx_g / deviation_wx
-    np.divide(_centred_wx_figo[:, 2], _deviation_wx[:, None, :], out=_normal_wx_g)
-    # a_g_g = gain_x_g * normal_wx_g + b_g
-    np.multiply(_gain_x_g[:, None], _normal_wx_g, out=_a_g_g)
-    np.add(_a_g_g, _b_g[:, None], out=_a_g_g)
-    # normal_wx_o = centred_wx_o / deviation_wx
-    np.divide(_centred_wx_figo[:, 3], _deviation_wx[:, None, :], out=_normal_wx_o)
-    # a_o_o = gain_x_o * normal_wx_o + b_o
-    np.multiply(_gain_x_o[:, None], _normal_wx_o, out=_a_o_o)
-    np.add(_a_o_o, _b_o[:, None], out=_a_o_o)
+    _scratch0 = np.empty((_batch,), _dtype)
+    _scratch1 = np.empty((_batch,), _dtype)
+    _scratch2 = np.empty((_batch,), _dtype)
+    _scratch3 = np.empty((_batch,), _dtype)
+    _scratch4 = np.empty((_hidden, _batch), _dtype)
+    _scratch5 = np.empty((_hidden, _batch), _dtype)
+    _scratch6 = np.empty((_hidden, _batch), _dtype)
+    _scratch7 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((), _dtype)
+    _temporary1 = np.empty((_hidden, _batch), _dtype)
     sum_uh_f = _scratch0
     mean_uh = sum_squared_centred_uh_f = variance_uh = sum_c = mean_c = sum_squared_centred_c = variance_c = _scratch0
     sum_uh_i = sum_squared_centred_uh_o = _scratch1
@@ -772,939 +708,1501 @@ def _forward(
     squared_centred_uh_f = _scratch4
     squared_centred_uh_i = _scratch5
     squared_centred_uh_g = _scratch6
-    squared_centred_uh_o = a_f = a_i = a_g = a_o = squared_centred_c = h_sum = _scratch7
+    squared_centred_uh_o = half_a_f = half_a_i = a_g = half_a_o = squared_centred_c = h_sum = _scratch7
+    _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
     _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
-    _centred_uh_figo_matrices = _centred_uh_figo.reshape(_steps, 4 * _hidden, _batch)
+    _number0 = np.array(4.0, _dtype)
+    _number1 = np.array(1e-05, _dtype)
     _gain_h_f_wide = _gain_h_f[:, None]
+    _half = np.array(0.5, _dtype)
     _gain_h_i_wide = _gain_h_i[:, None]
-    _gain_h_g_wide = _gain_h_g[:, None]
     _gain_h_o_wide = _gain_h_o[:, None]
-    _gain_c_wide = _gain_c[:, None]
-    _b_c_wide = _b_c[:, None]
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(_c[0], _initial.c.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _centred_uh_figo_t = _centred_uh_figo[_t]
-        centred_uh_f, centred_uh_i, centred_uh_g, centred_uh_o = _centred_uh_figo[_t]
-        uh_f, uh_i, uh_g, uh_o = centred_uh_f, centred_uh_i, centred_uh_g, centred_uh_o
-        deviation_uh = _deviation_uh[_t]
-        normal_uh_f = _normal_uh_f[_t]
-        a_f_f = _a_f_f[_t]
-        f = _f[_t]
-        normal_uh_i = _normal_uh_i[_t]
-        a_i_i = _a_i_i[_t]
-        i = _i[_t]
-        normal_uh_g = _normal_uh_g[_t]
-        a_g_g = _a_g_g[_t]
-        g = _g[_t]
-        c, c_prev = _c[_t + 1], _c[_t]
-        normal_uh_o = _normal_uh_o[_t]
-        a_o_o = _a_o_o[_t]
-        o = _o[_t]
-        centred_c = _centred_c[_t]
-        deviation_c = _deviation_c[_t]
-        normal_c = _normal_c[_t]
-        tanh_h_sum = _tanh_h_sum[_t]
-        # uh_k = U_k @ h_prev  for k = f, i, g, o
-        np.matmul(_U_figo_matrix, h_prev, out=_centred_uh_figo_matrices[_t])
-        # sum_over(uh_f, "hidden")
-        np.sum(uh_f, axis=0, out=sum_uh_f)
-        # sum_over(uh_i, "hidden")
-        np.sum(uh_i, axis=0, out=sum_uh_i)
-        # sum_over(uh_g, "hidden")
-        np.sum(uh_g, axis=0, out=sum_uh_g)
-        # sum_over(uh_o, "hidden")
-        np.sum(uh_o, axis=0, out=sum_uh_o)
-        # mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
-        #     "hidden")) / (4 * hidden)
-        np.add(sum_uh_f, sum_uh_i, out=mean_uh)
-        np.add(mean_uh, sum_uh_g, out=mean_uh)
-        np.add(mean_uh, sum_uh_o, out=mean_uh)
-        np.multiply(4.0, _hidden, out=_temporary0)
-        np.divide(mean_uh, _temporary0, out=mean_uh)
-        # centred_uh_k = uh_k - mean_uh  for k = f, i, g, o
-        np.subtract(_centred_uh_figo_t, mean_uh, out=_centred_uh_figo_t)
-        # squared_centred_uh_f = centred_uh_f**2
-        np.square(centred_uh_f, out=squared_centred_uh_f)
-        # squared_centred_uh_i = centred_uh_i**2
-        np.square(centred_uh_i, out=squared_centred_uh_i)
-        # squared_centred_uh_g = centred_uh_g**2
-        np.square(centred_uh_g, out=squared_centred_uh_g)
-        # squared_centred_uh_o = centred_uh_o**2
-        np.square(centred_uh_o, out=squared_centred_uh_o)
-        # sum_over(squared_centred_uh_f, "hidden")
-        np.sum(squared_centred_uh_f, axis=0, out=sum_squared_centred_uh_f)
-        # sum_over(squared_centred_uh_i, "hidden")
-        np.sum(squared_centred_uh_i, axis=0, out=sum_squared_centred_uh_i)
-        # sum_over(squared_centred_uh_g, "hidden")
-        np.sum(squared_centred_uh_g, axis=0, out=sum_squared_centred_uh_g)
-        # sum_over(squared_centred_uh_o, "hidden")
-        np.sum(squared_centred_uh_o, axis=0, out=sum_squared_centred_uh_o)
-        # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-        #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
-        #     1e-05
-        np.add(sum_squared_centred_uh_f, sum_squared_centred_uh_i, out=variance_uh)
-        np.add(variance_uh, sum_squared_centred_uh_g, out=variance_uh)
-        np.add(variance_uh, sum_squared_centred_uh_o, out=variance_uh)
-        np.multiply(4.0, _hidden, out=_temporary0)
-        np.divide(variance_uh, _temporary0, out=variance_uh)
-        np.add(variance_uh, 1e-05, out=variance_uh)
-        # deviation_uh = sqrt(variance_uh)
-        np.sqrt(variance_uh, out=deviation_uh)
-        # normal_uh_f = centred_uh_f / deviation_uh
-        np.divide(centred_uh_f, deviation_uh, out=normal_uh_f)
-        # a_f = a_f_f + gain_h_f * normal_uh_f
-        np.multiply(_gain_h_f_wide, normal_uh_f, out=a_f)
-        np.add(a_f_f, a_f, out=a_f)
-        # f = sigmoid(a_f)  (forget gate)
-        np.multiply(a_f, 0.5, out=f)
-        np.tanh(f, out=f)
-        np.multiply(f, 0.5, out=f)
-        np.add(f, 0.5, out=f)
-        # normal_uh_i = centred_uh_i / deviation_uh
-        np.divide(centred_uh_i, deviation_uh, out=normal_uh_i)
-        # a_i = a_i_i + gain_h_i * normal_uh_i
-        np.multiply(_gain_h_i_wide, normal_uh_i, out=a_i)
-        np.add(a_i_i, a_i, out=a_i)
-        # i = sigmoid(a_i)  (input gate)
-        np.multiply(a_i, 0.5, out=i)
-        np.tanh(i, out=i)
-        np.multiply(i, 0.5, out=i)
-        np.add(i, 0.5, out=i)
-        # normal_uh_g = centred_uh_g / deviation_uh
-        np.divide(centred_uh_g, deviation_uh, out=normal_uh_g)
-        # a_g = a_g_g + gain_h_g * normal_uh_g
-        np.multiply(_gain_h_g_wide, normal_uh_g, out=a_g)
-        np.add(a_g_g, a_g, out=a_g)
-        # g = tanh(a_g)  (candidate)
-        np.tanh(a_g, out=g)
-        # c = f * c_prev + i * g  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.multiply(i, g, out=_temporary1)
-        np.add(c, _temporary1, out=c)
-        # normal_uh_o = centred_uh_o / deviation_uh
-        np.divide(centred_uh_o, deviation_uh, out=normal_uh_o)
-        # a_o = a_o_o + gain_h_o * normal_uh_o
-        np.multiply(_gain_h_o_wide, normal_uh_o, out=a_o)
-        np.add(a_o_o, a_o, out=a_o)
-        # o = sigmoid(a_o)  (output gate)
-        np.multiply(a_o, 0.5, out=o)
-        np.tanh(o, out=o)
-        np.multiply(o, 0.5, out=o)
-        np.add(o, 0.5, out=o)
-        # sum_over(c, "hidden")
-        np.sum(c, axis=0, out=sum_c)
-        # mean_c = sum_over(c, "hidden") / hidden
-        np.divide(sum_c, _hidden, out=mean_c)
-        # centred_c = c - mean_c
-        np.subtract(c, mean_c, out=centred_c)
-        # squared_centred_c = centred_c**2
-        np.square(centred_c, out=squared_centred_c)
-        # sum_over(squared_centred_c, "hidden")
-        np.sum(squared_centred_c, axis=0, out=sum_squared_centred_c)
-        # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-        np.divide(sum_squared_centred_c, _hidden, out=variance_c)
-        np.add(variance_c, 1e-05, out=variance_c)
-        # deviation_c = sqrt(variance_c)
-        np.sqrt(variance_c, out=deviation_c)
-        # normal_c = centred_c / deviation_c
-        np.divide(centred_c, deviation_c, out=normal_c)
-        # h_sum = gain_c * normal_c + b_c
-        np.multiply(_gain_c_wide, normal_c, out=h_sum)
-        np.add(h_sum, _b_c_wide, out=h_sum)
-        # tanh_h_sum = tanh(h_sum)
-        np.tanh(h_sum, out=tanh_h_sum)
-        # h = o * tanh_h_sum  (hidden state)
-        np.multiply(o, tanh_h_sum, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=_c[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "c": _c,
-        "centred_wx_figo": _centred_wx_figo,
-        "deviation_wx": _deviation_wx,
-        "normal_wx_f": _normal_wx_f,
-        "centred_uh_figo": _centred_uh_figo,
-        "deviation_uh": _deviation_uh,
-        "normal_uh_f": _normal_uh_f,
-        "f": _f,
-        "normal_wx_i": _normal_wx_i,
-        "normal_uh_i": _normal_uh_i,
-        "i": _i,
-        "normal_wx_g": _normal_wx_g,
-        "normal_uh_g": _normal_uh_g,
-        "g": _g,
-        "normal_wx_o": _normal_wx_o,
-        "normal_uh_o": _normal_uh_o,
-        "o": _o,
-        "centred_c": _centred_c,
-        "deviation_c": _deviation_c,
-        "normal_c": _normal_c,
-        "tanh_h_sum": _tanh_h_sum,
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _h = _part(_all_h, _now, 1)
+        _c = _part(_all_c, _now, 1)
+        _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+        _sum_wx_f = _part(_all_sum_wx_f, _now)
+        _sum_wx_i = _part(_all_sum_wx_i, _now)
+        _sum_wx_g = _part(_all_sum_wx_g, _now)
+        _sum_wx_o = _part(_all_sum_wx_o, _now)
+        _mean_wx = _part(_all_mean_wx, _now)
+        _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
+        _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
+        _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
+        _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
+        _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
+        _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
+        _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
+        _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
+        _variance_wx = _part(_all_variance_wx, _now)
+        _deviation_wx = _part(_all_deviation_wx, _now)
+        _normal_wx_f = _part(_all_normal_wx_f, _now)
+        _half_a_f_f = _part(_all_half_a_f_f, _now)
+        _normal_wx_i = _part(_all_normal_wx_i, _now)
+        _half_a_i_i = _part(_all_half_a_i_i, _now)
+        _normal_wx_g = _part(_all_normal_wx_g, _now)
+        _a_g_g = _part(_all_a_g_g, _now)
+        _normal_wx_o = _part(_all_normal_wx_o, _now)
+        _half_a_o_o = _part(_all_half_a_o_o, _now)
+        _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+        _deviation_uh = _part(_all_deviation_uh, _now)
+        _normal_uh_f = _part(_all_normal_uh_f, _now)
+        _f = _part(_all_f, _now)
+        _normal_uh_i = _part(_all_normal_uh_i, _now)
+        _i = _part(_all_i, _now)
+        _normal_uh_g = _part(_all_normal_uh_g, _now)
+        _g = _part(_all_g, _now)
+        _normal_uh_o = _part(_all_normal_uh_o, _now)
+        _o = _part(_all_o, _now)
+        _centred_c = _part(_all_centred_c, _now)
+        _deviation_c = _part(_all_deviation_c, _now)
+        _normal_c = _part(_all_normal_c, _now)
+        _tanh_h_sum = _part(_all_tanh_h_sum, _now)
+        _windows = list(zip(
+            _h[:-1], _centred_uh_figo, _centred_uh_figo.reshape(_count, 4 * _hidden, _batch),
+            _centred_uh_figo[:, 0], _centred_uh_figo[:, 1], _centred_uh_figo[:, 2], _centred_uh_figo[:, 3],
+            _centred_uh_figo[:, 0], _centred_uh_figo[:, 1], _centred_uh_figo[:, 2], _centred_uh_figo[:, 3],
+            _deviation_uh, _normal_uh_f, _half_a_f_f, _f, _normal_uh_i, _half_a_i_i, _i, _normal_uh_g, _a_g_g, _g,
+            _c[1:], _c[:-1], _normal_uh_o, _half_a_o_o, _o, _centred_c, _deviation_c, _normal_c, _tanh_h_sum,
+            _h[1:], strict=True,
+        ))  # fmt: skip
+        _chunks.append((
+            _now, _count, _x, _h, _c, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
+            _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
+            _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
+            _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
+            _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
+        ))  # fmt: skip
+    _residuals = {
+        "x": _all_x,
+        "h": _all_h,
+        "c": _all_c,
+        "centred_wx_figo": _all_centred_wx_figo,
+        "deviation_wx": _all_deviation_wx,
+        "normal_wx_f": _all_normal_wx_f,
+        "centred_uh_figo": _all_centred_uh_figo,
+        "deviation_uh": _all_deviation_uh,
+        "normal_uh_f": _all_normal_uh_f,
+        "f": _all_f,
+        "normal_wx_i": _all_normal_wx_i,
+        "normal_uh_i": _all_normal_uh_i,
+        "i": _all_i,
+        "normal_wx_g": _all_normal_wx_g,
+        "normal_uh_g": _all_normal_uh_g,
+        "g": _all_g,
+        "normal_wx_o": _all_normal_wx_o,
+        "normal_uh_o": _all_normal_uh_o,
+        "o": _all_o,
+        "centred_c": _all_centred_c,
+        "deviation_c": _all_deviation_c,
+        "normal_c": _all_normal_c,
+        "tanh_h_sum": _all_tanh_h_sum,
     }
-    return _outputs, _final, _saved
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "h": _all_h, "c": _all_c}
+    _of_pass = (
+        _W_figo, _gain_x_f, _b_f, _gain_h_f, _gain_x_i, _b_i, _gain_h_i, _gain_x_o, _b_o, _gain_h_o, _temporary0,
+        _temporary1, sum_uh_f, mean_uh, sum_squared_centred_uh_f, variance_uh, sum_c, mean_c, sum_squared_centred_c,
+        variance_c, sum_uh_i, sum_squared_centred_uh_o, sum_uh_g, sum_squared_centred_uh_g, sum_uh_o,
+        sum_squared_centred_uh_i, squared_centred_uh_f, squared_centred_uh_i, squared_centred_uh_g,
+        squared_centred_uh_o, half_a_f, half_a_i, a_g, half_a_o, squared_centred_c, h_sum, _W_figo_matrix,
+        _U_figo_matrix, _number0, _number1, _gain_h_f_wide, _half, _gain_h_i_wide, _gain_h_o_wide, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
-def _infer(
+def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+    _arrays: _Arrays,
+) -> tuple[Array, State, dict[str, Array]]:
+    """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        _W_figo, _gain_x_f, _b_f, _gain_h_f, _gain_x_i, _b_i, _gain_h_i, _gain_x_o, _b_o, _gain_h_o, _temporary0,
+        _temporary1, sum_uh_f, mean_uh, sum_squared_centred_uh_f, variance_uh, sum_c, mean_c, sum_squared_centred_c,
+        variance_c, sum_uh_i, sum_squared_centred_uh_o, sum_uh_g, sum_squared_centred_uh_g, sum_uh_o,
+        sum_squared_centred_uh_i, squared_centred_uh_f, squared_centred_uh_i, squared_centred_uh_g,
+        squared_centred_uh_o, half_a_f, half_a_i, a_g, half_a_o, squared_centred_c, h_sum, _W_figo_matrix,
+        _U_figo_matrix, _number0, _number1, _gain_h_f_wide, _half, _gain_h_i_wide, _gain_h_o_wide, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    _gain_x_g = _parameters.gain_x_g
+    _b_g = _parameters.b_g
+    _gain_h_g = _parameters.gain_h_g
     _gain_c = _parameters.gain_c
     _b_c = _parameters.b_c
     # Parameters that enter one product or one call lie side by side.
-    _W_figo = np.stack(
-        (_parameters.W_f, _parameters.W_i, _parameters.W_g, _parameters.W_o),
-        out=_take("W_figo", (4, _hidden, _features)),
-    )
-    _U_figo = np.stack(
-        (_parameters.U_f, _parameters.U_i, _parameters.U_g, _parameters.U_o), out=_take("U_figo", (4, _hidden, _hidden))
-    )
-    _gain_x_figo = np.stack(
-        (_parameters.gain_x_f, _parameters.gain_x_i, _parameters.gain_x_g, _parameters.gain_x_o),
-        out=_take("gain_x_figo", (4, _hidden)),
-    )
-    _b_figo = np.stack(
-        (_parameters.b_f, _parameters.b_i, _parameters.b_g, _parameters.b_o), out=_take("b_figo", (4, _hidden))
-    )
-    _gain_h_figo = np.stack(
-        (_parameters.gain_h_f, _parameters.gain_h_i, _parameters.gain_h_g, _parameters.gain_h_o),
-        out=_take("gain_h_figo", (4, _hidden)),
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _figo = _take("figo", (_steps, 4, _hidden, _batch))
-    _sum_wx_f = _take("sum_wx_f", (_steps, _batch))
-    _sum_wx_i = _take("sum_wx_i", (_steps, _batch))
-    _sum_wx_g = _take("sum_wx_g", (_steps, _batch))
-    _sum_wx_o = _take("sum_wx_o", (_steps, _batch))
-    _mean_wx = _take("mean_wx", (_steps, _batch))
-    _squared_centred_wx_f = _take("squared_centred_wx_f", (_steps, _hidden, _batch))
-    _squared_centred_wx_i = _take("squared_centred_wx_i", (_steps, _hidden, _batch))
-    _squared_centred_wx_g = _take("squared_centred_wx_g", (_steps, _hidden, _batch))
-    _squared_centred_wx_o = _take("squared_centred_wx_o", (_steps, _hidden, _batch))
-    _sum_squared_centred_wx_f = _take("sum_squared_centred_wx_f", (_steps, _batch))
-    _sum_squared_centred_wx_i = _take("sum_squared_centred_wx_i", (_steps, _batch))
-    _sum_squared_centred_wx_g = _take("sum_squared_centred_wx_g", (_steps, _batch))
-    _sum_squared_centred_wx_o = _take("sum_squared_centred_wx_o", (_steps, _batch))
-    _variance_wx = _take("variance_wx", (_steps, _batch))
-    _deviation_wx = _take("deviation_wx", (_steps, _batch))
-    # Working space.
-    c_prev = _take("c_prev", (_hidden, _batch))
-    c = _take("c", (_hidden, _batch))
-    _normal_uh_figo = _take("normal_uh_figo", (4, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_batch,))
-    _scratch1 = _take("scratch1", (_batch,))
-    _scratch2 = _take("scratch2", (_batch,))
-    _scratch3 = _take("scratch3", (_batch,))
-    _scratch4 = _take("scratch4", (_hidden, _batch))
-    _scratch5 = _take("scratch5", (_hidden, _batch))
-    _scratch6 = _take("scratch6", (_hidden, _batch))
-    _scratch7 = _take("scratch7", (_hidden, _batch))
-    _temporary0 = _take("temporary0", ())
-    _temporary1 = _take("temporary1", (4, _hidden, _batch))
-    _temporary2 = _take("temporary2", (_hidden, _batch))
-    # wx_k = W_k @ x  for k = f, i, g, o
-    np.matmul(_W_figo.reshape(4 * _hidden, _features), _x, out=_figo.reshape(_steps, 4 * _hidden, _batch))
-    # sum_over(wx_f, "hidden")
-    np.sum(_figo[:, 0], axis=1, out=_sum_wx_f)
-    # sum_over(wx_i, "hidden")
-    np.sum(_figo[:, 1], axis=1, out=_sum_wx_i)
-    # sum_over(wx_g, "hidden")
-    np.sum(_figo[:, 2], axis=1, out=_sum_wx_g)
-    # sum_over(wx_o, "hidden")
-    np.sum(_figo[:, 3], axis=1, out=_sum_wx_o)
-    # mean_wx = (sum_over(wx_f, "hidden") + sum_over(wx_i, "hidden") + sum_over(wx_g, "hidden") + sum_over(wx_o,
-    #     "hidden")) / (4 * hidden)
-    np.add(_sum_wx_f, _sum_wx_i, out=_mean_wx)
-    np.add(_mean_wx, _sum_wx_g, out=_mean_wx)
-    np.add(_mean_wx, _sum_wx_o, out=_mean_wx)
-    np.multiply(4.0, _hidden, out=_temporary0)
-    np.divide(_mean_wx, _temporary0, out=_mean_wx)
-    # centred_wx_k = wx_k - mean_wx  for k = f, i, g, o
-    np.subtract(_figo, _mean_wx[:, None, None, :], out=_figo)
-    # squared_centred_wx_f = centred_wx_f**2
-    np.square(_figo[:, 0], out=_squared_centred_wx_f)
-    # squared_centred_wx_i = centred_wx_i**2
-    np.square(_figo[:, 1], out=_squared_centred_wx_i)
-    # squared_centred_wx_g = centred_wx_g**2
-    np.square(_figo[:, 2], out=_squared_centred_wx_g)
-    # squared_centred_wx_o = centred_wx_o**2
-    np.square(_figo[:, 3], out=_squared_centred_wx_o)
-    # sum_over(squared_centred_wx_f, "hidden")
-    np.sum(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
-    # sum_over(squared_centred_wx_i, "hidden")
-    np.sum(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
-    # sum_over(squared_centred_wx_g, "hidden")
-    np.sum(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
-    # sum_over(squared_centred_wx_o, "hidden")
-    np.sum(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
-    # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-    #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) + 1e-05
-    np.add(_sum_squared_centred_wx_f, _sum_squared_centred_wx_i, out=_variance_wx)
-    np.add(_variance_wx, _sum_squared_centred_wx_g, out=_variance_wx)
-    np.add(_variance_wx, _sum_squared_centred_wx_o, out=_variance_wx)
-    np.multiply(4.0, _hidden, out=_temporary0)
-    np.divide(_variance_wx, _temporary0, out=_variance_wx)
-    np.add(_variance_wx, 1e-05, out=_variance_wx)
-    # deviation_wx = sqrt(variance_wx)
-    np.sqrt(_variance_wx, out=_deviation_wx)
-    # normal_wx_k = centred_wx_k / deviation_wx  for k = f, i, g, o
-    np.divide(_figo, _deviation_wx[:, None, None, :], out=_figo)
-    # a_f_f = gain_x_f * normal_wx_f + b_f
-    # a_i_i = gain_x_i * normal_wx_i + b_i
-    # a_g_g = gain_x_g * normal_wx_g + b_g
-    # a_o_o = gain_x_o * normal_wx_o + b_o
-    np.multiply(_gain_x_figo[..., None], _figo, out=_figo)
-    np.add(_figo, _b_figo[..., None], out=_figo)
-    uh_f = centred_uh_f = _normal_uh_figo[0]
-    sum_uh_f = mean_uh = sum_squared_centred_uh_f = _scratch0
-    variance_uh = deviation_uh = sum_c = mean_c = sum_squared_centred_c = variance_c = deviation_c = _scratch0
-    uh_i = centred_uh_i = _normal_uh_figo[1]
-    sum_uh_i = sum_squared_centred_uh_o = _scratch1
-    uh_g = centred_uh_g = _normal_uh_figo[2]
-    sum_uh_g = sum_squared_centred_uh_g = _scratch2
-    uh_o = centred_uh_o = _normal_uh_figo[3]
-    sum_uh_o = sum_squared_centred_uh_i = _scratch3
-    squared_centred_uh_f = _scratch4
-    squared_centred_uh_i = _scratch5
-    squared_centred_uh_g = squared_centred_c = _scratch6
-    squared_centred_uh_o = centred_c = normal_c = h_sum = tanh_h_sum = _scratch7
-    _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
-    _normal_uh_figo_matrix = _normal_uh_figo.reshape(4 * _hidden, _batch)
-    _gain_h_figo_wide = _gain_h_figo[..., None]
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_g, _parameters.W_o), out=_W_figo_matrix)
+    np.concatenate((_parameters.U_f, _parameters.U_i, _parameters.U_g, _parameters.U_o), out=_U_figo_matrix)
+    np.copyto(_gain_x_f, _parameters.gain_x_f)
+    np.multiply(_gain_x_f, 0.5, _gain_x_f)
+    np.copyto(_b_f, _parameters.b_f)
+    np.multiply(_b_f, 0.5, _b_f)
+    np.copyto(_gain_h_f, _parameters.gain_h_f)
+    np.multiply(_gain_h_f, 0.5, _gain_h_f)
+    np.copyto(_gain_x_i, _parameters.gain_x_i)
+    np.multiply(_gain_x_i, 0.5, _gain_x_i)
+    np.copyto(_b_i, _parameters.b_i)
+    np.multiply(_b_i, 0.5, _b_i)
+    np.copyto(_gain_h_i, _parameters.gain_h_i)
+    np.multiply(_gain_h_i, 0.5, _gain_h_i)
+    np.copyto(_gain_x_o, _parameters.gain_x_o)
+    np.multiply(_gain_x_o, 0.5, _gain_x_o)
+    np.copyto(_b_o, _parameters.b_o)
+    np.multiply(_b_o, 0.5, _b_o)
+    np.copyto(_gain_h_o, _parameters.gain_h_o)
+    np.multiply(_gain_h_o, 0.5, _gain_h_o)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h, c = _initial.h.T, _initial.c.T
+    _gain_h_g_wide = _gain_h_g[:, None]
     _gain_c_wide = _gain_c[:, None]
     _b_c_wide = _b_c[:, None]
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(c_prev, _initial.c.T)
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _fi_t, _figo_t = _figo[_t, :2], _figo[_t]
-        f, i, g, o = _figo[_t]
-        a_g, a_o = g, o
-        # uh_k = U_k @ h_prev  for k = f, i, g, o
-        np.matmul(_U_figo_matrix, h_prev, out=_normal_uh_figo_matrix)
-        # sum_over(uh_f, "hidden")
-        np.sum(uh_f, axis=0, out=sum_uh_f)
-        # sum_over(uh_i, "hidden")
-        np.sum(uh_i, axis=0, out=sum_uh_i)
-        # sum_over(uh_g, "hidden")
-        np.sum(uh_g, axis=0, out=sum_uh_g)
-        # sum_over(uh_o, "hidden")
-        np.sum(uh_o, axis=0, out=sum_uh_o)
-        # mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
+    for (
+        _now, _count, _x, _h, _c, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
+        _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
+        _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
+        _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
+        _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
+    ) in _chunks:  # fmt: skip
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h[0], h)
+        np.copyto(_c[0], c)
+        # wx_k = W_k @ x  for k = f, i, g, o
+        np.matmul(
+            _W_figo.reshape(4 * _hidden, _features), _x, out=_centred_wx_figo.reshape(_count, 4 * _hidden, _batch)
+        )
+        # sum_over(wx_f, "hidden")
+        np.sum(_centred_wx_figo[:, 0], axis=1, out=_sum_wx_f)
+        # sum_over(wx_i, "hidden")
+        np.sum(_centred_wx_figo[:, 1], axis=1, out=_sum_wx_i)
+        # sum_over(wx_g, "hidden")
+        np.sum(_centred_wx_figo[:, 2], axis=1, out=_sum_wx_g)
+        # sum_over(wx_o, "hidden")
+        np.sum(_centred_wx_figo[:, 3], axis=1, out=_sum_wx_o)
+        # mean_wx = (sum_over(wx_f, "hidden") + sum_over(wx_i, "hidden") + sum_over(wx_g, "hidden") + sum_over(wx_o,
         #     "hidden")) / (4 * hidden)
-        np.add(sum_uh_f, sum_uh_i, out=mean_uh)
-        np.add(mean_uh, sum_uh_g, out=mean_uh)
-        np.add(mean_uh, sum_uh_o, out=mean_uh)
-        np.multiply(4.0, _hidden, out=_temporary0)
-        np.divide(mean_uh, _temporary0, out=mean_uh)
-        # centred_uh_k = uh_k - mean_uh  for k = f, i, g, o
-        np.subtract(_normal_uh_figo, mean_uh, out=_normal_uh_figo)
-        # squared_centred_uh_f = centred_uh_f**2
-        np.square(centred_uh_f, out=squared_centred_uh_f)
-        # squared_centred_uh_i = centred_uh_i**2
-        np.square(centred_uh_i, out=squared_centred_uh_i)
-        # squared_centred_uh_g = centred_uh_g**2
-        np.square(centred_uh_g, out=squared_centred_uh_g)
-        # squared_centred_uh_o = centred_uh_o**2
-        np.square(centred_uh_o, out=squared_centred_uh_o)
-        # sum_over(squared_centred_uh_f, "hidden")
-        np.sum(squared_centred_uh_f, axis=0, out=sum_squared_centred_uh_f)
-        # sum_over(squared_centred_uh_i, "hidden")
-        np.sum(squared_centred_uh_i, axis=0, out=sum_squared_centred_uh_i)
-        # sum_over(squared_centred_uh_g, "hidden")
-        np.sum(squared_centred_uh_g, axis=0, out=sum_squared_centred_uh_g)
-        # sum_over(squared_centred_uh_o, "hidden")
-        np.sum(squared_centred_uh_o, axis=0, out=sum_squared_centred_uh_o)
-        # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-        #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
+        np.add(_sum_wx_f, _sum_wx_i, _mean_wx)
+        np.add(_mean_wx, _sum_wx_g, _mean_wx)
+        np.add(_mean_wx, _sum_wx_o, _mean_wx)
+        np.multiply(4.0, _hidden, _temporary0)
+        np.divide(_mean_wx, _temporary0, _mean_wx)
+        # centred_wx_k = wx_k - mean_wx  for k = f, i, g, o
+        np.subtract(_centred_wx_figo, _mean_wx[:, None, None, :], _centred_wx_figo)
+        # squared_centred_wx_f = centred_wx_f**2
+        np.square(_centred_wx_figo[:, 0], _squared_centred_wx_f)
+        # squared_centred_wx_i = centred_wx_i**2
+        np.square(_centred_wx_figo[:, 1], _squared_centred_wx_i)
+        # squared_centred_wx_g = centred_wx_g**2
+        np.square(_centred_wx_figo[:, 2], _squared_centred_wx_g)
+        # squared_centred_wx_o = centred_wx_o**2
+        np.square(_centred_wx_figo[:, 3], _squared_centred_wx_o)
+        # sum_over(squared_centred_wx_f, "hidden")
+        np.sum(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
+        # sum_over(squared_centred_wx_i, "hidden")
+        np.sum(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
+        # sum_over(squared_centred_wx_g, "hidden")
+        np.sum(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
+        # sum_over(squared_centred_wx_o, "hidden")
+        np.sum(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
+        # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
+        #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) +
         #     1e-05
-        np.add(sum_squared_centred_uh_f, sum_squared_centred_uh_i, out=variance_uh)
-        np.add(variance_uh, sum_squared_centred_uh_g, out=variance_uh)
-        np.add(variance_uh, sum_squared_centred_uh_o, out=variance_uh)
-        np.multiply(4.0, _hidden, out=_temporary0)
-        np.divide(variance_uh, _temporary0, out=variance_uh)
-        np.add(variance_uh, 1e-05, out=variance_uh)
-        # deviation_uh = sqrt(variance_uh)
-        np.sqrt(variance_uh, out=deviation_uh)
-        # normal_uh_k = centred_uh_k / deviation_uh  for k = f, i, g, o
-        np.divide(_normal_uh_figo, deviation_uh, out=_normal_uh_figo)
-        # a_k = a_k_k + gain_h_k * normal_uh_k  for k = f, i, g, o
-        np.multiply(_gain_h_figo_wide, _normal_uh_figo, out=_temporary1)
-        np.add(_figo_t, _temporary1, out=_figo_t)
-        # k = sigmoid(a_k)  for k = f, i  (forget gate, input gate)
-        np.multiply(_fi_t, 0.5, out=_fi_t)
-        np.tanh(_fi_t, out=_fi_t)
-        np.multiply(_fi_t, 0.5, out=_fi_t)
-        np.add(_fi_t, 0.5, out=_fi_t)
-        # g = tanh(a_g)  (candidate)
-        np.tanh(a_g, out=g)
-        # c = f * c_prev + i * g  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.multiply(i, g, out=_temporary2)
-        np.add(c, _temporary2, out=c)
-        # o = sigmoid(a_o)  (output gate)
-        np.multiply(a_o, 0.5, out=o)
-        np.tanh(o, out=o)
-        np.multiply(o, 0.5, out=o)
-        np.add(o, 0.5, out=o)
-        # sum_over(c, "hidden")
-        np.sum(c, axis=0, out=sum_c)
-        # mean_c = sum_over(c, "hidden") / hidden
-        np.divide(sum_c, _hidden, out=mean_c)
-        # centred_c = c - mean_c
-        np.subtract(c, mean_c, out=centred_c)
-        # squared_centred_c = centred_c**2
-        np.square(centred_c, out=squared_centred_c)
-        # sum_over(squared_centred_c, "hidden")
-        np.sum(squared_centred_c, axis=0, out=sum_squared_centred_c)
-        # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-        np.divide(sum_squared_centred_c, _hidden, out=variance_c)
-        np.add(variance_c, 1e-05, out=variance_c)
-        # deviation_c = sqrt(variance_c)
-        np.sqrt(variance_c, out=deviation_c)
-        # normal_c = centred_c / deviation_c
-        np.divide(centred_c, deviation_c, out=normal_c)
-        # h_sum = gain_c * normal_c + b_c
-        np.multiply(_gain_c_wide, normal_c, out=h_sum)
-        np.add(h_sum, _b_c_wide, out=h_sum)
-        # tanh_h_sum = tanh(h_sum)
-        np.tanh(h_sum, out=tanh_h_sum)
-        # h = o * tanh_h_sum  (hidden state)
-        np.multiply(o, tanh_h_sum, out=h)
-        c_prev, c = c, c_prev
+        np.add(_sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _variance_wx)
+        np.add(_variance_wx, _sum_squared_centred_wx_g, _variance_wx)
+        np.add(_variance_wx, _sum_squared_centred_wx_o, _variance_wx)
+        np.multiply(4.0, _hidden, _temporary0)
+        np.divide(_variance_wx, _temporary0, _variance_wx)
+        np.add(_variance_wx, 1e-05, _variance_wx)
+        # deviation_wx = sqrt(variance_wx)
+        np.sqrt(_variance_wx, _deviation_wx)
+        # normal_wx_f = centred_wx_f / deviation_wx
+        np.divide(_centred_wx_figo[:, 0], _deviation_wx[:, None, :], _normal_wx_f)
+        # half_a_f_f = gain_x_f / 2 * normal_wx_f + b_f / 2
+        np.multiply(_gain_x_f[:, None], _normal_wx_f, _half_a_f_f)
+        np.add(_half_a_f_f, _b_f[:, None], _half_a_f_f)
+        # normal_wx_i = centred_wx_i / deviation_wx
+        np.divide(_centred_wx_figo[:, 1], _deviation_wx[:, None, :], _normal_wx_i)
+        # half_a_i_i = gain_x_i / 2 * normal_wx_i + b_i / 2
+        np.multiply(_gain_x_i[:, None], _normal_wx_i, _half_a_i_i)
+        np.add(_half_a_i_i, _b_i[:, None], _half_a_i_i)
+        # normal_wx_g = centred_wx_g / deviation_wx
+        np.divide(_centred_wx_figo[:, 2], _deviation_wx[:, None, :], _normal_wx_g)
+        # a_g_g = gain_x_g * normal_wx_g + b_g
+        np.multiply(_gain_x_g[:, None], _normal_wx_g, _a_g_g)
+        np.add(_a_g_g, _b_g[:, None], _a_g_g)
+        # normal_wx_o = centred_wx_o / deviation_wx
+        np.divide(_centred_wx_figo[:, 3], _deviation_wx[:, None, :], _normal_wx_o)
+        # half_a_o_o = gain_x_o / 2 * normal_wx_o + b_o / 2
+        np.multiply(_gain_x_o[:, None], _normal_wx_o, _half_a_o_o)
+        np.add(_half_a_o_o, _b_o[:, None], _half_a_o_o)
+        for (
+            h_prev, _centred_uh_figo_t, _centred_uh_figo_matrix, uh_f, uh_i, uh_g, uh_o, centred_uh_f, centred_uh_i,
+            centred_uh_g, centred_uh_o, deviation_uh, normal_uh_f, half_a_f_f, f, normal_uh_i, half_a_i_i, i,
+            normal_uh_g, a_g_g, g, c, c_prev, normal_uh_o, half_a_o_o, o, centred_c, deviation_c, normal_c,
+            tanh_h_sum, h,
+        ) in _windows:  # fmt: skip
+            # uh_k = U_k @ h_prev  for k = f, i, g, o
+            np.dot(_U_figo_matrix, h_prev, _centred_uh_figo_matrix)
+            # sum_over(uh_f, "hidden")
+            np.sum(uh_f, axis=0, out=sum_uh_f)
+            # sum_over(uh_i, "hidden")
+            np.sum(uh_i, axis=0, out=sum_uh_i)
+            # sum_over(uh_g, "hidden")
+            np.sum(uh_g, axis=0, out=sum_uh_g)
+            # sum_over(uh_o, "hidden")
+            np.sum(uh_o, axis=0, out=sum_uh_o)
+            # mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
+            #     "hidden")) / (4 * hidden)
+            np.add(sum_uh_f, sum_uh_i, mean_uh)
+            np.add(mean_uh, sum_uh_g, mean_uh)
+            np.add(mean_uh, sum_uh_o, mean_uh)
+            np.multiply(_number0, _hidden, _temporary0)
+            np.divide(mean_uh, _temporary0, mean_uh)
+            # centred_uh_k = uh_k - mean_uh  for k = f, i, g, o
+            np.subtract(_centred_uh_figo_t, mean_uh, _centred_uh_figo_t)
+            # squared_centred_uh_f = centred_uh_f**2
+            np.square(centred_uh_f, squared_centred_uh_f)
+            # squared_centred_uh_i = centred_uh_i**2
+            np.square(centred_uh_i, squared_centred_uh_i)
+            # squared_centred_uh_g = centred_uh_g**2
+            np.square(centred_uh_g, squared_centred_uh_g)
+            # squared_centred_uh_o = centred_uh_o**2
+            np.square(centred_uh_o, squared_centred_uh_o)
+            # sum_over(squared_centred_uh_f, "hidden")
+            np.sum(squared_centred_uh_f, axis=0, out=sum_squared_centred_uh_f)
+            # sum_over(squared_centred_uh_i, "hidden")
+            np.sum(squared_centred_uh_i, axis=0, out=sum_squared_centred_uh_i)
+            # sum_over(squared_centred_uh_g, "hidden")
+            np.sum(squared_centred_uh_g, axis=0, out=sum_squared_centred_uh_g)
+            # sum_over(squared_centred_uh_o, "hidden")
+            np.sum(squared_centred_uh_o, axis=0, out=sum_squared_centred_uh_o)
+            # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
+            #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
+            #     1e-05
+            np.add(sum_squared_centred_uh_f, sum_squared_centred_uh_i, variance_uh)
+            np.add(variance_uh, sum_squared_centred_uh_g, variance_uh)
+            np.add(variance_uh, sum_squared_centred_uh_o, variance_uh)
+            np.multiply(_number0, _hidden, _temporary0)
+            np.divide(variance_uh, _temporary0, variance_uh)
+            np.add(variance_uh, _number1, variance_uh)
+            # deviation_uh = sqrt(variance_uh)
+            np.sqrt(variance_uh, deviation_uh)
+            # normal_uh_f = centred_uh_f / deviation_uh
+            np.divide(centred_uh_f, deviation_uh, normal_uh_f)
+            # half_a_f = half_a_f_f + gain_h_f / 2 * normal_uh_f
+            np.multiply(_gain_h_f_wide, normal_uh_f, half_a_f)
+            np.add(half_a_f_f, half_a_f, half_a_f)
+            # f = 1/2 * tanh(half_a_f) + 1/2 = sigmoid(a_f)  (forget gate)
+            np.tanh(half_a_f, f)
+            np.multiply(_half, f, f)
+            np.add(f, _half, f)
+            # normal_uh_i = centred_uh_i / deviation_uh
+            np.divide(centred_uh_i, deviation_uh, normal_uh_i)
+            # half_a_i = half_a_i_i + gain_h_i / 2 * normal_uh_i
+            np.multiply(_gain_h_i_wide, normal_uh_i, half_a_i)
+            np.add(half_a_i_i, half_a_i, half_a_i)
+            # i = 1/2 * tanh(half_a_i) + 1/2 = sigmoid(a_i)  (input gate)
+            np.tanh(half_a_i, i)
+            np.multiply(_half, i, i)
+            np.add(i, _half, i)
+            # normal_uh_g = centred_uh_g / deviation_uh
+            np.divide(centred_uh_g, deviation_uh, normal_uh_g)
+            # a_g = a_g_g + gain_h_g * normal_uh_g
+            np.multiply(_gain_h_g_wide, normal_uh_g, a_g)
+            np.add(a_g_g, a_g, a_g)
+            # g = tanh(a_g)  (candidate)
+            np.tanh(a_g, g)
+            # c = f * c_prev + i * g  (cell state)
+            np.multiply(f, c_prev, c)
+            np.multiply(i, g, _temporary1)
+            np.add(c, _temporary1, c)
+            # normal_uh_o = centred_uh_o / deviation_uh
+            np.divide(centred_uh_o, deviation_uh, normal_uh_o)
+            # half_a_o = half_a_o_o + gain_h_o / 2 * normal_uh_o
+            np.multiply(_gain_h_o_wide, normal_uh_o, half_a_o)
+            np.add(half_a_o_o, half_a_o, half_a_o)
+            # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
+            np.tanh(half_a_o, o)
+            np.multiply(_half, o, o)
+            np.add(o, _half, o)
+            # sum_over(c, "hidden")
+            np.sum(c, axis=0, out=sum_c)
+            # mean_c = sum_over(c, "hidden") / hidden
+            np.divide(sum_c, _hidden, mean_c)
+            # centred_c = c - mean_c
+            np.subtract(c, mean_c, centred_c)
+            # squared_centred_c = centred_c**2
+            np.square(centred_c, squared_centred_c)
+            # sum_over(squared_centred_c, "hidden")
+            np.sum(squared_centred_c, axis=0, out=sum_squared_centred_c)
+            # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
+            np.divide(sum_squared_centred_c, _hidden, variance_c)
+            np.add(variance_c, _number1, variance_c)
+            # deviation_c = sqrt(variance_c)
+            np.sqrt(variance_c, deviation_c)
+            # normal_c = centred_c / deviation_c
+            np.divide(centred_c, deviation_c, normal_c)
+            # h_sum = gain_c * normal_c + b_c
+            np.multiply(_gain_c_wide, normal_c, h_sum)
+            np.add(h_sum, _b_c_wide, h_sum)
+            # tanh_h_sum = tanh(h_sum)
+            np.tanh(h_sum, tanh_h_sum)
+            # h = o * tanh_h_sum  (hidden state)
+            np.multiply(o, tanh_h_sum, h)
+        np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=c_prev.T.copy())
-    return _outputs, _final
+    _final = State(h=h.T.copy(), c=c.T.copy())
+    return _returned_h, _final, _arrays.residuals
+
+
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h = _saved["h"]
+    _all_c = _saved["c"]
+    _all_centred_wx_figo = _saved["centred_wx_figo"]
+    _all_deviation_wx = _saved["deviation_wx"]
+    _all_normal_wx_f = _saved["normal_wx_f"]
+    _all_centred_uh_figo = _saved["centred_uh_figo"]
+    _all_deviation_uh = _saved["deviation_uh"]
+    _all_normal_uh_f = _saved["normal_uh_f"]
+    _all_f = _saved["f"]
+    _all_normal_wx_i = _saved["normal_wx_i"]
+    _all_normal_uh_i = _saved["normal_uh_i"]
+    _all_i = _saved["i"]
+    _all_normal_wx_g = _saved["normal_wx_g"]
+    _all_normal_uh_g = _saved["normal_uh_g"]
+    _all_g = _saved["g"]
+    _all_normal_wx_o = _saved["normal_wx_o"]
+    _all_normal_uh_o = _saved["normal_uh_o"]
+    _all_o = _saved["o"]
+    _all_centred_c = _saved["centred_c"]
+    _all_deviation_c = _saved["deviation_c"]
+    _all_normal_c = _saved["normal_c"]
+    _all_tanh_h_sum = _saved["tanh_h_sum"]
+    # Parameters that enter one product or one call lie side by side.
+    _U_figo = np.empty((4, _hidden, _hidden), _dtype)
+    _W_figo = np.empty((4, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_uh_figo = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_d_wx_figo = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_d_a_f_to_gain_c_row = np.empty((_chunk, 14, _hidden, _batch), _dtype)
+    _all_dnormal_c_ddeviation_c_normal_c_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_ddeviation_c_dsum_squared_centred_c = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_c_dcentred_c = np.empty((_chunk, _batch), _dtype)
+    _all_dsquared_centred_c_dcentred_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dnormal_uh_o_ddeviation_uh_normal_uh_o_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_normal_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_o_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_g_ddeviation_uh_normal_uh_g_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_normal_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_g_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_g = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_i_ddeviation_uh_normal_uh_i_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_normal_wx_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_i_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_i = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_f_ddeviation_uh_normal_uh_f_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_ddeviation_uh_dsum_squared_centred_uh_o = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_o_dcentred_uh_o = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_g_dcentred_uh_g = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_i_dcentred_uh_i = np.empty((_chunk, _batch), _dtype)
+    _all_dnormal_uh_f_dcentred_uh_f = np.empty((_chunk, _batch), _dtype)
+    _all_d_normal_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_f_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_deviation_wx_normal_wx_f = np.empty((_chunk, _batch), _dtype)
+    _all_d_deviation_wx = np.empty((_chunk, _batch), _dtype)
+    _all_d_variance_wx = np.empty((_chunk, _batch), _dtype)
+    _all_d_sum_squared_centred_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_d_squared_centred_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_squared_centred_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_squared_centred_wx_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_squared_centred_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_centred_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_o_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_d_centred_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_g_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_g = np.empty((_chunk, _batch), _dtype)
+    _all_d_centred_wx_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_i_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_i = np.empty((_chunk, _batch), _dtype)
+    _all_d_centred_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_f_row = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_mean_wx_centred_wx_f = np.empty((_chunk, _batch), _dtype)
+    _all_d_mean_wx = np.empty((_chunk, _batch), _dtype)
+    _all_d_sum_wx_o = np.empty((_chunk, _batch), _dtype)
+    # Working space.
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    d_c_next = np.empty((_hidden, _batch), _dtype)
+    _d_W_figo = np.empty((4, _hidden, _features), _dtype)
+    _d_U_figo = np.empty((4, _hidden, _hidden), _dtype)
+    _d_b_f_to_gain_c = np.empty((14, _hidden), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _scratch2 = np.empty((_hidden, _batch), _dtype)
+    _scratch3 = np.empty((_batch,), _dtype)
+    _scratch4 = np.empty((_batch,), _dtype)
+    _scratch5 = np.empty((_hidden, _batch), _dtype)
+    _scratch6 = np.empty((_hidden, _batch), _dtype)
+    _scratch7 = np.empty((_batch,), _dtype)
+    _scratch8 = np.empty((_hidden, _batch), _dtype)
+    _scratch9 = np.empty((_batch,), _dtype)
+    _scratch10 = np.empty((_hidden, _batch), _dtype)
+    _scratch11 = np.empty((_hidden, _batch), _dtype)
+    _scratch12 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _batch), _dtype)
+    _all_temporary1 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary2 = np.empty((_hidden, _batch), _dtype)
+    _temporary3 = np.empty((4, _hidden, _features), _dtype)
+    _temporary4 = np.empty((4, _hidden, _hidden), _dtype)
+    _temporary5 = np.empty((14, _hidden), _dtype)
+    _U_figo_transposed = np.empty((_hidden, 4 * _hidden), _dtype)
+    d_h = d_normal_uh_o = _scratch0
+    d_normal_c = d_centred_c = d_c = _scratch1
+    d_deviation_c_normal_c_row = _scratch2
+    d_squared_centred_c = d_mean_c_centred_c_row = d_deviation_uh_normal_uh_o_row = d_normal_uh_g = _scratch2
+    d_deviation_c = _scratch3
+    d_sum_squared_centred_c = d_mean_c = d_sum_c = d_deviation_uh_normal_uh_g = d_mean_uh_centred_uh_f = _scratch3
+    d_deviation_uh_normal_uh_o = _scratch4
+    d_deviation_uh = d_sum_squared_centred_uh_o = d_mean_uh_centred_uh_o = d_mean_uh = d_sum_uh_o = _scratch4
+    d_deviation_uh_normal_uh_g_row = d_normal_uh_i = _scratch5
+    d_deviation_uh_normal_uh_i_row = d_normal_uh_f = _scratch6
+    d_deviation_uh_normal_uh_i = d_mean_uh_centred_uh_i = _scratch7
+    d_deviation_uh_normal_uh_f_row = d_squared_centred_uh_o = d_mean_uh_centred_uh_o_row = _scratch8
+    d_deviation_uh_normal_uh_f = d_mean_uh_centred_uh_g = _scratch9
+    d_squared_centred_uh_g = d_mean_uh_centred_uh_g_row = _scratch10
+    d_squared_centred_uh_i = d_mean_uh_centred_uh_i_row = _scratch11
+    d_squared_centred_uh_f = d_mean_uh_centred_uh_f_row = _scratch12
+    d_h_prev = d_h_next
+    d_c_prev = d_c_next
+    _all_d_wx_figo_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_d_uh_figo_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_h_prev_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
+    _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
+    _number0 = np.array(0.25, _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_f_to_gain_c_row = _part(_all_d_a_f_to_gain_c_row, _now)
+        _tanh_h_sum = _part(_all_tanh_h_sum, _now)
+        _o = _part(_all_o, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _deviation_c = _part(_all_deviation_c, _now)
+        _dnormal_c_ddeviation_c_normal_c_row = _part(_all_dnormal_c_ddeviation_c_normal_c_row, _now)
+        _centred_c = _part(_all_centred_c, _now)
+        _ddeviation_c_dsum_squared_centred_c = _part(_all_ddeviation_c_dsum_squared_centred_c, _now)
+        _dnormal_c_dcentred_c = _part(_all_dnormal_c_dcentred_c, _now)
+        _dsquared_centred_c_dcentred_c = _part(_all_dsquared_centred_c_dcentred_c, _now)
+        _temporary1 = _part(_all_temporary1, _now)
+        _deviation_uh = _part(_all_deviation_uh, _now)
+        _dnormal_uh_o_ddeviation_uh_normal_uh_o_row = _part(_all_dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _now)
+        _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+        _g = _part(_all_g, _now)
+        _i = _part(_all_i, _now)
+        _dnormal_uh_g_ddeviation_uh_normal_uh_g_row = _part(_all_dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _now)
+        _dnormal_uh_i_ddeviation_uh_normal_uh_i_row = _part(_all_dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _now)
+        _c = _part(_all_c, _now, 1)
+        _f = _part(_all_f, _now)
+        _dnormal_uh_f_ddeviation_uh_normal_uh_f_row = _part(_all_dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _now)
+        _ddeviation_uh_dsum_squared_centred_uh_o = _part(_all_ddeviation_uh_dsum_squared_centred_uh_o, _now)
+        _dnormal_uh_o_dcentred_uh_o = _part(_all_dnormal_uh_o_dcentred_uh_o, _now)
+        _dnormal_uh_g_dcentred_uh_g = _part(_all_dnormal_uh_g_dcentred_uh_g, _now)
+        _dnormal_uh_i_dcentred_uh_i = _part(_all_dnormal_uh_i_dcentred_uh_i, _now)
+        _dnormal_uh_f_dcentred_uh_f = _part(_all_dnormal_uh_f_dcentred_uh_f, _now)
+        _d_uh_figo = _part(_all_d_uh_figo, _now)
+        _normal_c = _part(_all_normal_c, _now)
+        _normal_wx_o = _part(_all_normal_wx_o, _now)
+        _normal_uh_o = _part(_all_normal_uh_o, _now)
+        _d_normal_wx_o = _part(_all_d_normal_wx_o, _now)
+        _d_deviation_wx_normal_wx_o_row = _part(_all_d_deviation_wx_normal_wx_o_row, _now)
+        _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+        _deviation_wx = _part(_all_deviation_wx, _now)
+        _d_deviation_wx_normal_wx_o = _part(_all_d_deviation_wx_normal_wx_o, _now)
+        _normal_wx_g = _part(_all_normal_wx_g, _now)
+        _normal_uh_g = _part(_all_normal_uh_g, _now)
+        _d_normal_wx_g = _part(_all_d_normal_wx_g, _now)
+        _d_deviation_wx_normal_wx_g_row = _part(_all_d_deviation_wx_normal_wx_g_row, _now)
+        _d_deviation_wx_normal_wx_g = _part(_all_d_deviation_wx_normal_wx_g, _now)
+        _normal_wx_i = _part(_all_normal_wx_i, _now)
+        _normal_uh_i = _part(_all_normal_uh_i, _now)
+        _d_normal_wx_i = _part(_all_d_normal_wx_i, _now)
+        _d_deviation_wx_normal_wx_i_row = _part(_all_d_deviation_wx_normal_wx_i_row, _now)
+        _d_deviation_wx_normal_wx_i = _part(_all_d_deviation_wx_normal_wx_i, _now)
+        _normal_wx_f = _part(_all_normal_wx_f, _now)
+        _normal_uh_f = _part(_all_normal_uh_f, _now)
+        _d_normal_wx_f = _part(_all_d_normal_wx_f, _now)
+        _d_deviation_wx_normal_wx_f_row = _part(_all_d_deviation_wx_normal_wx_f_row, _now)
+        _d_deviation_wx_normal_wx_f = _part(_all_d_deviation_wx_normal_wx_f, _now)
+        _d_deviation_wx = _part(_all_d_deviation_wx, _now)
+        _d_variance_wx = _part(_all_d_variance_wx, _now)
+        _d_sum_squared_centred_wx_o = _part(_all_d_sum_squared_centred_wx_o, _now)
+        _d_squared_centred_wx_o = _part(_all_d_squared_centred_wx_o, _now)
+        _d_squared_centred_wx_g = _part(_all_d_squared_centred_wx_g, _now)
+        _d_squared_centred_wx_i = _part(_all_d_squared_centred_wx_i, _now)
+        _d_squared_centred_wx_f = _part(_all_d_squared_centred_wx_f, _now)
+        _d_centred_wx_o = _part(_all_d_centred_wx_o, _now)
+        _d_mean_wx_centred_wx_o_row = _part(_all_d_mean_wx_centred_wx_o_row, _now)
+        _d_mean_wx_centred_wx_o = _part(_all_d_mean_wx_centred_wx_o, _now)
+        _d_centred_wx_g = _part(_all_d_centred_wx_g, _now)
+        _d_mean_wx_centred_wx_g_row = _part(_all_d_mean_wx_centred_wx_g_row, _now)
+        _d_mean_wx_centred_wx_g = _part(_all_d_mean_wx_centred_wx_g, _now)
+        _d_centred_wx_i = _part(_all_d_centred_wx_i, _now)
+        _d_mean_wx_centred_wx_i_row = _part(_all_d_mean_wx_centred_wx_i_row, _now)
+        _d_mean_wx_centred_wx_i = _part(_all_d_mean_wx_centred_wx_i, _now)
+        _d_centred_wx_f = _part(_all_d_centred_wx_f, _now)
+        _d_mean_wx_centred_wx_f_row = _part(_all_d_mean_wx_centred_wx_f_row, _now)
+        _d_mean_wx_centred_wx_f = _part(_all_d_mean_wx_centred_wx_f, _now)
+        _d_mean_wx = _part(_all_d_mean_wx, _now)
+        _d_sum_wx_o = _part(_all_d_sum_wx_o, _now)
+        _d_wx_figo = _part(_all_d_wx_figo, _now)
+        _d_wx_figo_by_slot = _beginning(_all_d_wx_figo_by_slot, (4, _hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _d_uh_figo_by_slot = _beginning(_all_d_uh_figo_by_slot, (4, _hidden, _count, _batch))
+        _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
+        _h = _part(_all_h, _now, 1)
+        _windows = list(zip(
+            _d_outputs, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4],
+            _dnormal_c_ddeviation_c_normal_c_row, _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c,
+            _dsquared_centred_c_dcentred_c, _d_a_f_to_gain_c_row[:, 2], _d_a_f_to_gain_c_row[:, 2],
+            _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3],
+            _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _d_a_f_to_gain_c_row[:, :2], _d_a_f_to_gain_c_row[:, 1],
+            _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _d_a_f_to_gain_c_row[:, 0],
+            _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
+            _dnormal_uh_o_dcentred_uh_o, _d_uh_figo[:, 3], _d_uh_figo[:, 3], _dnormal_uh_g_dcentred_uh_g,
+            _d_uh_figo[:, 2], _d_uh_figo[:, 2], _dnormal_uh_i_dcentred_uh_i, _d_uh_figo[:, 1], _d_uh_figo[:, 1],
+            _dnormal_uh_f_dcentred_uh_f, _d_uh_figo[:, 0], _d_uh_figo[:, 0], _d_uh_figo,
+            _d_uh_figo.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _tanh_h_sum, _o, _temporary0, _deviation_c,
+            _dnormal_c_ddeviation_c_normal_c_row, _centred_c, _ddeviation_c_dsum_squared_centred_c,
+            _dnormal_c_dcentred_c, _dsquared_centred_c_dcentred_c, _temporary1, _deviation_uh,
+            _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _centred_uh_figo, _g, _i,
+            _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _c, _f,
+            _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
+            _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g, _dnormal_uh_i_dcentred_uh_i,
+            _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _normal_c, _normal_wx_o, _normal_uh_o, _d_normal_wx_o,
+            _d_deviation_wx_normal_wx_o_row, _centred_wx_figo, _deviation_wx, _d_deviation_wx_normal_wx_o,
+            _normal_wx_g, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row,
+            _d_deviation_wx_normal_wx_g, _normal_wx_i, _normal_uh_i, _d_normal_wx_i,
+            _d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i, _normal_wx_f, _normal_uh_f,
+            _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f, _d_deviation_wx,
+            _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
+            _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
+            _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g,
+            _d_centred_wx_i, _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f,
+            _d_mean_wx_centred_wx_f_row, _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo,
+            _d_wx_figo_by_slot, _x_by_features, _x, _d_uh_figo_by_slot, _h_prev_by_hidden, _h, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _U_figo, _W_figo, d_h_next, d_c_next, _d_W_figo, _d_U_figo, _d_b_f_to_gain_c, _temporary2, _temporary3,
+        _temporary4, _temporary5, _U_figo_transposed, d_h, d_normal_uh_o, d_normal_c, d_centred_c, d_c,
+        d_deviation_c_normal_c_row, d_squared_centred_c, d_mean_c_centred_c_row, d_deviation_uh_normal_uh_o_row,
+        d_normal_uh_g, d_deviation_c, d_sum_squared_centred_c, d_mean_c, d_sum_c, d_deviation_uh_normal_uh_g,
+        d_mean_uh_centred_uh_f, d_deviation_uh_normal_uh_o, d_deviation_uh, d_sum_squared_centred_uh_o,
+        d_mean_uh_centred_uh_o, d_mean_uh, d_sum_uh_o, d_deviation_uh_normal_uh_g_row, d_normal_uh_i,
+        d_deviation_uh_normal_uh_i_row, d_normal_uh_f, d_deviation_uh_normal_uh_i, d_mean_uh_centred_uh_i,
+        d_deviation_uh_normal_uh_f_row, d_squared_centred_uh_o, d_mean_uh_centred_uh_o_row, d_deviation_uh_normal_uh_f,
+        d_mean_uh_centred_uh_g, d_squared_centred_uh_g, d_mean_uh_centred_uh_g_row, d_squared_centred_uh_i,
+        d_mean_uh_centred_uh_i_row, d_squared_centred_uh_f, d_mean_uh_centred_uh_f_row, d_h_prev, d_c_prev,
+        _U_figo_matrix, _W_figo_matrix, _number0, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _c = _saved["c"]
-    _centred_wx_figo = _saved["centred_wx_figo"]
-    _deviation_wx = _saved["deviation_wx"]
-    _normal_wx_f = _saved["normal_wx_f"]
-    _centred_uh_figo = _saved["centred_uh_figo"]
-    _deviation_uh = _saved["deviation_uh"]
-    _normal_uh_f = _saved["normal_uh_f"]
-    _f = _saved["f"]
-    _normal_wx_i = _saved["normal_wx_i"]
-    _normal_uh_i = _saved["normal_uh_i"]
-    _i = _saved["i"]
-    _normal_wx_g = _saved["normal_wx_g"]
-    _normal_uh_g = _saved["normal_uh_g"]
-    _g = _saved["g"]
-    _normal_wx_o = _saved["normal_wx_o"]
-    _normal_uh_o = _saved["normal_uh_o"]
-    _o = _saved["o"]
-    _centred_c = _saved["centred_c"]
-    _deviation_c = _saved["deviation_c"]
-    _normal_c = _saved["normal_c"]
-    _tanh_h_sum = _saved["tanh_h_sum"]
+    (
+        _U_figo, _W_figo, d_h_next, d_c_next, _d_W_figo, _d_U_figo, _d_b_f_to_gain_c, _temporary2, _temporary3,
+        _temporary4, _temporary5, _U_figo_transposed, d_h, d_normal_uh_o, d_normal_c, d_centred_c, d_c,
+        d_deviation_c_normal_c_row, d_squared_centred_c, d_mean_c_centred_c_row, d_deviation_uh_normal_uh_o_row,
+        d_normal_uh_g, d_deviation_c, d_sum_squared_centred_c, d_mean_c, d_sum_c, d_deviation_uh_normal_uh_g,
+        d_mean_uh_centred_uh_f, d_deviation_uh_normal_uh_o, d_deviation_uh, d_sum_squared_centred_uh_o,
+        d_mean_uh_centred_uh_o, d_mean_uh, d_sum_uh_o, d_deviation_uh_normal_uh_g_row, d_normal_uh_i,
+        d_deviation_uh_normal_uh_i_row, d_normal_uh_f, d_deviation_uh_normal_uh_i, d_mean_uh_centred_uh_i,
+        d_deviation_uh_normal_uh_f_row, d_squared_centred_uh_o, d_mean_uh_centred_uh_o_row, d_deviation_uh_normal_uh_f,
+        d_mean_uh_centred_uh_g, d_squared_centred_uh_g, d_mean_uh_centred_uh_g_row, d_squared_centred_uh_i,
+        d_mean_uh_centred_uh_i_row, d_squared_centred_uh_f, d_mean_uh_centred_uh_f_row, d_h_prev, d_c_prev,
+        _U_figo_matrix, _W_figo_matrix, _number0, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _gain_c = _parameters.gain_c
     _gain_h_o = _parameters.gain_h_o
     _gain_x_o = _parameters.gain_x_o
     _gain_h_g = _parameters.gain_h_g
     _gain_x_g = _parameters.gain_x_g
+    _gain_h_i = _parameters.gain_h_i
     _gain_x_i = _parameters.gain_x_i
+    _gain_h_f = _parameters.gain_h_f
     _gain_x_f = _parameters.gain_x_f
     # Parameters that enter one product or one call lie side by side.
-    _U_figo = np.stack(
-        (_parameters.U_f, _parameters.U_i, _parameters.U_g, _parameters.U_o), out=_take("U_figo", (4, _hidden, _hidden))
-    )
-    _W_figo = np.stack(
-        (_parameters.W_f, _parameters.W_i, _parameters.W_g, _parameters.W_o),
-        out=_take("W_figo", (4, _hidden, _features)),
-    )
-    _gain_h_fi = np.stack((_parameters.gain_h_f, _parameters.gain_h_i), out=_take("gain_h_fi", (2, _hidden)))
-    # Arrays for all steps.
-    _d_uh_figo = _take("d_uh_figo", (_steps, 4, _hidden, _batch))
-    _d_wx_figo = _take("d_wx_figo", (_steps, 4, _hidden, _batch))
-    _d_a_f_to_gain_c_row = _take("d_a_f_to_gain_c_row", (_steps, 14, _hidden, _batch))
-    _d_normal_wx_o = _take("d_normal_wx_o", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_o_row = _take("d_deviation_wx_normal_wx_o_row", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_o = _take("d_deviation_wx_normal_wx_o", (_steps, _batch))
-    _d_normal_wx_g = _take("d_normal_wx_g", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_g_row = _take("d_deviation_wx_normal_wx_g_row", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_g = _take("d_deviation_wx_normal_wx_g", (_steps, _batch))
-    _d_normal_wx_i = _take("d_normal_wx_i", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_i_row = _take("d_deviation_wx_normal_wx_i_row", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_i = _take("d_deviation_wx_normal_wx_i", (_steps, _batch))
-    _d_normal_wx_f = _take("d_normal_wx_f", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_f_row = _take("d_deviation_wx_normal_wx_f_row", (_steps, _hidden, _batch))
-    _d_deviation_wx_normal_wx_f = _take("d_deviation_wx_normal_wx_f", (_steps, _batch))
-    _d_deviation_wx = _take("d_deviation_wx", (_steps, _batch))
-    _d_variance_wx = _take("d_variance_wx", (_steps, _batch))
-    _d_sum_squared_centred_wx_o = _take("d_sum_squared_centred_wx_o", (_steps, _batch))
-    _d_squared_centred_wx_o = _take("d_squared_centred_wx_o", (_steps, _hidden, _batch))
-    _d_squared_centred_wx_g = _take("d_squared_centred_wx_g", (_steps, _hidden, _batch))
-    _d_squared_centred_wx_i = _take("d_squared_centred_wx_i", (_steps, _hidden, _batch))
-    _d_squared_centred_wx_f = _take("d_squared_centred_wx_f", (_steps, _hidden, _batch))
-    _d_centred_wx_o = _take("d_centred_wx_o", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_o_row = _take("d_mean_wx_centred_wx_o_row", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_o = _take("d_mean_wx_centred_wx_o", (_steps, _batch))
-    _d_centred_wx_g = _take("d_centred_wx_g", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_g_row = _take("d_mean_wx_centred_wx_g_row", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_g = _take("d_mean_wx_centred_wx_g", (_steps, _batch))
-    _d_centred_wx_i = _take("d_centred_wx_i", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_i_row = _take("d_mean_wx_centred_wx_i_row", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_i = _take("d_mean_wx_centred_wx_i", (_steps, _batch))
-    _d_centred_wx_f = _take("d_centred_wx_f", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_f_row = _take("d_mean_wx_centred_wx_f_row", (_steps, _hidden, _batch))
-    _d_mean_wx_centred_wx_f = _take("d_mean_wx_centred_wx_f", (_steps, _batch))
-    _d_mean_wx = _take("d_mean_wx", (_steps, _batch))
-    _d_sum_wx_o = _take("d_sum_wx_o", (_steps, _batch))
+    np.concatenate((_parameters.U_f, _parameters.U_i, _parameters.U_g, _parameters.U_o), out=_U_figo_matrix)
+    np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_g, _parameters.W_o), out=_W_figo_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
-    _d_W_figo = _take("d_W_figo", (4, _hidden, _features))
-    _d_U_figo = _take("d_U_figo", (4, _hidden, _hidden))
-    _d_b_f_to_gain_c = _take("d_b_f_to_gain_c", (14, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _scratch2 = _take("scratch2", (_batch,))
-    _scratch3 = _take("scratch3", (_batch,))
-    _scratch4 = _take("scratch4", (_batch,))
-    _scratch5 = _take("scratch5", (_batch,))
-    _scratch6 = _take("scratch6", (_hidden, _batch))
-    _scratch7 = _take("scratch7", (_hidden, _batch))
-    _scratch8 = _take("scratch8", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (_batch,))
-    _temporary2 = _take("temporary2", (_steps, _batch))
-    _temporary3 = _take("temporary3", (_steps, _hidden, _batch))
-    d_normal_c = d_centred_c = d_c = _scratch0
-    d_deviation_c_normal_c_row = d_squared_centred_c = d_mean_c_centred_c_row = _scratch1
-    d_deviation_uh_normal_uh_o_row = d_deviation_uh_normal_uh_g_row = d_deviation_uh_normal_uh_i_row = _scratch1
-    d_deviation_uh_normal_uh_f_row = d_squared_centred_uh_o = d_mean_uh_centred_uh_o_row = _scratch1
-    d_deviation_c = d_variance_c = _scratch2
-    d_sum_squared_centred_c = d_mean_c = d_sum_c = d_deviation_uh_normal_uh_g = d_mean_uh_centred_uh_f = _scratch2
-    d_deviation_uh_normal_uh_o = d_deviation_uh = _scratch3
-    d_variance_uh = d_sum_squared_centred_uh_o = d_mean_uh_centred_uh_o = d_mean_uh = d_sum_uh_o = _scratch3
-    d_deviation_uh_normal_uh_i = d_mean_uh_centred_uh_i = _scratch4
-    d_deviation_uh_normal_uh_f = d_mean_uh_centred_uh_g = _scratch5
-    d_squared_centred_uh_g = d_mean_uh_centred_uh_g_row = _scratch6
-    d_squared_centred_uh_i = d_mean_uh_centred_uh_i_row = _scratch7
-    d_squared_centred_uh_f = d_mean_uh_centred_uh_f_row = _scratch8
+    _d_W_figo.fill(0)
+    _d_U_figo.fill(0)
+    _d_b_f_to_gain_c.fill(0)
+    np.copyto(d_h_next, _d_final.h.T)
+    np.copyto(d_c_next, _d_final.c.T)
     _gain_c_wide = _gain_c[:, None]
     _gain_h_o_wide = _gain_h_o[:, None]
     _gain_h_g_wide = _gain_h_g[:, None]
-    _gain_h_fi_wide = _gain_h_fi[..., None]
-    _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden).T
-    _d_uh_figo_matrices = _d_uh_figo.reshape(_steps, 4 * _hidden, _batch)
-    np.copyto(d_h_next, _d_final.h.T)
-    np.copyto(d_c_next, _d_final.c.T)
+    _gain_h_i_wide = _gain_h_i[:, None]
+    _gain_h_f_wide = _gain_h_f[:, None]
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_figo.reshape(4 * _hidden, _hidden), _U_figo_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_f = d_a_f = _d_a_f_to_gain_c_row[_t, 0]
-        d_i = d_a_i = _d_a_f_to_gain_c_row[_t, 1]
-        d_h = d_o = d_a_o = _d_a_f_to_gain_c_row[_t, 2]
-        d_g = d_a_g = _d_a_f_to_gain_c_row[_t, 3]
-        d_tanh_h_sum = d_h_sum = _d_a_f_to_gain_c_row[_t, 4]
-        o = _o[_t]
-        tanh_h_sum = _tanh_h_sum[_t]
-        centred_c = _centred_c[_t]
-        deviation_c = _deviation_c[_t]
-        d_centred_uh_f, d_centred_uh_i, d_centred_uh_g, d_centred_uh_o = _d_uh_figo[_t]
-        d_normal_uh_o = d_centred_uh_o
-        d_normal_uh_g = d_centred_uh_g
-        d_normal_uh_i = d_centred_uh_i
-        d_normal_uh_f = d_centred_uh_f
-        centred_uh_f, centred_uh_i, centred_uh_g, centred_uh_o = _centred_uh_figo[_t]
-        deviation_uh = _deviation_uh[_t]
-        i = _i[_t]
-        g = _g[_t]
-        c_prev = _c[_t]
-        f = _f[_t]
-        _d_a_fi_t = _d_a_f_to_gain_c_row[_t, :2]
-        _d_uh_fi_t, _d_uh_figo_t = _d_uh_figo[_t, :2], _d_uh_figo[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_tanh_h_sum = d_h * o
-        np.multiply(d_h, o, out=d_tanh_h_sum)
-        # d_h_sum = d_tanh_h_sum * (1 - tanh_h_sum**2)
-        np.square(tanh_h_sum, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_tanh_h_sum, _temporary0, out=d_h_sum)
-        # d_normal_c = d_h_sum * gain_c
-        np.multiply(d_h_sum, _gain_c_wide, out=d_normal_c)
-        # d_deviation_c_normal_c_row = -d_normal_c * centred_c / deviation_c**2
-        np.multiply(d_normal_c, centred_c, out=d_deviation_c_normal_c_row)
-        np.square(deviation_c, out=_temporary1)
-        np.divide(d_deviation_c_normal_c_row, _temporary1, out=d_deviation_c_normal_c_row)
-        np.negative(d_deviation_c_normal_c_row, out=d_deviation_c_normal_c_row)
-        # d_deviation_c = sum_over(d_deviation_c_normal_c_row, "hidden")
-        np.sum(d_deviation_c_normal_c_row, axis=0, out=d_deviation_c)
-        # d_variance_c = 1/2 * d_deviation_c / deviation_c
-        np.multiply(0.5, d_deviation_c, out=d_variance_c)
-        np.divide(d_variance_c, deviation_c, out=d_variance_c)
-        # d_sum_squared_centred_c = d_variance_c / hidden
-        np.divide(d_variance_c, _hidden, out=d_sum_squared_centred_c)
-        # d_squared_centred_c = d_sum_squared_centred_c
-        np.copyto(d_squared_centred_c, d_sum_squared_centred_c)
-        # d_centred_c = d_normal_c / deviation_c + 2 * d_squared_centred_c * centred_c
-        np.divide(d_normal_c, deviation_c, out=d_centred_c)
-        np.multiply(2.0, d_squared_centred_c, out=_temporary0)
-        np.multiply(_temporary0, centred_c, out=_temporary0)
-        np.add(d_centred_c, _temporary0, out=d_centred_c)
-        # d_mean_c_centred_c_row = -d_centred_c
-        np.negative(d_centred_c, out=d_mean_c_centred_c_row)
-        # d_mean_c = sum_over(d_mean_c_centred_c_row, "hidden")
-        np.sum(d_mean_c_centred_c_row, axis=0, out=d_mean_c)
-        # d_sum_c = d_mean_c / hidden
-        np.divide(d_mean_c, _hidden, out=d_sum_c)
-        # d_o = d_h * tanh_h_sum
-        np.multiply(d_h, tanh_h_sum, out=d_o)
-        # d_a_o = d_o * o * (1 - o)
-        np.multiply(d_o, o, out=d_a_o)
-        np.subtract(1.0, o, out=_temporary0)
-        np.multiply(d_a_o, _temporary0, out=d_a_o)
-        # d_normal_uh_o = d_a_o * gain_h_o
-        np.multiply(d_a_o, _gain_h_o_wide, out=d_normal_uh_o)
-        # d_deviation_uh_normal_uh_o_row = -d_normal_uh_o * centred_uh_o / deviation_uh**2
-        np.multiply(d_normal_uh_o, centred_uh_o, out=d_deviation_uh_normal_uh_o_row)
-        np.square(deviation_uh, out=_temporary1)
-        np.divide(d_deviation_uh_normal_uh_o_row, _temporary1, out=d_deviation_uh_normal_uh_o_row)
-        np.negative(d_deviation_uh_normal_uh_o_row, out=d_deviation_uh_normal_uh_o_row)
-        # sum_over(d_deviation_uh_normal_uh_o_row, "hidden")
-        np.sum(d_deviation_uh_normal_uh_o_row, axis=0, out=d_deviation_uh_normal_uh_o)
-        # d_c = d_c_next + d_centred_c + d_sum_c
-        np.add(d_c_next, d_centred_c, out=d_c)
-        np.add(d_c, d_sum_c, out=d_c)
-        # d_g = d_c * i
-        np.multiply(d_c, i, out=d_g)
-        # d_a_g = d_g * (1 - g**2)
-        np.square(g, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_g, _temporary0, out=d_a_g)
-        # d_normal_uh_g = d_a_g * gain_h_g
-        np.multiply(d_a_g, _gain_h_g_wide, out=d_normal_uh_g)
-        # d_deviation_uh_normal_uh_g_row = -d_normal_uh_g * centred_uh_g / deviation_uh**2
-        np.multiply(d_normal_uh_g, centred_uh_g, out=d_deviation_uh_normal_uh_g_row)
-        np.square(deviation_uh, out=_temporary1)
-        np.divide(d_deviation_uh_normal_uh_g_row, _temporary1, out=d_deviation_uh_normal_uh_g_row)
-        np.negative(d_deviation_uh_normal_uh_g_row, out=d_deviation_uh_normal_uh_g_row)
-        # sum_over(d_deviation_uh_normal_uh_g_row, "hidden")
-        np.sum(d_deviation_uh_normal_uh_g_row, axis=0, out=d_deviation_uh_normal_uh_g)
-        # d_i = d_c * g
-        np.multiply(d_c, g, out=d_i)
-        # d_a_i = d_i * i * (1 - i)
-        np.multiply(d_i, i, out=d_a_i)
-        np.subtract(1.0, i, out=_temporary0)
-        np.multiply(d_a_i, _temporary0, out=d_a_i)
-        # d_f = d_c * c_prev
-        np.multiply(d_c, c_prev, out=d_f)
-        # d_a_f = d_f * f * (1 - f)
-        np.multiply(d_f, f, out=d_a_f)
-        np.subtract(1.0, f, out=_temporary0)
-        np.multiply(d_a_f, _temporary0, out=d_a_f)
-        # d_normal_uh_k = d_a_k * gain_h_k  for k = f, i
-        np.multiply(_d_a_fi_t, _gain_h_fi_wide, out=_d_uh_fi_t)
-        # d_deviation_uh_normal_uh_i_row = -d_normal_uh_i * centred_uh_i / deviation_uh**2
-        np.multiply(d_normal_uh_i, centred_uh_i, out=d_deviation_uh_normal_uh_i_row)
-        np.square(deviation_uh, out=_temporary1)
-        np.divide(d_deviation_uh_normal_uh_i_row, _temporary1, out=d_deviation_uh_normal_uh_i_row)
-        np.negative(d_deviation_uh_normal_uh_i_row, out=d_deviation_uh_normal_uh_i_row)
-        # sum_over(d_deviation_uh_normal_uh_i_row, "hidden")
-        np.sum(d_deviation_uh_normal_uh_i_row, axis=0, out=d_deviation_uh_normal_uh_i)
-        # d_deviation_uh_normal_uh_f_row = -d_normal_uh_f * centred_uh_f / deviation_uh**2
-        np.multiply(d_normal_uh_f, centred_uh_f, out=d_deviation_uh_normal_uh_f_row)
-        np.square(deviation_uh, out=_temporary1)
-        np.divide(d_deviation_uh_normal_uh_f_row, _temporary1, out=d_deviation_uh_normal_uh_f_row)
-        np.negative(d_deviation_uh_normal_uh_f_row, out=d_deviation_uh_normal_uh_f_row)
-        # sum_over(d_deviation_uh_normal_uh_f_row, "hidden")
-        np.sum(d_deviation_uh_normal_uh_f_row, axis=0, out=d_deviation_uh_normal_uh_f)
-        # d_deviation_uh = sum_over(d_deviation_uh_normal_uh_o_row, "hidden") + sum_over(d_deviation_uh_normal_uh_g_row,
-        #     "hidden") + sum_over(d_deviation_uh_normal_uh_i_row, "hidden") + sum_over(d_deviation_uh_normal_uh_f_row,
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _tanh_h_sum, _o, _temporary0, _deviation_c,
+        _dnormal_c_ddeviation_c_normal_c_row, _centred_c, _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c,
+        _dsquared_centred_c_dcentred_c, _temporary1, _deviation_uh, _dnormal_uh_o_ddeviation_uh_normal_uh_o_row,
+        _centred_uh_figo, _g, _i, _dnormal_uh_g_ddeviation_uh_normal_uh_g_row,
+        _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _c, _f, _dnormal_uh_f_ddeviation_uh_normal_uh_f_row,
+        _ddeviation_uh_dsum_squared_centred_uh_o, _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g,
+        _dnormal_uh_i_dcentred_uh_i, _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _normal_c, _normal_wx_o, _normal_uh_o,
+        _d_normal_wx_o, _d_deviation_wx_normal_wx_o_row, _centred_wx_figo, _deviation_wx, _d_deviation_wx_normal_wx_o,
+        _normal_wx_g, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row, _d_deviation_wx_normal_wx_g,
+        _normal_wx_i, _normal_uh_i, _d_normal_wx_i, _d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i,
+        _normal_wx_f, _normal_uh_f, _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f,
+        _d_deviation_wx, _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
+        _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
+        _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g, _d_centred_wx_i,
+        _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f, _d_mean_wx_centred_wx_f_row,
+        _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo, _d_wx_figo_by_slot, _x_by_features, _x,
+        _d_uh_figo_by_slot, _h_prev_by_hidden, _h, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_dh_sum = o * (1 - tanh_h_sum**2)
+        np.square(_tanh_h_sum, _d_a_f_to_gain_c_row[:, 4])
+        np.subtract(1.0, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4])
+        np.multiply(_o, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4])
+        # dnormal_c_ddeviation_c_normal_c_row = -centred_c / deviation_c**2
+        np.square(_deviation_c, _temporary0)
+        np.divide(_centred_c, _temporary0[:, None, :], _dnormal_c_ddeviation_c_normal_c_row)
+        np.negative(_dnormal_c_ddeviation_c_normal_c_row, _dnormal_c_ddeviation_c_normal_c_row)
+        # ddeviation_c_dsum_squared_centred_c = 1/2 / (deviation_c * hidden)
+        np.multiply(_deviation_c, _hidden, _ddeviation_c_dsum_squared_centred_c)
+        np.divide(0.5, _ddeviation_c_dsum_squared_centred_c, _ddeviation_c_dsum_squared_centred_c)
+        # dnormal_c_dcentred_c = 1 / deviation_c
+        np.divide(1.0, _deviation_c, _dnormal_c_dcentred_c)
+        # dsquared_centred_c_dcentred_c = 2 * centred_c
+        np.multiply(2.0, _centred_c, _dsquared_centred_c_dcentred_c)
+        # dh_da_o = tanh_h_sum * o * (1 - o)
+        np.multiply(_tanh_h_sum, _o, _d_a_f_to_gain_c_row[:, 2])
+        np.subtract(1.0, _o, _temporary1)
+        np.multiply(_d_a_f_to_gain_c_row[:, 2], _temporary1, _d_a_f_to_gain_c_row[:, 2])
+        # dnormal_uh_o_ddeviation_uh_normal_uh_o_row = -centred_uh_o / deviation_uh**2
+        np.square(_deviation_uh, _temporary0)
+        np.divide(_centred_uh_figo[:, 3], _temporary0[:, None, :], _dnormal_uh_o_ddeviation_uh_normal_uh_o_row)
+        np.negative(_dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _dnormal_uh_o_ddeviation_uh_normal_uh_o_row)
+        # dc_da_g = i * (1 - g**2)
+        np.square(_g, _d_a_f_to_gain_c_row[:, 3])
+        np.subtract(1.0, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3])
+        np.multiply(_i, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3])
+        # dnormal_uh_g_ddeviation_uh_normal_uh_g_row = -centred_uh_g / deviation_uh**2
+        np.square(_deviation_uh, _temporary0)
+        np.divide(_centred_uh_figo[:, 2], _temporary0[:, None, :], _dnormal_uh_g_ddeviation_uh_normal_uh_g_row)
+        np.negative(_dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _dnormal_uh_g_ddeviation_uh_normal_uh_g_row)
+        # dc_da_i = g * i * (1 - i)
+        np.multiply(_g, _i, _d_a_f_to_gain_c_row[:, 1])
+        np.subtract(1.0, _i, _temporary1)
+        np.multiply(_d_a_f_to_gain_c_row[:, 1], _temporary1, _d_a_f_to_gain_c_row[:, 1])
+        # dnormal_uh_i_ddeviation_uh_normal_uh_i_row = -centred_uh_i / deviation_uh**2
+        np.square(_deviation_uh, _temporary0)
+        np.divide(_centred_uh_figo[:, 1], _temporary0[:, None, :], _dnormal_uh_i_ddeviation_uh_normal_uh_i_row)
+        np.negative(_dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _dnormal_uh_i_ddeviation_uh_normal_uh_i_row)
+        # dc_da_f = c_prev * f * (1 - f)
+        np.multiply(_c[:-1], _f, _d_a_f_to_gain_c_row[:, 0])
+        np.subtract(1.0, _f, _temporary1)
+        np.multiply(_d_a_f_to_gain_c_row[:, 0], _temporary1, _d_a_f_to_gain_c_row[:, 0])
+        # dnormal_uh_f_ddeviation_uh_normal_uh_f_row = -centred_uh_f / deviation_uh**2
+        np.square(_deviation_uh, _temporary0)
+        np.divide(_centred_uh_figo[:, 0], _temporary0[:, None, :], _dnormal_uh_f_ddeviation_uh_normal_uh_f_row)
+        np.negative(_dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _dnormal_uh_f_ddeviation_uh_normal_uh_f_row)
+        # ddeviation_uh_dsum_squared_centred_uh_o = 1/8 / (deviation_uh * hidden)
+        np.multiply(_deviation_uh, _hidden, _ddeviation_uh_dsum_squared_centred_uh_o)
+        np.divide(0.125, _ddeviation_uh_dsum_squared_centred_uh_o, _ddeviation_uh_dsum_squared_centred_uh_o)
+        # dnormal_uh_o_dcentred_uh_o = 1 / deviation_uh
+        np.divide(1.0, _deviation_uh, _dnormal_uh_o_dcentred_uh_o)
+        # dnormal_uh_g_dcentred_uh_g = 1 / deviation_uh
+        np.divide(1.0, _deviation_uh, _dnormal_uh_g_dcentred_uh_g)
+        # dnormal_uh_i_dcentred_uh_i = 1 / deviation_uh
+        np.divide(1.0, _deviation_uh, _dnormal_uh_i_dcentred_uh_i)
+        # dnormal_uh_f_dcentred_uh_f = 1 / deviation_uh
+        np.divide(1.0, _deviation_uh, _dnormal_uh_f_dcentred_uh_f)
+        # dsquared_centred_uh_f_dcentred_uh_f = 2 * centred_uh_f
+        # dsquared_centred_uh_i_dcentred_uh_i = 2 * centred_uh_i
+        # dsquared_centred_uh_g_dcentred_uh_g = 2 * centred_uh_g
+        # dsquared_centred_uh_o_dcentred_uh_o = 2 * centred_uh_o
+        np.multiply(2.0, _centred_uh_figo, _d_uh_figo)
+        for (
+            d_outputs, d_h_sum, dh_dh_sum, dnormal_c_ddeviation_c_normal_c_row, ddeviation_c_dsum_squared_centred_c,
+            dnormal_c_dcentred_c, dsquared_centred_c_dcentred_c, d_a_o, dh_da_o,
+            dnormal_uh_o_ddeviation_uh_normal_uh_o_row, d_a_g, dc_da_g, dnormal_uh_g_ddeviation_uh_normal_uh_g_row,
+            _d_a_fi_t, d_a_i, dnormal_uh_i_ddeviation_uh_normal_uh_i_row, d_a_f,
+            dnormal_uh_f_ddeviation_uh_normal_uh_f_row, ddeviation_uh_dsum_squared_centred_uh_o,
+            dnormal_uh_o_dcentred_uh_o, d_centred_uh_o, dsquared_centred_uh_o_dcentred_uh_o,
+            dnormal_uh_g_dcentred_uh_g, d_centred_uh_g, dsquared_centred_uh_g_dcentred_uh_g,
+            dnormal_uh_i_dcentred_uh_i, d_centred_uh_i, dsquared_centred_uh_i_dcentred_uh_i,
+            dnormal_uh_f_dcentred_uh_f, d_centred_uh_f, dsquared_centred_uh_f_dcentred_uh_f, _d_uh_figo_t,
+            _d_uh_figo_matrix, f,
+        ) in _windows:  # fmt: skip
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_h_sum = d_h * dh_dh_sum
+            np.multiply(d_h, dh_dh_sum, d_h_sum)
+            # d_normal_c = d_h_sum * gain_c
+            np.multiply(d_h_sum, _gain_c_wide, d_normal_c)
+            # d_deviation_c_normal_c_row = d_normal_c * dnormal_c_ddeviation_c_normal_c_row
+            np.multiply(d_normal_c, dnormal_c_ddeviation_c_normal_c_row, d_deviation_c_normal_c_row)
+            # d_deviation_c = sum_over(d_deviation_c_normal_c_row, "hidden")
+            np.sum(d_deviation_c_normal_c_row, axis=0, out=d_deviation_c)
+            # d_sum_squared_centred_c = d_deviation_c * ddeviation_c_dsum_squared_centred_c
+            np.multiply(d_deviation_c, ddeviation_c_dsum_squared_centred_c, d_sum_squared_centred_c)
+            # d_squared_centred_c = d_sum_squared_centred_c
+            np.copyto(d_squared_centred_c, d_sum_squared_centred_c)
+            # d_centred_c = d_normal_c * dnormal_c_dcentred_c + d_squared_centred_c * dsquared_centred_c_dcentred_c
+            np.multiply(d_normal_c, dnormal_c_dcentred_c, d_centred_c)
+            np.multiply(d_squared_centred_c, dsquared_centred_c_dcentred_c, _temporary2)
+            np.add(d_centred_c, _temporary2, d_centred_c)
+            # d_mean_c_centred_c_row = -d_centred_c
+            np.negative(d_centred_c, d_mean_c_centred_c_row)
+            # d_mean_c = sum_over(d_mean_c_centred_c_row, "hidden")
+            np.sum(d_mean_c_centred_c_row, axis=0, out=d_mean_c)
+            # d_sum_c = d_mean_c / hidden
+            np.divide(d_mean_c, _hidden, d_sum_c)
+            # d_a_o = d_h * dh_da_o
+            np.multiply(d_h, dh_da_o, d_a_o)
+            # d_normal_uh_o = d_a_o * gain_h_o
+            np.multiply(d_a_o, _gain_h_o_wide, d_normal_uh_o)
+            # d_deviation_uh_normal_uh_o_row = d_normal_uh_o * dnormal_uh_o_ddeviation_uh_normal_uh_o_row
+            np.multiply(d_normal_uh_o, dnormal_uh_o_ddeviation_uh_normal_uh_o_row, d_deviation_uh_normal_uh_o_row)
+            # sum_over(d_deviation_uh_normal_uh_o_row, "hidden")
+            np.sum(d_deviation_uh_normal_uh_o_row, axis=0, out=d_deviation_uh_normal_uh_o)
+            # d_c = d_c_next + d_centred_c + d_sum_c
+            np.add(d_c_next, d_centred_c, d_c)
+            np.add(d_c, d_sum_c, d_c)
+            # d_a_g = d_c * dc_da_g
+            np.multiply(d_c, dc_da_g, d_a_g)
+            # d_normal_uh_g = d_a_g * gain_h_g
+            np.multiply(d_a_g, _gain_h_g_wide, d_normal_uh_g)
+            # d_deviation_uh_normal_uh_g_row = d_normal_uh_g * dnormal_uh_g_ddeviation_uh_normal_uh_g_row
+            np.multiply(d_normal_uh_g, dnormal_uh_g_ddeviation_uh_normal_uh_g_row, d_deviation_uh_normal_uh_g_row)
+            # sum_over(d_deviation_uh_normal_uh_g_row, "hidden")
+            np.sum(d_deviation_uh_normal_uh_g_row, axis=0, out=d_deviation_uh_normal_uh_g)
+            # d_a_k = d_c * dc_da_k  for k = f, i
+            np.multiply(d_c, _d_a_fi_t, _d_a_fi_t)
+            # d_normal_uh_i = d_a_i * gain_h_i
+            np.multiply(d_a_i, _gain_h_i_wide, d_normal_uh_i)
+            # d_deviation_uh_normal_uh_i_row = d_normal_uh_i * dnormal_uh_i_ddeviation_uh_normal_uh_i_row
+            np.multiply(d_normal_uh_i, dnormal_uh_i_ddeviation_uh_normal_uh_i_row, d_deviation_uh_normal_uh_i_row)
+            # sum_over(d_deviation_uh_normal_uh_i_row, "hidden")
+            np.sum(d_deviation_uh_normal_uh_i_row, axis=0, out=d_deviation_uh_normal_uh_i)
+            # d_normal_uh_f = d_a_f * gain_h_f
+            np.multiply(d_a_f, _gain_h_f_wide, d_normal_uh_f)
+            # d_deviation_uh_normal_uh_f_row = d_normal_uh_f * dnormal_uh_f_ddeviation_uh_normal_uh_f_row
+            np.multiply(d_normal_uh_f, dnormal_uh_f_ddeviation_uh_normal_uh_f_row, d_deviation_uh_normal_uh_f_row)
+            # sum_over(d_deviation_uh_normal_uh_f_row, "hidden")
+            np.sum(d_deviation_uh_normal_uh_f_row, axis=0, out=d_deviation_uh_normal_uh_f)
+            # d_deviation_uh = sum_over(d_deviation_uh_normal_uh_o_row, "hidden") +
+            #     sum_over(d_deviation_uh_normal_uh_g_row, "hidden") + sum_over(d_deviation_uh_normal_uh_i_row,
+            #     "hidden") + sum_over(d_deviation_uh_normal_uh_f_row, "hidden")
+            np.add(d_deviation_uh_normal_uh_o, d_deviation_uh_normal_uh_g, d_deviation_uh)
+            np.add(d_deviation_uh, d_deviation_uh_normal_uh_i, d_deviation_uh)
+            np.add(d_deviation_uh, d_deviation_uh_normal_uh_f, d_deviation_uh)
+            # d_sum_squared_centred_uh_o = d_deviation_uh * ddeviation_uh_dsum_squared_centred_uh_o
+            np.multiply(d_deviation_uh, ddeviation_uh_dsum_squared_centred_uh_o, d_sum_squared_centred_uh_o)
+            # d_squared_centred_uh_o = d_sum_squared_centred_uh_o
+            np.copyto(d_squared_centred_uh_o, d_sum_squared_centred_uh_o)
+            # d_squared_centred_uh_g = d_sum_squared_centred_uh_o
+            np.copyto(d_squared_centred_uh_g, d_sum_squared_centred_uh_o)
+            # d_squared_centred_uh_i = d_sum_squared_centred_uh_o
+            np.copyto(d_squared_centred_uh_i, d_sum_squared_centred_uh_o)
+            # d_squared_centred_uh_f = d_sum_squared_centred_uh_o
+            np.copyto(d_squared_centred_uh_f, d_sum_squared_centred_uh_o)
+            # d_centred_uh_o = d_normal_uh_o * dnormal_uh_o_dcentred_uh_o + d_squared_centred_uh_o *
+            #     dsquared_centred_uh_o_dcentred_uh_o
+            np.multiply(d_normal_uh_o, dnormal_uh_o_dcentred_uh_o, _temporary2)
+            np.multiply(d_squared_centred_uh_o, dsquared_centred_uh_o_dcentred_uh_o, d_centred_uh_o)
+            np.add(_temporary2, d_centred_uh_o, d_centred_uh_o)
+            # d_mean_uh_centred_uh_o_row = -d_centred_uh_o
+            np.negative(d_centred_uh_o, d_mean_uh_centred_uh_o_row)
+            # sum_over(d_mean_uh_centred_uh_o_row, "hidden")
+            np.sum(d_mean_uh_centred_uh_o_row, axis=0, out=d_mean_uh_centred_uh_o)
+            # d_centred_uh_g = d_normal_uh_g * dnormal_uh_g_dcentred_uh_g + d_squared_centred_uh_g *
+            #     dsquared_centred_uh_g_dcentred_uh_g
+            np.multiply(d_normal_uh_g, dnormal_uh_g_dcentred_uh_g, _temporary2)
+            np.multiply(d_squared_centred_uh_g, dsquared_centred_uh_g_dcentred_uh_g, d_centred_uh_g)
+            np.add(_temporary2, d_centred_uh_g, d_centred_uh_g)
+            # d_mean_uh_centred_uh_g_row = -d_centred_uh_g
+            np.negative(d_centred_uh_g, d_mean_uh_centred_uh_g_row)
+            # sum_over(d_mean_uh_centred_uh_g_row, "hidden")
+            np.sum(d_mean_uh_centred_uh_g_row, axis=0, out=d_mean_uh_centred_uh_g)
+            # d_centred_uh_i = d_normal_uh_i * dnormal_uh_i_dcentred_uh_i + d_squared_centred_uh_i *
+            #     dsquared_centred_uh_i_dcentred_uh_i
+            np.multiply(d_normal_uh_i, dnormal_uh_i_dcentred_uh_i, _temporary2)
+            np.multiply(d_squared_centred_uh_i, dsquared_centred_uh_i_dcentred_uh_i, d_centred_uh_i)
+            np.add(_temporary2, d_centred_uh_i, d_centred_uh_i)
+            # d_mean_uh_centred_uh_i_row = -d_centred_uh_i
+            np.negative(d_centred_uh_i, d_mean_uh_centred_uh_i_row)
+            # sum_over(d_mean_uh_centred_uh_i_row, "hidden")
+            np.sum(d_mean_uh_centred_uh_i_row, axis=0, out=d_mean_uh_centred_uh_i)
+            # d_centred_uh_f = d_normal_uh_f * dnormal_uh_f_dcentred_uh_f + d_squared_centred_uh_f *
+            #     dsquared_centred_uh_f_dcentred_uh_f
+            np.multiply(d_normal_uh_f, dnormal_uh_f_dcentred_uh_f, _temporary2)
+            np.multiply(d_squared_centred_uh_f, dsquared_centred_uh_f_dcentred_uh_f, d_centred_uh_f)
+            np.add(_temporary2, d_centred_uh_f, d_centred_uh_f)
+            # d_mean_uh_centred_uh_f_row = -d_centred_uh_f
+            np.negative(d_centred_uh_f, d_mean_uh_centred_uh_f_row)
+            # sum_over(d_mean_uh_centred_uh_f_row, "hidden")
+            np.sum(d_mean_uh_centred_uh_f_row, axis=0, out=d_mean_uh_centred_uh_f)
+            # d_mean_uh = sum_over(d_mean_uh_centred_uh_o_row, "hidden") + sum_over(d_mean_uh_centred_uh_g_row,
+            #     "hidden") + sum_over(d_mean_uh_centred_uh_i_row, "hidden") + sum_over(d_mean_uh_centred_uh_f_row,
+            #     "hidden")
+            np.add(d_mean_uh_centred_uh_o, d_mean_uh_centred_uh_g, d_mean_uh)
+            np.add(d_mean_uh, d_mean_uh_centred_uh_i, d_mean_uh)
+            np.add(d_mean_uh, d_mean_uh_centred_uh_f, d_mean_uh)
+            # d_sum_uh_o = 1/4 * d_mean_uh / hidden
+            np.multiply(_number0, d_mean_uh, d_sum_uh_o)
+            np.divide(d_sum_uh_o, _hidden, d_sum_uh_o)
+            # d_uh_k = d_centred_uh_k + d_sum_uh_o  for k = f, i, g
+            # d_uh_o = d_centred_uh_o + d_sum_uh_o
+            np.add(_d_uh_figo_t, d_sum_uh_o, _d_uh_figo_t)
+            # d_h_prev = U_o.T @ d_uh_o + U_g.T @ d_uh_g + U_i.T @ d_uh_i + U_f.T @ d_uh_f
+            np.dot(_U_figo_transposed, _d_uh_figo_matrix, d_h_prev)
+            # d_c_prev = d_c * f
+            np.multiply(d_c, f, d_c_prev)
+        # d_gain_c_row = d_h_sum * normal_c
+        np.multiply(_d_a_f_to_gain_c_row[:, 4], _normal_c, _d_a_f_to_gain_c_row[:, 13])
+        # d_gain_x_o_row = d_a_o * normal_wx_o
+        np.multiply(_d_a_f_to_gain_c_row[:, 2], _normal_wx_o, _d_a_f_to_gain_c_row[:, 11])
+        # d_gain_h_o_row = d_a_o * normal_uh_o
+        np.multiply(_d_a_f_to_gain_c_row[:, 2], _normal_uh_o, _d_a_f_to_gain_c_row[:, 12])
+        # d_normal_wx_o = d_a_o * gain_x_o
+        np.multiply(_d_a_f_to_gain_c_row[:, 2], _gain_x_o[:, None], _d_normal_wx_o)
+        # d_deviation_wx_normal_wx_o_row = -d_normal_wx_o * centred_wx_o / deviation_wx**2
+        np.multiply(_d_normal_wx_o, _centred_wx_figo[:, 3], _d_deviation_wx_normal_wx_o_row)
+        np.square(_deviation_wx, _temporary0)
+        np.divide(_d_deviation_wx_normal_wx_o_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_o_row)
+        np.negative(_d_deviation_wx_normal_wx_o_row, _d_deviation_wx_normal_wx_o_row)
+        # sum_over(d_deviation_wx_normal_wx_o_row, "hidden")
+        np.sum(_d_deviation_wx_normal_wx_o_row, axis=1, out=_d_deviation_wx_normal_wx_o)
+        # d_gain_x_g_row = d_a_g * normal_wx_g
+        np.multiply(_d_a_f_to_gain_c_row[:, 3], _normal_wx_g, _d_a_f_to_gain_c_row[:, 9])
+        # d_gain_h_g_row = d_a_g * normal_uh_g
+        np.multiply(_d_a_f_to_gain_c_row[:, 3], _normal_uh_g, _d_a_f_to_gain_c_row[:, 10])
+        # d_normal_wx_g = d_a_g * gain_x_g
+        np.multiply(_d_a_f_to_gain_c_row[:, 3], _gain_x_g[:, None], _d_normal_wx_g)
+        # d_deviation_wx_normal_wx_g_row = -d_normal_wx_g * centred_wx_g / deviation_wx**2
+        np.multiply(_d_normal_wx_g, _centred_wx_figo[:, 2], _d_deviation_wx_normal_wx_g_row)
+        np.square(_deviation_wx, _temporary0)
+        np.divide(_d_deviation_wx_normal_wx_g_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_g_row)
+        np.negative(_d_deviation_wx_normal_wx_g_row, _d_deviation_wx_normal_wx_g_row)
+        # sum_over(d_deviation_wx_normal_wx_g_row, "hidden")
+        np.sum(_d_deviation_wx_normal_wx_g_row, axis=1, out=_d_deviation_wx_normal_wx_g)
+        # d_gain_x_i_row = d_a_i * normal_wx_i
+        np.multiply(_d_a_f_to_gain_c_row[:, 1], _normal_wx_i, _d_a_f_to_gain_c_row[:, 7])
+        # d_gain_h_i_row = d_a_i * normal_uh_i
+        np.multiply(_d_a_f_to_gain_c_row[:, 1], _normal_uh_i, _d_a_f_to_gain_c_row[:, 8])
+        # d_normal_wx_i = d_a_i * gain_x_i
+        np.multiply(_d_a_f_to_gain_c_row[:, 1], _gain_x_i[:, None], _d_normal_wx_i)
+        # d_deviation_wx_normal_wx_i_row = -d_normal_wx_i * centred_wx_i / deviation_wx**2
+        np.multiply(_d_normal_wx_i, _centred_wx_figo[:, 1], _d_deviation_wx_normal_wx_i_row)
+        np.square(_deviation_wx, _temporary0)
+        np.divide(_d_deviation_wx_normal_wx_i_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_i_row)
+        np.negative(_d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i_row)
+        # sum_over(d_deviation_wx_normal_wx_i_row, "hidden")
+        np.sum(_d_deviation_wx_normal_wx_i_row, axis=1, out=_d_deviation_wx_normal_wx_i)
+        # d_gain_x_f_row = d_a_f * normal_wx_f
+        np.multiply(_d_a_f_to_gain_c_row[:, 0], _normal_wx_f, _d_a_f_to_gain_c_row[:, 5])
+        # d_gain_h_f_row = d_a_f * normal_uh_f
+        np.multiply(_d_a_f_to_gain_c_row[:, 0], _normal_uh_f, _d_a_f_to_gain_c_row[:, 6])
+        # d_normal_wx_f = d_a_f * gain_x_f
+        np.multiply(_d_a_f_to_gain_c_row[:, 0], _gain_x_f[:, None], _d_normal_wx_f)
+        # d_deviation_wx_normal_wx_f_row = -d_normal_wx_f * centred_wx_f / deviation_wx**2
+        np.multiply(_d_normal_wx_f, _centred_wx_figo[:, 0], _d_deviation_wx_normal_wx_f_row)
+        np.square(_deviation_wx, _temporary0)
+        np.divide(_d_deviation_wx_normal_wx_f_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_f_row)
+        np.negative(_d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f_row)
+        # sum_over(d_deviation_wx_normal_wx_f_row, "hidden")
+        np.sum(_d_deviation_wx_normal_wx_f_row, axis=1, out=_d_deviation_wx_normal_wx_f)
+        # d_deviation_wx = sum_over(d_deviation_wx_normal_wx_o_row, "hidden") + sum_over(d_deviation_wx_normal_wx_g_row,
+        #     "hidden") + sum_over(d_deviation_wx_normal_wx_i_row, "hidden") + sum_over(d_deviation_wx_normal_wx_f_row,
         #     "hidden")
-        np.add(d_deviation_uh_normal_uh_o, d_deviation_uh_normal_uh_g, out=d_deviation_uh)
-        np.add(d_deviation_uh, d_deviation_uh_normal_uh_i, out=d_deviation_uh)
-        np.add(d_deviation_uh, d_deviation_uh_normal_uh_f, out=d_deviation_uh)
-        # d_variance_uh = 1/2 * d_deviation_uh / deviation_uh
-        np.multiply(0.5, d_deviation_uh, out=d_variance_uh)
-        np.divide(d_variance_uh, deviation_uh, out=d_variance_uh)
-        # d_sum_squared_centred_uh_o = 1/4 * d_variance_uh / hidden
-        np.multiply(0.25, d_variance_uh, out=d_sum_squared_centred_uh_o)
-        np.divide(d_sum_squared_centred_uh_o, _hidden, out=d_sum_squared_centred_uh_o)
-        # d_squared_centred_uh_o = d_sum_squared_centred_uh_o
-        np.copyto(d_squared_centred_uh_o, d_sum_squared_centred_uh_o)
-        # d_squared_centred_uh_g = d_sum_squared_centred_uh_o
-        np.copyto(d_squared_centred_uh_g, d_sum_squared_centred_uh_o)
-        # d_squared_centred_uh_i = d_sum_squared_centred_uh_o
-        np.copyto(d_squared_centred_uh_i, d_sum_squared_centred_uh_o)
-        # d_squared_centred_uh_f = d_sum_squared_centred_uh_o
-        np.copyto(d_squared_centred_uh_f, d_sum_squared_centred_uh_o)
-        # d_centred_uh_o = d_normal_uh_o / deviation_uh + 2 * d_squared_centred_uh_o * centred_uh_o
-        np.divide(d_normal_uh_o, deviation_uh, out=d_centred_uh_o)
-        np.multiply(2.0, d_squared_centred_uh_o, out=_temporary0)
-        np.multiply(_temporary0, centred_uh_o, out=_temporary0)
-        np.add(d_centred_uh_o, _temporary0, out=d_centred_uh_o)
-        # d_mean_uh_centred_uh_o_row = -d_centred_uh_o
-        np.negative(d_centred_uh_o, out=d_mean_uh_centred_uh_o_row)
-        # sum_over(d_mean_uh_centred_uh_o_row, "hidden")
-        np.sum(d_mean_uh_centred_uh_o_row, axis=0, out=d_mean_uh_centred_uh_o)
-        # d_centred_uh_g = d_normal_uh_g / deviation_uh + 2 * d_squared_centred_uh_g * centred_uh_g
-        np.divide(d_normal_uh_g, deviation_uh, out=d_centred_uh_g)
-        np.multiply(2.0, d_squared_centred_uh_g, out=_temporary0)
-        np.multiply(_temporary0, centred_uh_g, out=_temporary0)
-        np.add(d_centred_uh_g, _temporary0, out=d_centred_uh_g)
-        # d_mean_uh_centred_uh_g_row = -d_centred_uh_g
-        np.negative(d_centred_uh_g, out=d_mean_uh_centred_uh_g_row)
-        # sum_over(d_mean_uh_centred_uh_g_row, "hidden")
-        np.sum(d_mean_uh_centred_uh_g_row, axis=0, out=d_mean_uh_centred_uh_g)
-        # d_centred_uh_i = d_normal_uh_i / deviation_uh + 2 * d_squared_centred_uh_i * centred_uh_i
-        np.divide(d_normal_uh_i, deviation_uh, out=d_centred_uh_i)
-        np.multiply(2.0, d_squared_centred_uh_i, out=_temporary0)
-        np.multiply(_temporary0, centred_uh_i, out=_temporary0)
-        np.add(d_centred_uh_i, _temporary0, out=d_centred_uh_i)
-        # d_mean_uh_centred_uh_i_row = -d_centred_uh_i
-        np.negative(d_centred_uh_i, out=d_mean_uh_centred_uh_i_row)
-        # sum_over(d_mean_uh_centred_uh_i_row, "hidden")
-        np.sum(d_mean_uh_centred_uh_i_row, axis=0, out=d_mean_uh_centred_uh_i)
-        # d_centred_uh_f = d_normal_uh_f / deviation_uh + 2 * d_squared_centred_uh_f * centred_uh_f
-        np.divide(d_normal_uh_f, deviation_uh, out=d_centred_uh_f)
-        np.multiply(2.0, d_squared_centred_uh_f, out=_temporary0)
-        np.multiply(_temporary0, centred_uh_f, out=_temporary0)
-        np.add(d_centred_uh_f, _temporary0, out=d_centred_uh_f)
-        # d_mean_uh_centred_uh_f_row = -d_centred_uh_f
-        np.negative(d_centred_uh_f, out=d_mean_uh_centred_uh_f_row)
-        # sum_over(d_mean_uh_centred_uh_f_row, "hidden")
-        np.sum(d_mean_uh_centred_uh_f_row, axis=0, out=d_mean_uh_centred_uh_f)
-        # d_mean_uh = sum_over(d_mean_uh_centred_uh_o_row, "hidden") + sum_over(d_mean_uh_centred_uh_g_row, "hidden") +
-        #     sum_over(d_mean_uh_centred_uh_i_row, "hidden") + sum_over(d_mean_uh_centred_uh_f_row, "hidden")
-        np.add(d_mean_uh_centred_uh_o, d_mean_uh_centred_uh_g, out=d_mean_uh)
-        np.add(d_mean_uh, d_mean_uh_centred_uh_i, out=d_mean_uh)
-        np.add(d_mean_uh, d_mean_uh_centred_uh_f, out=d_mean_uh)
-        # d_sum_uh_o = 1/4 * d_mean_uh / hidden
-        np.multiply(0.25, d_mean_uh, out=d_sum_uh_o)
-        np.divide(d_sum_uh_o, _hidden, out=d_sum_uh_o)
-        # d_uh_f = d_centred_uh_f + d_sum_uh_o
-        # d_uh_i = d_centred_uh_i + d_sum_uh_o
-        # d_uh_g = d_centred_uh_g + d_sum_uh_o
-        # d_uh_o = d_centred_uh_o + d_sum_uh_o
-        np.add(_d_uh_figo_t, d_sum_uh_o, out=_d_uh_figo_t)
-        # d_h_prev = U_o.T @ d_uh_o + U_g.T @ d_uh_g + U_i.T @ d_uh_i + U_f.T @ d_uh_f
-        np.matmul(_U_figo_matrix, _d_uh_figo_matrices[_t], out=d_h_prev)
-        # d_c_prev = d_c * f
-        np.multiply(d_c, f, out=d_c_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
-        d_c_next, d_c_prev = d_c_prev, d_c_next
+        np.add(_d_deviation_wx_normal_wx_o, _d_deviation_wx_normal_wx_g, _d_deviation_wx)
+        np.add(_d_deviation_wx, _d_deviation_wx_normal_wx_i, _d_deviation_wx)
+        np.add(_d_deviation_wx, _d_deviation_wx_normal_wx_f, _d_deviation_wx)
+        # d_variance_wx = 1/2 * d_deviation_wx / deviation_wx
+        np.multiply(0.5, _d_deviation_wx, _d_variance_wx)
+        np.divide(_d_variance_wx, _deviation_wx, _d_variance_wx)
+        # d_sum_squared_centred_wx_o = 1/4 * d_variance_wx / hidden
+        np.multiply(0.25, _d_variance_wx, _d_sum_squared_centred_wx_o)
+        np.divide(_d_sum_squared_centred_wx_o, _hidden, _d_sum_squared_centred_wx_o)
+        # d_squared_centred_wx_o = d_sum_squared_centred_wx_o
+        np.copyto(_d_squared_centred_wx_o, _d_sum_squared_centred_wx_o[:, None, :])
+        # d_squared_centred_wx_g = d_sum_squared_centred_wx_o
+        np.copyto(_d_squared_centred_wx_g, _d_sum_squared_centred_wx_o[:, None, :])
+        # d_squared_centred_wx_i = d_sum_squared_centred_wx_o
+        np.copyto(_d_squared_centred_wx_i, _d_sum_squared_centred_wx_o[:, None, :])
+        # d_squared_centred_wx_f = d_sum_squared_centred_wx_o
+        np.copyto(_d_squared_centred_wx_f, _d_sum_squared_centred_wx_o[:, None, :])
+        # d_centred_wx_o = d_normal_wx_o / deviation_wx + 2 * d_squared_centred_wx_o * centred_wx_o
+        np.divide(_d_normal_wx_o, _deviation_wx[:, None, :], _d_centred_wx_o)
+        np.multiply(2.0, _d_squared_centred_wx_o, _temporary1)
+        np.multiply(_temporary1, _centred_wx_figo[:, 3], _temporary1)
+        np.add(_d_centred_wx_o, _temporary1, _d_centred_wx_o)
+        # d_mean_wx_centred_wx_o_row = -d_centred_wx_o
+        np.negative(_d_centred_wx_o, _d_mean_wx_centred_wx_o_row)
+        # sum_over(d_mean_wx_centred_wx_o_row, "hidden")
+        np.sum(_d_mean_wx_centred_wx_o_row, axis=1, out=_d_mean_wx_centred_wx_o)
+        # d_centred_wx_g = d_normal_wx_g / deviation_wx + 2 * d_squared_centred_wx_g * centred_wx_g
+        np.divide(_d_normal_wx_g, _deviation_wx[:, None, :], _d_centred_wx_g)
+        np.multiply(2.0, _d_squared_centred_wx_g, _temporary1)
+        np.multiply(_temporary1, _centred_wx_figo[:, 2], _temporary1)
+        np.add(_d_centred_wx_g, _temporary1, _d_centred_wx_g)
+        # d_mean_wx_centred_wx_g_row = -d_centred_wx_g
+        np.negative(_d_centred_wx_g, _d_mean_wx_centred_wx_g_row)
+        # sum_over(d_mean_wx_centred_wx_g_row, "hidden")
+        np.sum(_d_mean_wx_centred_wx_g_row, axis=1, out=_d_mean_wx_centred_wx_g)
+        # d_centred_wx_i = d_normal_wx_i / deviation_wx + 2 * d_squared_centred_wx_i * centred_wx_i
+        np.divide(_d_normal_wx_i, _deviation_wx[:, None, :], _d_centred_wx_i)
+        np.multiply(2.0, _d_squared_centred_wx_i, _temporary1)
+        np.multiply(_temporary1, _centred_wx_figo[:, 1], _temporary1)
+        np.add(_d_centred_wx_i, _temporary1, _d_centred_wx_i)
+        # d_mean_wx_centred_wx_i_row = -d_centred_wx_i
+        np.negative(_d_centred_wx_i, _d_mean_wx_centred_wx_i_row)
+        # sum_over(d_mean_wx_centred_wx_i_row, "hidden")
+        np.sum(_d_mean_wx_centred_wx_i_row, axis=1, out=_d_mean_wx_centred_wx_i)
+        # d_centred_wx_f = d_normal_wx_f / deviation_wx + 2 * d_squared_centred_wx_f * centred_wx_f
+        np.divide(_d_normal_wx_f, _deviation_wx[:, None, :], _d_centred_wx_f)
+        np.multiply(2.0, _d_squared_centred_wx_f, _temporary1)
+        np.multiply(_temporary1, _centred_wx_figo[:, 0], _temporary1)
+        np.add(_d_centred_wx_f, _temporary1, _d_centred_wx_f)
+        # d_mean_wx_centred_wx_f_row = -d_centred_wx_f
+        np.negative(_d_centred_wx_f, _d_mean_wx_centred_wx_f_row)
+        # sum_over(d_mean_wx_centred_wx_f_row, "hidden")
+        np.sum(_d_mean_wx_centred_wx_f_row, axis=1, out=_d_mean_wx_centred_wx_f)
+        # d_mean_wx = sum_over(d_mean_wx_centred_wx_o_row, "hidden") + sum_over(d_mean_wx_centred_wx_g_row, "hidden") +
+        #     sum_over(d_mean_wx_centred_wx_i_row, "hidden") + sum_over(d_mean_wx_centred_wx_f_row, "hidden")
+        np.add(_d_mean_wx_centred_wx_o, _d_mean_wx_centred_wx_g, _d_mean_wx)
+        np.add(_d_mean_wx, _d_mean_wx_centred_wx_i, _d_mean_wx)
+        np.add(_d_mean_wx, _d_mean_wx_centred_wx_f, _d_mean_wx)
+        # d_sum_wx_o = 1/4 * d_mean_wx / hidden
+        np.multiply(0.25, _d_mean_wx, _d_sum_wx_o)
+        np.divide(_d_sum_wx_o, _hidden, _d_sum_wx_o)
+        # d_wx_o = d_centred_wx_o + d_sum_wx_o
+        np.add(_d_centred_wx_o, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 3])
+        # d_wx_g = d_centred_wx_g + d_sum_wx_o
+        np.add(_d_centred_wx_g, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 2])
+        # d_wx_i = d_centred_wx_i + d_sum_wx_o
+        np.add(_d_centred_wx_i, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 1])
+        # d_wx_f = d_centred_wx_f + d_sum_wx_o
+        np.add(_d_centred_wx_f, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 0])
+        # d_x = W_o.T @ d_wx_o + W_g.T @ d_wx_g + W_i.T @ d_wx_i + W_f.T @ d_wx_f
+        np.copyto(_d_wx_figo_by_slot, _d_wx_figo.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_wx_figo_by_slot.reshape(4 * _hidden, _count * _batch).T,
+            _W_figo.reshape(4 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_W_k = total(outer(d_wx_k, x))  for k = f, i, g, o
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.dot(
+            _d_wx_figo_by_slot.reshape(4 * _hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            _temporary3.reshape(4 * _hidden, _features),
+        )
+        np.add(_d_W_figo, _temporary3, _d_W_figo)
+        # d_U_k = total(outer(d_uh_k, h_prev))  for k = f, i, g, o
+        np.copyto(_d_uh_figo_by_slot, _d_uh_figo.transpose(1, 2, 0, 3))
+        np.copyto(_h_prev_by_hidden, _h[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_uh_figo_by_slot.reshape(4 * _hidden, _count * _batch),
+            _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
+            _temporary4.reshape(4 * _hidden, _hidden),
+        )
+        np.add(_d_U_figo, _temporary4, _d_U_figo)
+        # d_b_k = total(d_a_k)  for k = f, i, o, g
+        # d_b_c = total(d_h_sum)
+        # d_gain_x_k = total(d_gain_x_k_row)  for k = f, i, g, o
+        # d_gain_h_k = total(d_gain_h_k_row)  for k = f, i, g, o
+        # d_gain_c = total(d_gain_c_row)
+        np.sum(_d_a_f_to_gain_c_row, axis=(0, 3), out=_temporary5)
+        np.add(_d_b_f_to_gain_c, _temporary5, _d_b_f_to_gain_c)
 
-    # d_gain_c_row = d_h_sum * normal_c
-    np.multiply(_d_a_f_to_gain_c_row[:, 4], _normal_c, out=_d_a_f_to_gain_c_row[:, 13])
-    # d_gain_x_o_row = d_a_o * normal_wx_o
-    np.multiply(_d_a_f_to_gain_c_row[:, 2], _normal_wx_o, out=_d_a_f_to_gain_c_row[:, 11])
-    # d_gain_h_o_row = d_a_o * normal_uh_o
-    np.multiply(_d_a_f_to_gain_c_row[:, 2], _normal_uh_o, out=_d_a_f_to_gain_c_row[:, 12])
-    # d_normal_wx_o = d_a_o * gain_x_o
-    np.multiply(_d_a_f_to_gain_c_row[:, 2], _gain_x_o[:, None], out=_d_normal_wx_o)
-    # d_deviation_wx_normal_wx_o_row = -d_normal_wx_o * centred_wx_o / deviation_wx**2
-    np.multiply(_d_normal_wx_o, _centred_wx_figo[:, 3], out=_d_deviation_wx_normal_wx_o_row)
-    np.square(_deviation_wx, out=_temporary2)
-    np.divide(_d_deviation_wx_normal_wx_o_row, _temporary2[:, None, :], out=_d_deviation_wx_normal_wx_o_row)
-    np.negative(_d_deviation_wx_normal_wx_o_row, out=_d_deviation_wx_normal_wx_o_row)
-    # sum_over(d_deviation_wx_normal_wx_o_row, "hidden")
-    np.sum(_d_deviation_wx_normal_wx_o_row, axis=1, out=_d_deviation_wx_normal_wx_o)
-    # d_gain_x_g_row = d_a_g * normal_wx_g
-    np.multiply(_d_a_f_to_gain_c_row[:, 3], _normal_wx_g, out=_d_a_f_to_gain_c_row[:, 9])
-    # d_gain_h_g_row = d_a_g * normal_uh_g
-    np.multiply(_d_a_f_to_gain_c_row[:, 3], _normal_uh_g, out=_d_a_f_to_gain_c_row[:, 10])
-    # d_normal_wx_g = d_a_g * gain_x_g
-    np.multiply(_d_a_f_to_gain_c_row[:, 3], _gain_x_g[:, None], out=_d_normal_wx_g)
-    # d_deviation_wx_normal_wx_g_row = -d_normal_wx_g * centred_wx_g / deviation_wx**2
-    np.multiply(_d_normal_wx_g, _centred_wx_figo[:, 2], out=_d_deviation_wx_normal_wx_g_row)
-    np.square(_deviation_wx, out=_temporary2)
-    np.divide(_d_deviation_wx_normal_wx_g_row, _temporary2[:, None, :], out=_d_deviation_wx_normal_wx_g_row)
-    np.negative(_d_deviation_wx_normal_wx_g_row, out=_d_deviation_wx_normal_wx_g_row)
-    # sum_over(d_deviation_wx_normal_wx_g_row, "hidden")
-    np.sum(_d_deviation_wx_normal_wx_g_row, axis=1, out=_d_deviation_wx_normal_wx_g)
-    # d_gain_x_i_row = d_a_i * normal_wx_i
-    np.multiply(_d_a_f_to_gain_c_row[:, 1], _normal_wx_i, out=_d_a_f_to_gain_c_row[:, 7])
-    # d_gain_h_i_row = d_a_i * normal_uh_i
-    np.multiply(_d_a_f_to_gain_c_row[:, 1], _normal_uh_i, out=_d_a_f_to_gain_c_row[:, 8])
-    # d_normal_wx_i = d_a_i * gain_x_i
-    np.multiply(_d_a_f_to_gain_c_row[:, 1], _gain_x_i[:, None], out=_d_normal_wx_i)
-    # d_deviation_wx_normal_wx_i_row = -d_normal_wx_i * centred_wx_i / deviation_wx**2
-    np.multiply(_d_normal_wx_i, _centred_wx_figo[:, 1], out=_d_deviation_wx_normal_wx_i_row)
-    np.square(_deviation_wx, out=_temporary2)
-    np.divide(_d_deviation_wx_normal_wx_i_row, _temporary2[:, None, :], out=_d_deviation_wx_normal_wx_i_row)
-    np.negative(_d_deviation_wx_normal_wx_i_row, out=_d_deviation_wx_normal_wx_i_row)
-    # sum_over(d_deviation_wx_normal_wx_i_row, "hidden")
-    np.sum(_d_deviation_wx_normal_wx_i_row, axis=1, out=_d_deviation_wx_normal_wx_i)
-    # d_gain_x_f_row = d_a_f * normal_wx_f
-    np.multiply(_d_a_f_to_gain_c_row[:, 0], _normal_wx_f, out=_d_a_f_to_gain_c_row[:, 5])
-    # d_gain_h_f_row = d_a_f * normal_uh_f
-    np.multiply(_d_a_f_to_gain_c_row[:, 0], _normal_uh_f, out=_d_a_f_to_gain_c_row[:, 6])
-    # d_normal_wx_f = d_a_f * gain_x_f
-    np.multiply(_d_a_f_to_gain_c_row[:, 0], _gain_x_f[:, None], out=_d_normal_wx_f)
-    # d_deviation_wx_normal_wx_f_row = -d_normal_wx_f * centred_wx_f / deviation_wx**2
-    np.multiply(_d_normal_wx_f, _centred_wx_figo[:, 0], out=_d_deviation_wx_normal_wx_f_row)
-    np.square(_deviation_wx, out=_temporary2)
-    np.divide(_d_deviation_wx_normal_wx_f_row, _temporary2[:, None, :], out=_d_deviation_wx_normal_wx_f_row)
-    np.negative(_d_deviation_wx_normal_wx_f_row, out=_d_deviation_wx_normal_wx_f_row)
-    # sum_over(d_deviation_wx_normal_wx_f_row, "hidden")
-    np.sum(_d_deviation_wx_normal_wx_f_row, axis=1, out=_d_deviation_wx_normal_wx_f)
-    # d_deviation_wx = sum_over(d_deviation_wx_normal_wx_o_row, "hidden") + sum_over(d_deviation_wx_normal_wx_g_row,
-    #     "hidden") + sum_over(d_deviation_wx_normal_wx_i_row, "hidden") + sum_over(d_deviation_wx_normal_wx_f_row,
-    #     "hidden")
-    np.add(_d_deviation_wx_normal_wx_o, _d_deviation_wx_normal_wx_g, out=_d_deviation_wx)
-    np.add(_d_deviation_wx, _d_deviation_wx_normal_wx_i, out=_d_deviation_wx)
-    np.add(_d_deviation_wx, _d_deviation_wx_normal_wx_f, out=_d_deviation_wx)
-    # d_variance_wx = 1/2 * d_deviation_wx / deviation_wx
-    np.multiply(0.5, _d_deviation_wx, out=_d_variance_wx)
-    np.divide(_d_variance_wx, _deviation_wx, out=_d_variance_wx)
-    # d_sum_squared_centred_wx_o = 1/4 * d_variance_wx / hidden
-    np.multiply(0.25, _d_variance_wx, out=_d_sum_squared_centred_wx_o)
-    np.divide(_d_sum_squared_centred_wx_o, _hidden, out=_d_sum_squared_centred_wx_o)
-    # d_squared_centred_wx_o = d_sum_squared_centred_wx_o
-    np.copyto(_d_squared_centred_wx_o, _d_sum_squared_centred_wx_o[:, None, :])
-    # d_squared_centred_wx_g = d_sum_squared_centred_wx_o
-    np.copyto(_d_squared_centred_wx_g, _d_sum_squared_centred_wx_o[:, None, :])
-    # d_squared_centred_wx_i = d_sum_squared_centred_wx_o
-    np.copyto(_d_squared_centred_wx_i, _d_sum_squared_centred_wx_o[:, None, :])
-    # d_squared_centred_wx_f = d_sum_squared_centred_wx_o
-    np.copyto(_d_squared_centred_wx_f, _d_sum_squared_centred_wx_o[:, None, :])
-    # d_centred_wx_o = d_normal_wx_o / deviation_wx + 2 * d_squared_centred_wx_o * centred_wx_o
-    np.divide(_d_normal_wx_o, _deviation_wx[:, None, :], out=_d_centred_wx_o)
-    np.multiply(2.0, _d_squared_centred_wx_o, out=_temporary3)
-    np.multiply(_temporary3, _centred_wx_figo[:, 3], out=_temporary3)
-    np.add(_d_centred_wx_o, _temporary3, out=_d_centred_wx_o)
-    # d_mean_wx_centred_wx_o_row = -d_centred_wx_o
-    np.negative(_d_centred_wx_o, out=_d_mean_wx_centred_wx_o_row)
-    # sum_over(d_mean_wx_centred_wx_o_row, "hidden")
-    np.sum(_d_mean_wx_centred_wx_o_row, axis=1, out=_d_mean_wx_centred_wx_o)
-    # d_centred_wx_g = d_normal_wx_g / deviation_wx + 2 * d_squared_centred_wx_g * centred_wx_g
-    np.divide(_d_normal_wx_g, _deviation_wx[:, None, :], out=_d_centred_wx_g)
-    np.multiply(2.0, _d_squared_centred_wx_g, out=_temporary3)
-    np.multiply(_temporary3, _centred_wx_figo[:, 2], out=_temporary3)
-    np.add(_d_centred_wx_g, _temporary3, out=_d_centred_wx_g)
-    # d_mean_wx_centred_wx_g_row = -d_centred_wx_g
-    np.negative(_d_centred_wx_g, out=_d_mean_wx_centred_wx_g_row)
-    # sum_over(d_mean_wx_centred_wx_g_row, "hidden")
-    np.sum(_d_mean_wx_centred_wx_g_row, axis=1, out=_d_mean_wx_centred_wx_g)
-    # d_centred_wx_i = d_normal_wx_i / deviation_wx + 2 * d_squared_centred_wx_i * centred_wx_i
-    np.divide(_d_normal_wx_i, _deviation_wx[:, None, :], out=_d_centred_wx_i)
-    np.multiply(2.0, _d_squared_centred_wx_i, out=_temporary3)
-    np.multiply(_temporary3, _centred_wx_figo[:, 1], out=_temporary3)
-    np.add(_d_centred_wx_i, _temporary3, out=_d_centred_wx_i)
-    # d_mean_wx_centred_wx_i_row = -d_centred_wx_i
-    np.negative(_d_centred_wx_i, out=_d_mean_wx_centred_wx_i_row)
-    # sum_over(d_mean_wx_centred_wx_i_row, "hidden")
-    np.sum(_d_mean_wx_centred_wx_i_row, axis=1, out=_d_mean_wx_centred_wx_i)
-    # d_centred_wx_f = d_normal_wx_f / deviation_wx + 2 * d_squared_centred_wx_f * centred_wx_f
-    np.divide(_d_normal_wx_f, _deviation_wx[:, None, :], out=_d_centred_wx_f)
-    np.multiply(2.0, _d_squared_centred_wx_f, out=_temporary3)
-    np.multiply(_temporary3, _centred_wx_figo[:, 0], out=_temporary3)
-    np.add(_d_centred_wx_f, _temporary3, out=_d_centred_wx_f)
-    # d_mean_wx_centred_wx_f_row = -d_centred_wx_f
-    np.negative(_d_centred_wx_f, out=_d_mean_wx_centred_wx_f_row)
-    # sum_over(d_mean_wx_centred_wx_f_row, "hidden")
-    np.sum(_d_mean_wx_centred_wx_f_row, axis=1, out=_d_mean_wx_centred_wx_f)
-    # d_mean_wx = sum_over(d_mean_wx_centred_wx_o_row, "hidden") + sum_over(d_mean_wx_centred_wx_g_row, "hidden") +
-    #     sum_over(d_mean_wx_centred_wx_i_row, "hidden") + sum_over(d_mean_wx_centred_wx_f_row, "hidden")
-    np.add(_d_mean_wx_centred_wx_o, _d_mean_wx_centred_wx_g, out=_d_mean_wx)
-    np.add(_d_mean_wx, _d_mean_wx_centred_wx_i, out=_d_mean_wx)
-    np.add(_d_mean_wx, _d_mean_wx_centred_wx_f, out=_d_mean_wx)
-    # d_sum_wx_o = 1/4 * d_mean_wx / hidden
-    np.multiply(0.25, _d_mean_wx, out=_d_sum_wx_o)
-    np.divide(_d_sum_wx_o, _hidden, out=_d_sum_wx_o)
-    # d_wx_o = d_centred_wx_o + d_sum_wx_o
-    np.add(_d_centred_wx_o, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 3])
-    # d_wx_g = d_centred_wx_g + d_sum_wx_o
-    np.add(_d_centred_wx_g, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 2])
-    # d_wx_i = d_centred_wx_i + d_sum_wx_o
-    np.add(_d_centred_wx_i, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 1])
-    # d_wx_f = d_centred_wx_f + d_sum_wx_o
-    np.add(_d_centred_wx_f, _d_sum_wx_o[:, None, :], out=_d_wx_figo[:, 0])
-    # d_x = W_o.T @ d_wx_o + W_g.T @ d_wx_g + W_i.T @ d_wx_i + W_f.T @ d_wx_f
-    _d_wx_figo_by_step = _take("d_wx_figo_by_step", (_steps, _batch, 4, _hidden))
-    np.copyto(_d_wx_figo_by_step, _d_wx_figo.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_wx_figo_by_step.reshape(_steps * _batch, 4 * _hidden),
-        _W_figo.reshape(4 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_W_k = total(outer(d_wx_k, x))  for k = f, i, g, o
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_wx_figo_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_figo.reshape(4 * _hidden, _features),
-    )
-    # d_U_k = total(outer(d_uh_k, h_prev))  for k = f, i, g, o
-    _d_uh_figo_by_slot = _take("d_uh_figo_by_slot", (4, _hidden, _steps, _batch))
-    np.copyto(_d_uh_figo_by_slot, _d_uh_figo.transpose(1, 2, 0, 3))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_uh_figo_by_slot.reshape(4 * _hidden, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_figo.reshape(4 * _hidden, _hidden),
-    )
-    # d_b_f = total(d_a_f)
-    # d_b_i = total(d_a_i)
-    # d_b_o = total(d_a_o)
-    # d_b_g = total(d_a_g)
-    # d_b_c = total(d_h_sum)
-    # d_gain_x_f = total(d_gain_x_f_row)
-    # d_gain_h_f = total(d_gain_h_f_row)
-    # d_gain_x_i = total(d_gain_x_i_row)
-    # d_gain_h_i = total(d_gain_h_i_row)
-    # d_gain_x_g = total(d_gain_x_g_row)
-    # d_gain_h_g = total(d_gain_h_g_row)
-    # d_gain_x_o = total(d_gain_x_o_row)
-    # d_gain_h_o = total(d_gain_h_o_row)
-    # d_gain_c = total(d_gain_c_row)
-    np.sum(_d_a_f_to_gain_c_row, axis=(0, 3), out=_d_b_f_to_gain_c)
-    _gradients.W_f, _gradients.W_i, _gradients.W_g, _gradients.W_o = _d_W_figo
-    _gradients.U_f, _gradients.U_i, _gradients.U_g, _gradients.U_o = _d_U_figo
-    _gradients.b_f = _d_b_f_to_gain_c[0]
-    _gradients.b_i = _d_b_f_to_gain_c[1]
-    _gradients.b_o = _d_b_f_to_gain_c[2]
-    _gradients.b_g = _d_b_f_to_gain_c[3]
-    _gradients.b_c = _d_b_f_to_gain_c[4]
-    _gradients.gain_x_f = _d_b_f_to_gain_c[5]
-    _gradients.gain_h_f = _d_b_f_to_gain_c[6]
-    _gradients.gain_x_i = _d_b_f_to_gain_c[7]
-    _gradients.gain_h_i = _d_b_f_to_gain_c[8]
-    _gradients.gain_x_g = _d_b_f_to_gain_c[9]
-    _gradients.gain_h_g = _d_b_f_to_gain_c[10]
-    _gradients.gain_x_o = _d_b_f_to_gain_c[11]
-    _gradients.gain_h_o = _d_b_f_to_gain_c[12]
-    _gradients.gain_c = _d_b_f_to_gain_c[13]
+    _gradients.W_f[...], _gradients.W_i[...], _gradients.W_g[...], _gradients.W_o[...] = _d_W_figo
+    _gradients.U_f[...], _gradients.U_i[...], _gradients.U_g[...], _gradients.U_o[...] = _d_U_figo
+    _gradients.b_f[...] = _d_b_f_to_gain_c[0]
+    _gradients.b_i[...] = _d_b_f_to_gain_c[1]
+    _gradients.b_o[...] = _d_b_f_to_gain_c[2]
+    _gradients.b_g[...] = _d_b_f_to_gain_c[3]
+    _gradients.b_c[...] = _d_b_f_to_gain_c[4]
+    _gradients.gain_x_f[...] = _d_b_f_to_gain_c[5]
+    _gradients.gain_h_f[...] = _d_b_f_to_gain_c[6]
+    _gradients.gain_x_i[...] = _d_b_f_to_gain_c[7]
+    _gradients.gain_h_i[...] = _d_b_f_to_gain_c[8]
+    _gradients.gain_x_g[...] = _d_b_f_to_gain_c[9]
+    _gradients.gain_h_g[...] = _d_b_f_to_gain_c[10]
+    _gradients.gain_x_o[...] = _d_b_f_to_gain_c[11]
+    _gradients.gain_h_o[...] = _d_b_f_to_gain_c[12]
+    _gradients.gain_c[...] = _d_b_f_to_gain_c[13]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy(), c=d_c_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h = _saved["h"]
+    _all_c = _saved["c"]
+    # Parameters that enter one product or one call lie side by side.
+    _W_figo = np.empty((4, _hidden, _features), _dtype)
+    _U_figo = np.empty((4, _hidden, _hidden), _dtype)
+    _gain_x_f = np.empty((_hidden,), _dtype)
+    _b_f = np.empty((_hidden,), _dtype)
+    _gain_x_i = np.empty((_hidden,), _dtype)
+    _b_i = np.empty((_hidden,), _dtype)
+    _gain_x_o = np.empty((_hidden,), _dtype)
+    _b_o = np.empty((_hidden,), _dtype)
+    _gain_h_f = np.empty((_hidden,), _dtype)
+    _gain_h_i = np.empty((_hidden,), _dtype)
+    _gain_h_o = np.empty((_hidden,), _dtype)
+    # Arrays by step.
+    _all_centred_wx_figo = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_centred_uh_figo = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_sum_wx_f = np.empty((_chunk, _batch), _dtype)
+    _all_sum_wx_i = np.empty((_chunk, _batch), _dtype)
+    _all_sum_wx_g = np.empty((_chunk, _batch), _dtype)
+    _all_sum_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_mean_wx = np.empty((_chunk, _batch), _dtype)
+    _all_squared_centred_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_wx_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_sum_squared_centred_wx_f = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_wx_i = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_wx_g = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_wx_o = np.empty((_chunk, _batch), _dtype)
+    _all_variance_wx = np.empty((_chunk, _batch), _dtype)
+    _all_deviation_wx = np.empty((_chunk, _batch), _dtype)
+    _all_normal_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_f_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_normal_wx_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_i_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_normal_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_g_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_normal_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_o_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_sum_uh_f = np.empty((_chunk, _batch), _dtype)
+    _all_sum_uh_i = np.empty((_chunk, _batch), _dtype)
+    _all_sum_uh_g = np.empty((_chunk, _batch), _dtype)
+    _all_sum_uh_o = np.empty((_chunk, _batch), _dtype)
+    _all_mean_uh = np.empty((_chunk, _batch), _dtype)
+    _all_squared_centred_uh_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_uh_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_uh_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_uh_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_sum_squared_centred_uh_f = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_uh_i = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_uh_g = np.empty((_chunk, _batch), _dtype)
+    _all_sum_squared_centred_uh_o = np.empty((_chunk, _batch), _dtype)
+    _all_variance_uh = np.empty((_chunk, _batch), _dtype)
+    _all_deviation_uh = np.empty((_chunk, _batch), _dtype)
+    _all_normal_uh_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_normal_uh_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_normal_uh_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_g = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_normal_uh_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_sum_c = np.empty((_chunk, _batch), _dtype)
+    _all_mean_c = np.empty((_chunk, _batch), _dtype)
+    _all_centred_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_squared_centred_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_sum_squared_centred_c = np.empty((_chunk, _batch), _dtype)
+    _all_variance_c = np.empty((_chunk, _batch), _dtype)
+    _all_deviation_c = np.empty((_chunk, _batch), _dtype)
+    _all_normal_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_h_sum = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_tanh_h_sum = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary0 = np.empty((), _dtype)
+    _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
+    _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+        _sum_wx_f = _part(_all_sum_wx_f, _now)
+        _sum_wx_i = _part(_all_sum_wx_i, _now)
+        _sum_wx_g = _part(_all_sum_wx_g, _now)
+        _sum_wx_o = _part(_all_sum_wx_o, _now)
+        _mean_wx = _part(_all_mean_wx, _now)
+        _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
+        _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
+        _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
+        _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
+        _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
+        _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
+        _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
+        _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
+        _variance_wx = _part(_all_variance_wx, _now)
+        _deviation_wx = _part(_all_deviation_wx, _now)
+        _normal_wx_f = _part(_all_normal_wx_f, _now)
+        _half_a_f_f = _part(_all_half_a_f_f, _now)
+        _normal_wx_i = _part(_all_normal_wx_i, _now)
+        _half_a_i_i = _part(_all_half_a_i_i, _now)
+        _normal_wx_g = _part(_all_normal_wx_g, _now)
+        _a_g_g = _part(_all_a_g_g, _now)
+        _normal_wx_o = _part(_all_normal_wx_o, _now)
+        _half_a_o_o = _part(_all_half_a_o_o, _now)
+        _h = _part(_all_h, _now, 1)
+        _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+        _sum_uh_f = _part(_all_sum_uh_f, _now)
+        _sum_uh_i = _part(_all_sum_uh_i, _now)
+        _sum_uh_g = _part(_all_sum_uh_g, _now)
+        _sum_uh_o = _part(_all_sum_uh_o, _now)
+        _mean_uh = _part(_all_mean_uh, _now)
+        _squared_centred_uh_f = _part(_all_squared_centred_uh_f, _now)
+        _squared_centred_uh_i = _part(_all_squared_centred_uh_i, _now)
+        _squared_centred_uh_g = _part(_all_squared_centred_uh_g, _now)
+        _squared_centred_uh_o = _part(_all_squared_centred_uh_o, _now)
+        _sum_squared_centred_uh_f = _part(_all_sum_squared_centred_uh_f, _now)
+        _sum_squared_centred_uh_i = _part(_all_sum_squared_centred_uh_i, _now)
+        _sum_squared_centred_uh_g = _part(_all_sum_squared_centred_uh_g, _now)
+        _sum_squared_centred_uh_o = _part(_all_sum_squared_centred_uh_o, _now)
+        _variance_uh = _part(_all_variance_uh, _now)
+        _deviation_uh = _part(_all_deviation_uh, _now)
+        _normal_uh_f = _part(_all_normal_uh_f, _now)
+        _half_a_f = _part(_all_half_a_f, _now)
+        _f = _part(_all_f, _now)
+        _normal_uh_i = _part(_all_normal_uh_i, _now)
+        _half_a_i = _part(_all_half_a_i, _now)
+        _i = _part(_all_i, _now)
+        _normal_uh_g = _part(_all_normal_uh_g, _now)
+        _a_g = _part(_all_a_g, _now)
+        _g = _part(_all_g, _now)
+        _normal_uh_o = _part(_all_normal_uh_o, _now)
+        _half_a_o = _part(_all_half_a_o, _now)
+        _o = _part(_all_o, _now)
+        _c = _part(_all_c, _now, 1)
+        _sum_c = _part(_all_sum_c, _now)
+        _mean_c = _part(_all_mean_c, _now)
+        _centred_c = _part(_all_centred_c, _now)
+        _squared_centred_c = _part(_all_squared_centred_c, _now)
+        _sum_squared_centred_c = _part(_all_sum_squared_centred_c, _now)
+        _variance_c = _part(_all_variance_c, _now)
+        _deviation_c = _part(_all_deviation_c, _now)
+        _normal_c = _part(_all_normal_c, _now)
+        _h_sum = _part(_all_h_sum, _now)
+        _tanh_h_sum = _part(_all_tanh_h_sum, _now)
+        _chunks.append((
+            _count, _x, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
+            _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
+            _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
+            _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
+            _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _h, _centred_uh_figo, _sum_uh_f,
+            _sum_uh_i, _sum_uh_g, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _squared_centred_uh_i,
+            _squared_centred_uh_g, _squared_centred_uh_o, _sum_squared_centred_uh_f, _sum_squared_centred_uh_i,
+            _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh, _deviation_uh, _normal_uh_f,
+            _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c,
+            _sum_c, _mean_c, _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _deviation_c,
+            _normal_c, _h_sum, _tanh_h_sum,
+        ))  # fmt: skip
+    _residuals = {
+        "x": _all_x,
+        "h": _all_h,
+        "c": _all_c,
+        "centred_wx_figo": _all_centred_wx_figo,
+        "deviation_wx": _all_deviation_wx,
+        "normal_wx_f": _all_normal_wx_f,
+        "centred_uh_figo": _all_centred_uh_figo,
+        "deviation_uh": _all_deviation_uh,
+        "normal_uh_f": _all_normal_uh_f,
+        "f": _all_f,
+        "normal_wx_i": _all_normal_wx_i,
+        "normal_uh_i": _all_normal_uh_i,
+        "i": _all_i,
+        "normal_wx_g": _all_normal_wx_g,
+        "normal_uh_g": _all_normal_uh_g,
+        "g": _all_g,
+        "normal_wx_o": _all_normal_wx_o,
+        "normal_uh_o": _all_normal_uh_o,
+        "o": _all_o,
+        "centred_c": _all_centred_c,
+        "deviation_c": _all_deviation_c,
+        "normal_c": _all_normal_c,
+        "tanh_h_sum": _all_tanh_h_sum,
+    }
+    _of_pass = (
+        _W_figo, _U_figo, _gain_x_f, _b_f, _gain_x_i, _b_i, _gain_x_o, _b_o, _gain_h_f, _gain_h_i, _gain_h_o,
+        _temporary0, _W_figo_matrix, _U_figo_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (
+        _W_figo, _U_figo, _gain_x_f, _b_f, _gain_x_i, _b_i, _gain_x_o, _b_o, _gain_h_f, _gain_h_i, _gain_h_o,
+        _temporary0, _W_figo_matrix, _U_figo_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    _gain_x_g = _parameters.gain_x_g
+    _b_g = _parameters.b_g
+    _gain_h_g = _parameters.gain_h_g
+    _gain_c = _parameters.gain_c
+    _b_c = _parameters.b_c
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_g, _parameters.W_o), out=_W_figo_matrix)
+    np.concatenate((_parameters.U_f, _parameters.U_i, _parameters.U_g, _parameters.U_o), out=_U_figo_matrix)
+    np.copyto(_gain_x_f, _parameters.gain_x_f)
+    np.multiply(_gain_x_f, 0.5, _gain_x_f)
+    np.copyto(_b_f, _parameters.b_f)
+    np.multiply(_b_f, 0.5, _b_f)
+    np.copyto(_gain_x_i, _parameters.gain_x_i)
+    np.multiply(_gain_x_i, 0.5, _gain_x_i)
+    np.copyto(_b_i, _parameters.b_i)
+    np.multiply(_b_i, 0.5, _b_i)
+    np.copyto(_gain_x_o, _parameters.gain_x_o)
+    np.multiply(_gain_x_o, 0.5, _gain_x_o)
+    np.copyto(_b_o, _parameters.b_o)
+    np.multiply(_b_o, 0.5, _b_o)
+    np.copyto(_gain_h_f, _parameters.gain_h_f)
+    np.multiply(_gain_h_f, 0.5, _gain_h_f)
+    np.copyto(_gain_h_i, _parameters.gain_h_i)
+    np.multiply(_gain_h_i, 0.5, _gain_h_i)
+    np.copyto(_gain_h_o, _parameters.gain_h_o)
+    np.multiply(_gain_h_o, 0.5, _gain_h_o)
+
+    for (
+        _count, _x, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
+        _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
+        _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
+        _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
+        _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _h, _centred_uh_figo, _sum_uh_f,
+        _sum_uh_i, _sum_uh_g, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _squared_centred_uh_i,
+        _squared_centred_uh_g, _squared_centred_uh_o, _sum_squared_centred_uh_f, _sum_squared_centred_uh_i,
+        _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh, _deviation_uh, _normal_uh_f,
+        _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c,
+        _sum_c, _mean_c, _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _deviation_c,
+        _normal_c, _h_sum, _tanh_h_sum,
+    ) in _chunks:  # fmt: skip
+        # wx_k = W_k @ x  for k = f, i, g, o
+        np.matmul(
+            _W_figo.reshape(4 * _hidden, _features), _x, out=_centred_wx_figo.reshape(_count, 4 * _hidden, _batch)
+        )
+        # sum_over(wx_f, "hidden")
+        np.sum(_centred_wx_figo[:, 0], axis=1, out=_sum_wx_f)
+        # sum_over(wx_i, "hidden")
+        np.sum(_centred_wx_figo[:, 1], axis=1, out=_sum_wx_i)
+        # sum_over(wx_g, "hidden")
+        np.sum(_centred_wx_figo[:, 2], axis=1, out=_sum_wx_g)
+        # sum_over(wx_o, "hidden")
+        np.sum(_centred_wx_figo[:, 3], axis=1, out=_sum_wx_o)
+        # mean_wx = (sum_over(wx_f, "hidden") + sum_over(wx_i, "hidden") + sum_over(wx_g, "hidden") + sum_over(wx_o,
+        #     "hidden")) / (4 * hidden)
+        np.add(_sum_wx_f, _sum_wx_i, _mean_wx)
+        np.add(_mean_wx, _sum_wx_g, _mean_wx)
+        np.add(_mean_wx, _sum_wx_o, _mean_wx)
+        np.multiply(4.0, _hidden, _temporary0)
+        np.divide(_mean_wx, _temporary0, _mean_wx)
+        # centred_wx_k = wx_k - mean_wx  for k = f, i, g, o
+        np.subtract(_centred_wx_figo, _mean_wx[:, None, None, :], _centred_wx_figo)
+        # squared_centred_wx_f = centred_wx_f**2
+        np.square(_centred_wx_figo[:, 0], _squared_centred_wx_f)
+        # squared_centred_wx_i = centred_wx_i**2
+        np.square(_centred_wx_figo[:, 1], _squared_centred_wx_i)
+        # squared_centred_wx_g = centred_wx_g**2
+        np.square(_centred_wx_figo[:, 2], _squared_centred_wx_g)
+        # squared_centred_wx_o = centred_wx_o**2
+        np.square(_centred_wx_figo[:, 3], _squared_centred_wx_o)
+        # sum_over(squared_centred_wx_f, "hidden")
+        np.sum(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
+        # sum_over(squared_centred_wx_i, "hidden")
+        np.sum(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
+        # sum_over(squared_centred_wx_g, "hidden")
+        np.sum(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
+        # sum_over(squared_centred_wx_o, "hidden")
+        np.sum(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
+        # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
+        #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) +
+        #     1e-05
+        np.add(_sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _variance_wx)
+        np.add(_variance_wx, _sum_squared_centred_wx_g, _variance_wx)
+        np.add(_variance_wx, _sum_squared_centred_wx_o, _variance_wx)
+        np.multiply(4.0, _hidden, _temporary0)
+        np.divide(_variance_wx, _temporary0, _variance_wx)
+        np.add(_variance_wx, 1e-05, _variance_wx)
+        # deviation_wx = sqrt(variance_wx)
+        np.sqrt(_variance_wx, _deviation_wx)
+        # normal_wx_f = centred_wx_f / deviation_wx
+        np.divide(_centred_wx_figo[:, 0], _deviation_wx[:, None, :], _normal_wx_f)
+        # half_a_f_f = gain_x_f / 2 * normal_wx_f + b_f / 2
+        np.multiply(_gain_x_f[:, None], _normal_wx_f, _half_a_f_f)
+        np.add(_half_a_f_f, _b_f[:, None], _half_a_f_f)
+        # normal_wx_i = centred_wx_i / deviation_wx
+        np.divide(_centred_wx_figo[:, 1], _deviation_wx[:, None, :], _normal_wx_i)
+        # half_a_i_i = gain_x_i / 2 * normal_wx_i + b_i / 2
+        np.multiply(_gain_x_i[:, None], _normal_wx_i, _half_a_i_i)
+        np.add(_half_a_i_i, _b_i[:, None], _half_a_i_i)
+        # normal_wx_g = centred_wx_g / deviation_wx
+        np.divide(_centred_wx_figo[:, 2], _deviation_wx[:, None, :], _normal_wx_g)
+        # a_g_g = gain_x_g * normal_wx_g + b_g
+        np.multiply(_gain_x_g[:, None], _normal_wx_g, _a_g_g)
+        np.add(_a_g_g, _b_g[:, None], _a_g_g)
+        # normal_wx_o = centred_wx_o / deviation_wx
+        np.divide(_centred_wx_figo[:, 3], _deviation_wx[:, None, :], _normal_wx_o)
+        # half_a_o_o = gain_x_o / 2 * normal_wx_o + b_o / 2
+        np.multiply(_gain_x_o[:, None], _normal_wx_o, _half_a_o_o)
+        np.add(_half_a_o_o, _b_o[:, None], _half_a_o_o)
+        # uh_k = U_k @ h_prev  for k = f, i, g, o
+        np.matmul(
+            _U_figo.reshape(4 * _hidden, _hidden), _h[:-1], out=_centred_uh_figo.reshape(_count, 4 * _hidden, _batch)
+        )
+        # sum_over(uh_f, "hidden")
+        np.sum(_centred_uh_figo[:, 0], axis=1, out=_sum_uh_f)
+        # sum_over(uh_i, "hidden")
+        np.sum(_centred_uh_figo[:, 1], axis=1, out=_sum_uh_i)
+        # sum_over(uh_g, "hidden")
+        np.sum(_centred_uh_figo[:, 2], axis=1, out=_sum_uh_g)
+        # sum_over(uh_o, "hidden")
+        np.sum(_centred_uh_figo[:, 3], axis=1, out=_sum_uh_o)
+        # mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
+        #     "hidden")) / (4 * hidden)
+        np.add(_sum_uh_f, _sum_uh_i, _mean_uh)
+        np.add(_mean_uh, _sum_uh_g, _mean_uh)
+        np.add(_mean_uh, _sum_uh_o, _mean_uh)
+        np.multiply(4.0, _hidden, _temporary0)
+        np.divide(_mean_uh, _temporary0, _mean_uh)
+        # centred_uh_k = uh_k - mean_uh  for k = f, i, g, o
+        np.subtract(_centred_uh_figo, _mean_uh[:, None, None, :], _centred_uh_figo)
+        # squared_centred_uh_f = centred_uh_f**2
+        np.square(_centred_uh_figo[:, 0], _squared_centred_uh_f)
+        # squared_centred_uh_i = centred_uh_i**2
+        np.square(_centred_uh_figo[:, 1], _squared_centred_uh_i)
+        # squared_centred_uh_g = centred_uh_g**2
+        np.square(_centred_uh_figo[:, 2], _squared_centred_uh_g)
+        # squared_centred_uh_o = centred_uh_o**2
+        np.square(_centred_uh_figo[:, 3], _squared_centred_uh_o)
+        # sum_over(squared_centred_uh_f, "hidden")
+        np.sum(_squared_centred_uh_f, axis=1, out=_sum_squared_centred_uh_f)
+        # sum_over(squared_centred_uh_i, "hidden")
+        np.sum(_squared_centred_uh_i, axis=1, out=_sum_squared_centred_uh_i)
+        # sum_over(squared_centred_uh_g, "hidden")
+        np.sum(_squared_centred_uh_g, axis=1, out=_sum_squared_centred_uh_g)
+        # sum_over(squared_centred_uh_o, "hidden")
+        np.sum(_squared_centred_uh_o, axis=1, out=_sum_squared_centred_uh_o)
+        # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
+        #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
+        #     1e-05
+        np.add(_sum_squared_centred_uh_f, _sum_squared_centred_uh_i, _variance_uh)
+        np.add(_variance_uh, _sum_squared_centred_uh_g, _variance_uh)
+        np.add(_variance_uh, _sum_squared_centred_uh_o, _variance_uh)
+        np.multiply(4.0, _hidden, _temporary0)
+        np.divide(_variance_uh, _temporary0, _variance_uh)
+        np.add(_variance_uh, 1e-05, _variance_uh)
+        # deviation_uh = sqrt(variance_uh)
+        np.sqrt(_variance_uh, _deviation_uh)
+        # normal_uh_f = centred_uh_f / deviation_uh
+        np.divide(_centred_uh_figo[:, 0], _deviation_uh[:, None, :], _normal_uh_f)
+        # half_a_f = half_a_f_f + gain_h_f / 2 * normal_uh_f
+        np.multiply(_gain_h_f[:, None], _normal_uh_f, _half_a_f)
+        np.add(_half_a_f_f, _half_a_f, _half_a_f)
+        # f = 1/2 * tanh(half_a_f) + 1/2 = sigmoid(a_f)  (forget gate)
+        np.tanh(_half_a_f, _f)
+        np.multiply(0.5, _f, _f)
+        np.add(_f, 0.5, _f)
+        # normal_uh_i = centred_uh_i / deviation_uh
+        np.divide(_centred_uh_figo[:, 1], _deviation_uh[:, None, :], _normal_uh_i)
+        # half_a_i = half_a_i_i + gain_h_i / 2 * normal_uh_i
+        np.multiply(_gain_h_i[:, None], _normal_uh_i, _half_a_i)
+        np.add(_half_a_i_i, _half_a_i, _half_a_i)
+        # i = 1/2 * tanh(half_a_i) + 1/2 = sigmoid(a_i)  (input gate)
+        np.tanh(_half_a_i, _i)
+        np.multiply(0.5, _i, _i)
+        np.add(_i, 0.5, _i)
+        # normal_uh_g = centred_uh_g / deviation_uh
+        np.divide(_centred_uh_figo[:, 2], _deviation_uh[:, None, :], _normal_uh_g)
+        # a_g = a_g_g + gain_h_g * normal_uh_g
+        np.multiply(_gain_h_g[:, None], _normal_uh_g, _a_g)
+        np.add(_a_g_g, _a_g, _a_g)
+        # g = tanh(a_g)  (candidate)
+        np.tanh(_a_g, _g)
+        # normal_uh_o = centred_uh_o / deviation_uh
+        np.divide(_centred_uh_figo[:, 3], _deviation_uh[:, None, :], _normal_uh_o)
+        # half_a_o = half_a_o_o + gain_h_o / 2 * normal_uh_o
+        np.multiply(_gain_h_o[:, None], _normal_uh_o, _half_a_o)
+        np.add(_half_a_o_o, _half_a_o, _half_a_o)
+        # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
+        np.tanh(_half_a_o, _o)
+        np.multiply(0.5, _o, _o)
+        np.add(_o, 0.5, _o)
+        # sum_over(c, "hidden")
+        np.sum(_c[1:], axis=1, out=_sum_c)
+        # mean_c = sum_over(c, "hidden") / hidden
+        np.divide(_sum_c, _hidden, _mean_c)
+        # centred_c = c - mean_c
+        np.subtract(_c[1:], _mean_c[:, None, :], _centred_c)
+        # squared_centred_c = centred_c**2
+        np.square(_centred_c, _squared_centred_c)
+        # sum_over(squared_centred_c, "hidden")
+        np.sum(_squared_centred_c, axis=1, out=_sum_squared_centred_c)
+        # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
+        np.divide(_sum_squared_centred_c, _hidden, _variance_c)
+        np.add(_variance_c, 1e-05, _variance_c)
+        # deviation_c = sqrt(variance_c)
+        np.sqrt(_variance_c, _deviation_c)
+        # normal_c = centred_c / deviation_c
+        np.divide(_centred_c, _deviation_c[:, None, :], _normal_c)
+        # h_sum = gain_c * normal_c + b_c
+        np.multiply(_gain_c[:, None], _normal_c, _h_sum)
+        np.add(_h_sum, _b_c[:, None], _h_sum)
+        # tanh_h_sum = tanh(h_sum)
+        np.tanh(_h_sum, _tanh_h_sum)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -1741,6 +2239,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -1805,7 +2315,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -1862,26 +2373,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -33,15 +33,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -60,12 +66,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -115,20 +115,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -352,28 +345,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -395,6 +392,7 @@ def forward(
     keep_c: Array,
     *,
     initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
     workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
@@ -403,15 +401,19 @@ def forward(
     is the state before the first step, zeros where None. Returns the outputs (steps, batch, hidden), the state after
     the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x, keep_h, keep_c)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, keep_h, keep_c, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, keep_h, keep_c, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
@@ -424,10 +426,11 @@ def infer(
     workspace: Workspace | None = None,
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x, keep_h, keep_c)
+    _steps, _batch = _check_inputs(p, x, keep_h, keep_c)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, keep_h, keep_c, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, keep_h, keep_c, _start, _arrays)
+    return outputs, final
 
 
 def step(
@@ -439,8 +442,8 @@ def step(
     """
     _batch = _check_step(p, x_t, keep_h_t, keep_c_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], keep_h_t[None], keep_c_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], keep_h_t[None], keep_c_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -464,345 +467,418 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_oifg = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # h_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_h_x_one[:, -1] = 1
+    _all_keep_h = np.empty((_kept, _hidden, _batch), _dtype)
+    _all_keep_c = np.empty((_kept, _hidden, _batch), _dtype)
+    _all_c = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_oifg = np.empty((_saved, 4, _hidden, _batch), _dtype)
+    _all_c_keep_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_s = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_tanh_s = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_h_keep_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _UWb_oifg_matrix = _UWb_oifg.reshape(4 * _hidden, _hidden + _features + 1)
+    _U_oifg_rows = _UWb_oifg_matrix[:, :_hidden]
+    _W_oifg_rows = _UWb_oifg_matrix[:, _hidden : _hidden + _features]
+    _b_oifg_rows = _UWb_oifg_matrix[:, -1]
+    _half = np.array(0.5, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _keep_h = _part(_all_keep_h, _now)
+        _keep_c = _part(_all_keep_c, _now)
+        _c = _part(_all_c, _now, 1)
+        _c_keep_c = _part(_all_c_keep_c, _now)
+        _h_keep_h = _part(_all_h_keep_h, _now)
+        _oifg = _part(_all_oifg, _now)
+        _s = _part(_all_s, _now)
+        _tanh_s = _part(_all_tanh_s, _now)
+        _windows = list(zip(
+            _h_x_one[:-1], _oifg, _oifg.reshape(_count, 4 * _hidden, _batch), _oifg[:, :3], _s, _oifg[:, 2],
+            _c[:-1], _oifg[:, 1], _oifg[:, 3], _c[1:], _keep_c, _c_keep_c, _tanh_s, _h_x_one[1:, :_hidden], _keep_h,
+            _h_x_one[:-1, :_hidden], _h_keep_h, _oifg[:, 0], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _h_x_one, _keep_h, _keep_c, _c, _c_keep_c, _h_keep_h, _windows))
+    _residuals = {
+        "h_x_one": _all_h_x_one,
+        "keep_h": _all_keep_h,
+        "keep_c": _all_keep_c,
+        "c": _all_c,
+        "oifg": _all_oifg,
+        "s": _all_s,
+        "tanh_s": _all_tanh_s,
+    }
+    if _keep == "recompute":
+        _residuals = {"h_x_one": _all_h_x_one, "keep_h": _all_keep_h, "keep_c": _all_keep_c, "c": _all_c}
+    _of_pass = (_UWb_oifg, _temporary0, _UWb_oifg_matrix, _U_oifg_rows, _W_oifg_rows, _b_oifg_rows, _half, _chunks)
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
-    _keep_h: Array,
-    _keep_c: Array,
+    _given_x: Array,
+    _given_keep_h: Array,
+    _given_keep_c: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _keep_h = _copied(_keep_h.transpose(0, 2, 1), _take("keep_h", (_steps, _hidden, _batch)))
-    _keep_c = _copied(_keep_c.transpose(0, 2, 1), _take("keep_c", (_steps, _hidden, _batch)))
+    (
+        _UWb_oifg, _temporary0, _UWb_oifg_matrix, _U_oifg_rows, _W_oifg_rows, _b_oifg_rows, _half, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_fiog = np.stack(
-        (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
-        out=_take("W_fiog", (4, _hidden, _features)),
-    )
-    _U_fiog = np.stack(
-        (_parameters.U_f, _parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_fiog", (4, _hidden, _hidden))
-    )
-    _b_fiog = np.stack(
-        (_parameters.b_f, _parameters.b_i, _parameters.b_o, _parameters.b_g), out=_take("b_fiog", (4, _hidden))
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _fiog = _take("fiog", (_steps, 4, _hidden, _batch))
-    _s = _take("s", (_steps, _hidden, _batch))
-    _tanh_s = _take("tanh_s", (_steps, _hidden, _batch))
-    # Working space.
-    _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_fiog.reshape(_steps, 4 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = f, i, o, g
-    np.add(_fiog, _b_fiog[..., None], out=_fiog)
-    _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
-    _U_fiog_h_prev_matrix = _U_fiog_h_prev.reshape(4 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(_c[0], _initial.c.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_o, _parameters.U_i, _parameters.U_f, _parameters.U_g), out=_U_oifg_rows)
+    np.concatenate((_parameters.W_o, _parameters.W_i, _parameters.W_f, _parameters.W_g), out=_W_oifg_rows)
+    np.concatenate((_parameters.b_o, _parameters.b_i, _parameters.b_f, _parameters.b_g), out=_b_oifg_rows)
+    np.multiply(_UWb_oifg[:3], 0.5, _UWb_oifg[:3])
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h, c = _initial.h.T, _initial.c.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _fio_t, _fiog_t = _fiog[_t, :3], _fiog[_t]
-        f, i, o, g = _fiog[_t]
-        a_g = g
-        c, c_prev = _c[_t + 1], _c[_t]
-        s = _s[_t]
-        keep_c = _keep_c[_t]
-        tanh_s = _tanh_s[_t]
-        keep_h = _keep_h[_t]
-        # U_f @ h_prev, U_i @ h_prev, U_o @ h_prev, U_g @ h_prev
-        np.matmul(_U_fiog_matrix, h_prev, out=_U_fiog_h_prev_matrix)
-        # a_k = a_k_x + U_k @ h_prev  for k = f, i, o, g
-        np.add(_fiog_t, _U_fiog_h_prev, out=_fiog_t)
-        # g = tanh(a_g)  (candidate)
-        np.tanh(a_g, out=g)
-        # k = sigmoid(a_k)  for k = f, i, o  (forget gate, input gate, output gate)
-        np.multiply(_fio_t, 0.5, out=_fio_t)
-        np.tanh(_fio_t, out=_fio_t)
-        np.multiply(_fio_t, 0.5, out=_fio_t)
-        np.add(_fio_t, 0.5, out=_fio_t)
-        # s = f * c_prev + i * g  (cell state without zoneout)
-        np.multiply(f, c_prev, out=s)
-        np.multiply(i, g, out=_temporary0)
-        np.add(s, _temporary0, out=s)
-        # c = keep_c * c_prev + (1 - keep_c) * s  (cell state)
-        np.multiply(keep_c, c_prev, out=c)
-        np.subtract(1.0, keep_c, out=_temporary0)
-        np.multiply(_temporary0, s, out=_temporary0)
-        np.add(c, _temporary0, out=c)
-        # tanh_s = tanh(s)
-        np.tanh(s, out=tanh_s)
-        # h = keep_h * h_prev + (1 - keep_h) * o * tanh_s  (hidden state)
-        np.multiply(keep_h, h_prev, out=h)
-        np.subtract(1.0, keep_h, out=_temporary0)
-        np.multiply(_temporary0, o, out=_temporary0)
-        np.multiply(_temporary0, tanh_s, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _h_x_one, _keep_h, _keep_c, _c, _c_keep_c, _h_keep_h, _windows in _chunks:
+        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_keep_h, _given_keep_h[_now].transpose(0, 2, 1))
+        np.copyto(_keep_c, _given_keep_c[_now].transpose(0, 2, 1))
+        np.copyto(_h_x_one[0, :_hidden], h)
+        np.copyto(_c[0], c)
+        # c_keep_c = 1 - keep_c
+        np.subtract(1.0, _keep_c, _c_keep_c)
+        # h_keep_h = 1 - keep_h
+        np.subtract(1.0, _keep_h, _h_keep_h)
+        for (
+            h_x_one, _oifg_t, _oifg_matrix, _oif_t, s, f, c_prev, i, g, c, keep_c, c_keep_c, tanh_s, h, keep_h,
+            h_prev, h_keep_h, o,
+        ) in _windows:  # fmt: skip
+            # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = o, i, f
+            # a_g = W_g @ x + U_g @ h_prev + b_g
+            np.dot(_UWb_oifg_matrix, h_x_one, _oifg_matrix)
+            # tanh_half_a_k = tanh(half_a_k)  for k = o, i, f
+            # g = tanh(a_g)  (candidate)
+            np.tanh(_oifg_t, _oifg_t)
+            # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
+            np.multiply(_half, _oif_t, _oif_t)
+            np.add(_oif_t, _half, _oif_t)
+            # s = f * c_prev + i * g  (cell state without zoneout)
+            np.multiply(f, c_prev, s)
+            np.multiply(i, g, _temporary0)
+            np.add(s, _temporary0, s)
+            # c = keep_c * c_prev + c_keep_c * s  (cell state)
+            np.multiply(keep_c, c_prev, c)
+            np.multiply(c_keep_c, s, _temporary0)
+            np.add(c, _temporary0, c)
+            # tanh_s = tanh(s)
+            np.tanh(s, tanh_s)
+            # h = keep_h * h_prev + h_keep_h * o * tanh_s  (hidden state)
+            np.multiply(keep_h, h_prev, h)
+            np.multiply(h_keep_h, o, _temporary0)
+            np.multiply(_temporary0, tanh_s, _temporary0)
+            np.add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=_c[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "keep_h": _keep_h,
-        "keep_c": _keep_c,
-        "h": _h,
-        "c": _c,
-        "fiog": _fiog,
-        "s": _s,
-        "tanh_s": _tanh_s,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy(), c=c.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _keep_h: Array,
-    _keep_c: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _keep_h = _copied(_keep_h.transpose(0, 2, 1), _take("keep_h", (_steps, _hidden, _batch)))
-    _keep_c = _copied(_keep_c.transpose(0, 2, 1), _take("keep_c", (_steps, _hidden, _batch)))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_keep_h = _saved["keep_h"]
+    _all_keep_c = _saved["keep_c"]
+    _all_c = _saved["c"]
+    _all_oifg = _saved["oifg"]
+    _all_s = _saved["s"]
+    _all_tanh_s = _saved["tanh_s"]
     # Parameters that enter one product or one call lie side by side.
-    _W_fiog = np.stack(
-        (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
-        out=_take("W_fiog", (4, _hidden, _features)),
-    )
-    _U_fiog = np.stack(
-        (_parameters.U_f, _parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_fiog", (4, _hidden, _hidden))
-    )
-    _b_fiog = np.stack(
-        (_parameters.b_f, _parameters.b_i, _parameters.b_o, _parameters.b_g), out=_take("b_fiog", (4, _hidden))
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _tanh_s_i_o_g = _take("tanh_s_i_o_g", (_steps, 4, _hidden, _batch))
+    _U_oifg = np.empty((4, _hidden, _hidden), _dtype)
+    _W_oifg = np.empty((4, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_oifg = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_d_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dh_ds = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dc_ds = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    c_prev = _take("c_prev", (_hidden, _batch))
-    c = _take("c", (_hidden, _batch))
-    _U_fiog_h_prev = _take("U_fiog_h_prev", (4, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_f @ x, W_i @ x, W_o @ x, W_g @ x
-    np.matmul(_W_fiog.reshape(4 * _hidden, _features), _x, out=_tanh_s_i_o_g.reshape(_steps, 4 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = f, i, o, g
-    np.add(_tanh_s_i_o_g, _b_fiog[..., None], out=_tanh_s_i_o_g)
-    _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
-    _U_fiog_h_prev_matrix = _U_fiog_h_prev.reshape(4 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(c_prev, _initial.c.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _tanh_s_i_o_t, _tanh_s_i_o_g_t = _tanh_s_i_o_g[_t, :3], _tanh_s_i_o_g[_t]
-        tanh_s, i, o, g = _tanh_s_i_o_g[_t]
-        a_g, f, s = g, tanh_s, tanh_s
-        keep_c = _keep_c[_t]
-        keep_h = _keep_h[_t]
-        # U_f @ h_prev, U_i @ h_prev, U_o @ h_prev, U_g @ h_prev
-        np.matmul(_U_fiog_matrix, h_prev, out=_U_fiog_h_prev_matrix)
-        # a_k = a_k_x + U_k @ h_prev  for k = f, i, o, g
-        np.add(_tanh_s_i_o_g_t, _U_fiog_h_prev, out=_tanh_s_i_o_g_t)
-        # g = tanh(a_g)  (candidate)
-        np.tanh(a_g, out=g)
-        # k = sigmoid(a_k)  for k = f, i, o  (forget gate, input gate, output gate)
-        np.multiply(_tanh_s_i_o_t, 0.5, out=_tanh_s_i_o_t)
-        np.tanh(_tanh_s_i_o_t, out=_tanh_s_i_o_t)
-        np.multiply(_tanh_s_i_o_t, 0.5, out=_tanh_s_i_o_t)
-        np.add(_tanh_s_i_o_t, 0.5, out=_tanh_s_i_o_t)
-        # s = f * c_prev + i * g  (cell state without zoneout)
-        np.multiply(f, c_prev, out=s)
-        np.multiply(i, g, out=_temporary0)
-        np.add(s, _temporary0, out=s)
-        # c = keep_c * c_prev + (1 - keep_c) * s  (cell state)
-        np.multiply(keep_c, c_prev, out=c)
-        np.subtract(1.0, keep_c, out=_temporary0)
-        np.multiply(_temporary0, s, out=_temporary0)
-        np.add(c, _temporary0, out=c)
-        # tanh_s = tanh(s)
-        np.tanh(s, out=tanh_s)
-        # h = keep_h * h_prev + (1 - keep_h) * o * tanh_s  (hidden state)
-        np.multiply(keep_h, h_prev, out=h)
-        np.subtract(1.0, keep_h, out=_temporary0)
-        np.multiply(_temporary0, o, out=_temporary0)
-        np.multiply(_temporary0, tanh_s, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-        c_prev, c = c, c_prev
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=c_prev.T.copy())
-    return _outputs, _final
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    d_c_next = np.empty((_hidden, _batch), _dtype)
+    _d_UWb_oifg = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _batch), _dtype)
+    _temporary2 = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    _U_oifg_transposed = np.empty((_hidden, 4 * _hidden), _dtype)
+    d_s = _scratch0
+    d_h_prev_product = _scratch1
+    d_h_prev = d_h_next
+    d_c_prev = d_c_next
+    _all_d_a_oifg_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
+    _U_oifg_matrix = _U_oifg.reshape(4 * _hidden, _hidden)
+    _W_oifg_matrix = _W_oifg.reshape(4 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_oifg = _part(_all_d_a_oifg, _now)
+        _keep_h = _part(_all_keep_h, _now)
+        _tanh_s = _part(_all_tanh_s, _now)
+        _oifg = _part(_all_oifg, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _dh_ds = _part(_all_dh_ds, _now)
+        _dc_ds = _part(_all_dc_ds, _now)
+        _keep_c = _part(_all_keep_c, _now)
+        _c = _part(_all_c, _now, 1)
+        _d_h = _part(_all_d_h, _now)
+        _d_c = _part(_all_d_c, _now)
+        _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _s = _part(_all_s, _now)
+        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _windows = list(zip(
+            _d_h, _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _d_c, _dh_ds, _dc_ds, _d_a_oifg[:, 1:4],
+            _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _keep_h, _keep_c, _oifg[:, 2], strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_oifg, _keep_h, _tanh_s, _oifg, _temporary0, _dh_ds, _dc_ds, _keep_c, _c,
+            _d_h, _d_c, _d_a_oifg_by_slot, _h_x_one, _s, _h_x_one_by_part, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _U_oifg, _W_oifg, d_h_next, d_c_next, _d_UWb_oifg, _temporary1, _temporary2, _U_oifg_transposed, d_s,
+        d_h_prev_product, d_h_prev, d_c_prev, _U_oifg_matrix, _W_oifg_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _keep_h = _saved["keep_h"]
-    _keep_c = _saved["keep_c"]
-    _h = _saved["h"]
-    _c = _saved["c"]
-    _fiog = _saved["fiog"]
-    _s = _saved["s"]
-    _tanh_s = _saved["tanh_s"]
+    (
+        _U_oifg, _W_oifg, d_h_next, d_c_next, _d_UWb_oifg, _temporary1, _temporary2, _U_oifg_transposed, d_s,
+        d_h_prev_product, d_h_prev, d_c_prev, _U_oifg_matrix, _W_oifg_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _U_fiog = np.stack(
-        (_parameters.U_f, _parameters.U_i, _parameters.U_o, _parameters.U_g), out=_take("U_fiog", (4, _hidden, _hidden))
-    )
-    _W_fiog = np.stack(
-        (_parameters.W_f, _parameters.W_i, _parameters.W_o, _parameters.W_g),
-        out=_take("W_fiog", (4, _hidden, _features)),
-    )
-    # Arrays for all steps.
-    _d_a_fiog = _take("d_a_fiog", (_steps, 4, _hidden, _batch))
-    _d_h = _take("d_h", (_steps, _hidden, _batch))
-    _d_c = _take("d_c", (_steps, _hidden, _batch))
+    np.concatenate((_parameters.U_o, _parameters.U_i, _parameters.U_f, _parameters.U_g), out=_U_oifg_matrix)
+    np.concatenate((_parameters.W_o, _parameters.W_i, _parameters.W_f, _parameters.W_g), out=_W_oifg_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
     _d_keep_h = np.empty((_steps, _batch, _hidden), _dtype)
     _d_keep_c = np.empty((_steps, _batch, _hidden), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
-    _d_W_fiog = _take("d_W_fiog", (4, _hidden, _features))
-    _d_U_fiog = _take("d_U_fiog", (4, _hidden, _hidden))
-    _d_b_fiog = _take("d_b_fiog", (4, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (3, _hidden, _batch))
-    d_tanh_s = d_s = _scratch0
-    d_h_prev_product = _scratch1
-    _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden).T
-    _d_a_fiog_matrices = _d_a_fiog.reshape(_steps, 4 * _hidden, _batch)
+    _d_UWb_oifg.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
     np.copyto(d_c_next, _d_final.c.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_oifg.reshape(4 * _hidden, _hidden), _U_oifg_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_h = _d_h[_t]
-        f, i, o, g = _fiog[_t]
-        keep_h = _keep_h[_t]
-        tanh_s = _tanh_s[_t]
-        d_f, d_i, d_o, d_a_g = _d_a_fiog[_t]
-        d_g = d_a_g
-        d_c = _d_c[_t]
-        keep_c = _keep_c[_t]
-        c_prev = _c[_t]
-        _d_a_fio_t = _d_a_fiog[_t, :3]
-        _fio_t = _fiog[_t, :3]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_tanh_s = d_h * o * (1 - keep_h)
-        np.multiply(d_h, o, out=d_tanh_s)
-        np.subtract(1.0, keep_h, out=_temporary0)
-        np.multiply(d_tanh_s, _temporary0, out=d_tanh_s)
-        # d_o = d_h * tanh_s * (1 - keep_h)
-        np.multiply(d_h, tanh_s, out=d_o)
-        np.subtract(1.0, keep_h, out=_temporary0)
-        np.multiply(d_o, _temporary0, out=d_o)
-        # d_c = d_c_next
-        np.copyto(d_c, d_c_next)
-        # d_s = d_tanh_s * (1 - tanh_s**2) + d_c * (1 - keep_c)
-        np.square(tanh_s, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_tanh_s, _temporary0, out=d_s)
-        np.subtract(1.0, keep_c, out=_temporary0)
-        np.multiply(d_c, _temporary0, out=_temporary0)
-        np.add(d_s, _temporary0, out=d_s)
-        # d_g = d_s * i
-        np.multiply(d_s, i, out=d_g)
-        # d_a_g = d_g * (1 - g**2)
-        np.square(g, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_g, _temporary0, out=d_a_g)
-        # d_i = d_s * g
-        np.multiply(d_s, g, out=d_i)
-        # d_f = d_s * c_prev
-        np.multiply(d_s, c_prev, out=d_f)
-        # d_a_k = d_k * k * (1 - k)  for k = f, i, o
-        np.multiply(_d_a_fio_t, _fio_t, out=_d_a_fio_t)
-        np.subtract(1.0, _fio_t, out=_temporary1)
-        np.multiply(_d_a_fio_t, _temporary1, out=_d_a_fio_t)
-        # U_f.T @ d_a_f, U_i.T @ d_a_i, U_o.T @ d_a_o, U_g.T @ d_a_g
-        np.matmul(_U_fiog_matrix, _d_a_fiog_matrices[_t], out=d_h_prev_product)
-        # d_h_prev = d_h * keep_h + U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f
-        np.multiply(d_h, keep_h, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_product, out=d_h_prev)
-        # d_c_prev = d_c * keep_c + d_s * f
-        np.multiply(d_c, keep_c, out=d_c_prev)
-        np.multiply(d_s, f, out=_temporary0)
-        np.add(d_c_prev, _temporary0, out=d_c_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
-        d_c_next, d_c_prev = d_c_prev, d_c_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_oifg, _keep_h, _tanh_s, _oifg, _temporary0, _dh_ds, _dc_ds, _keep_c, _c, _d_h,
+        _d_c, _d_a_oifg_by_slot, _h_x_one, _s, _h_x_one_by_part, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_o = tanh_s * (1 - keep_h) * o * (1 - o)
+        np.subtract(1.0, _keep_h, _d_a_oifg[:, 0])
+        np.multiply(_tanh_s, _d_a_oifg[:, 0], _d_a_oifg[:, 0])
+        np.multiply(_d_a_oifg[:, 0], _oifg[:, 0], _d_a_oifg[:, 0])
+        np.subtract(1.0, _oifg[:, 0], _temporary0)
+        np.multiply(_d_a_oifg[:, 0], _temporary0, _d_a_oifg[:, 0])
+        # dh_ds = o * (1 - keep_h) * (1 - tanh_s**2)
+        np.subtract(1.0, _keep_h, _dh_ds)
+        np.multiply(_oifg[:, 0], _dh_ds, _dh_ds)
+        np.square(_tanh_s, _temporary0)
+        np.subtract(1.0, _temporary0, _temporary0)
+        np.multiply(_dh_ds, _temporary0, _dh_ds)
+        # dc_ds = 1 - keep_c
+        np.subtract(1.0, _keep_c, _dc_ds)
+        # ds_da_g = i * (1 - g**2)
+        np.square(_oifg[:, 3], _d_a_oifg[:, 3])
+        np.subtract(1.0, _d_a_oifg[:, 3], _d_a_oifg[:, 3])
+        np.multiply(_oifg[:, 1], _d_a_oifg[:, 3], _d_a_oifg[:, 3])
+        # ds_da_i = g * i * (1 - i)
+        np.multiply(_oifg[:, 3], _oifg[:, 1], _d_a_oifg[:, 1])
+        np.subtract(1.0, _oifg[:, 1], _temporary0)
+        np.multiply(_d_a_oifg[:, 1], _temporary0, _d_a_oifg[:, 1])
+        # ds_da_f = c_prev * f * (1 - f)
+        np.multiply(_c[:-1], _oifg[:, 2], _d_a_oifg[:, 2])
+        np.subtract(1.0, _oifg[:, 2], _temporary0)
+        np.multiply(_d_a_oifg[:, 2], _temporary0, _d_a_oifg[:, 2])
+        for (
+            d_h, d_outputs, d_a_o, dh_da_o, d_c, dh_ds, dc_ds, _d_a_ifg_t, _d_a_oifg_matrix, keep_h, keep_c, f,
+        ) in _windows:  # fmt: skip
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_o = d_h * dh_da_o
+            np.multiply(d_h, dh_da_o, d_a_o)
+            # d_c = d_c_next
+            np.copyto(d_c, d_c_next)
+            # d_s = d_h * dh_ds + d_c * dc_ds
+            np.multiply(d_h, dh_ds, d_s)
+            np.multiply(d_c, dc_ds, _temporary1)
+            np.add(d_s, _temporary1, d_s)
+            # d_a_k = d_s * ds_da_k  for k = i, f, g
+            np.multiply(d_s, _d_a_ifg_t, _d_a_ifg_t)
+            # U_o.T @ d_a_o, U_i.T @ d_a_i, U_f.T @ d_a_f, U_g.T @ d_a_g
+            np.dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_prev_product)
+            # d_h_prev = d_h * keep_h + U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f
+            np.multiply(d_h, keep_h, d_h_prev)
+            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            # d_c_prev = d_c * keep_c + d_s * f
+            np.multiply(d_c, keep_c, d_c_prev)
+            np.multiply(d_s, f, _temporary1)
+            np.add(d_c_prev, _temporary1, d_c_prev)
+        # d_x = W_o.T @ d_a_o + W_g.T @ d_a_g + W_i.T @ d_a_i + W_f.T @ d_a_f
+        np.copyto(_d_a_oifg_by_slot, _d_a_oifg.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_oifg_by_slot.reshape(4 * _hidden, _count * _batch).T,
+            _W_oifg.reshape(4 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_keep_h = d_h * (h_prev - o * tanh_s)
+        np.multiply(_oifg[:, 0].transpose(0, 2, 1), _tanh_s.transpose(0, 2, 1), _d_keep_h[_now])
+        np.subtract(_h_x_one[:-1, :_hidden].transpose(0, 2, 1), _d_keep_h[_now], _d_keep_h[_now])
+        np.multiply(_d_h.transpose(0, 2, 1), _d_keep_h[_now], _d_keep_h[_now])
+        # d_keep_c = d_c * (c_prev - s)
+        np.subtract(_c[:-1].transpose(0, 2, 1), _s.transpose(0, 2, 1), _d_keep_c[_now])
+        np.multiply(_d_c.transpose(0, 2, 1), _d_keep_c[_now], _d_keep_c[_now])
+        # d_U_k = total(outer(d_a_k, h_prev))  for k = o, i, f, g
+        # d_W_k = total(outer(d_a_k, x))  for k = o, i, f, g
+        # d_b_k = total(d_a_k)  for k = o, i, f, g
+        np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_oifg_by_slot.reshape(4 * _hidden, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            _temporary2.reshape(4 * _hidden, _hidden + _features + 1),
+        )
+        np.add(_d_UWb_oifg, _temporary2, _d_UWb_oifg)
 
-    # d_x = W_o.T @ d_a_o + W_g.T @ d_a_g + W_i.T @ d_a_i + W_f.T @ d_a_f
-    _d_a_fiog_by_step = _take("d_a_fiog_by_step", (_steps, _batch, 4, _hidden))
-    np.copyto(_d_a_fiog_by_step, _d_a_fiog.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_fiog_by_step.reshape(_steps * _batch, 4 * _hidden),
-        _W_fiog.reshape(4 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_keep_h = d_h * (h_prev - o * tanh_s)
-    np.multiply(_fiog[:, 2], _tanh_s, out=_d_keep_h.transpose(0, 2, 1))
-    np.subtract(_h[:-1], _d_keep_h.transpose(0, 2, 1), out=_d_keep_h.transpose(0, 2, 1))
-    np.multiply(_d_h, _d_keep_h.transpose(0, 2, 1), out=_d_keep_h.transpose(0, 2, 1))
-    # d_keep_c = d_c * (c_prev - s)
-    np.subtract(_c[:-1], _s, out=_d_keep_c.transpose(0, 2, 1))
-    np.multiply(_d_c, _d_keep_c.transpose(0, 2, 1), out=_d_keep_c.transpose(0, 2, 1))
-    # d_W_k = total(outer(d_a_k, x))  for k = f, i, o, g
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_fiog_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_fiog.reshape(4 * _hidden, _features),
-    )
-    # d_U_k = total(outer(d_a_k, h_prev))  for k = f, i, o, g
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_fiog_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_fiog.reshape(4 * _hidden, _hidden),
-    )
-    # d_b_k = total(d_a_k)  for k = f, i, o, g
-    np.sum(_d_a_fiog_by_step, axis=(0, 1), out=_d_b_fiog)
-    _gradients.W_f, _gradients.W_i, _gradients.W_o, _gradients.W_g = _d_W_fiog
-    _gradients.U_f, _gradients.U_i, _gradients.U_o, _gradients.U_g = _d_U_fiog
-    _gradients.b_f, _gradients.b_i, _gradients.b_o, _gradients.b_g = _d_b_fiog
+    _gradients.W_o[...] = _d_UWb_oifg[0, :, _hidden : _hidden + _features]
+    _gradients.W_i[...] = _d_UWb_oifg[1, :, _hidden : _hidden + _features]
+    _gradients.W_f[...] = _d_UWb_oifg[2, :, _hidden : _hidden + _features]
+    _gradients.W_g[...] = _d_UWb_oifg[3, :, _hidden : _hidden + _features]
+    _gradients.U_o[...], _gradients.U_i[...], _gradients.U_f[...], _gradients.U_g[...] = _d_UWb_oifg[:, :, :_hidden]
+    _gradients.b_o[...], _gradients.b_i[...], _gradients.b_f[...], _gradients.b_g[...] = _d_UWb_oifg[:, :, -1]
     _d_inputs = Inputs(x=_d_x, keep_h=_d_keep_h, keep_c=_d_keep_c)
     _d_initial = State(h=d_h_next.T.copy(), c=d_c_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_keep_h = _saved["keep_h"]
+    _all_keep_c = _saved["keep_c"]
+    _all_c = _saved["c"]
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_oifg = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_oifg = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_s = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_tanh_s = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _UWb_oifg_matrix = _UWb_oifg.reshape(4 * _hidden, _hidden + _features + 1)
+    _U_oifg_rows = _UWb_oifg_matrix[:, :_hidden]
+    _W_oifg_rows = _UWb_oifg_matrix[:, _hidden : _hidden + _features]
+    _b_oifg_rows = _UWb_oifg_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _oifg = _part(_all_oifg, _now)
+        _s = _part(_all_s, _now)
+        _c = _part(_all_c, _now, 1)
+        _temporary0 = _part(_all_temporary0, _now)
+        _tanh_s = _part(_all_tanh_s, _now)
+        _chunks.append((_count, _h_x_one, _oifg, _s, _c, _temporary0, _tanh_s))
+    _residuals = {
+        "h_x_one": _all_h_x_one,
+        "keep_h": _all_keep_h,
+        "keep_c": _all_keep_c,
+        "c": _all_c,
+        "oifg": _all_oifg,
+        "s": _all_s,
+        "tanh_s": _all_tanh_s,
+    }
+    return _Arrays(_residuals, (_UWb_oifg, _U_oifg_rows, _W_oifg_rows, _b_oifg_rows, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_UWb_oifg, _U_oifg_rows, _W_oifg_rows, _b_oifg_rows, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_o, _parameters.U_i, _parameters.U_f, _parameters.U_g), out=_U_oifg_rows)
+    np.concatenate((_parameters.W_o, _parameters.W_i, _parameters.W_f, _parameters.W_g), out=_W_oifg_rows)
+    np.concatenate((_parameters.b_o, _parameters.b_i, _parameters.b_f, _parameters.b_g), out=_b_oifg_rows)
+    np.multiply(_UWb_oifg[:3], 0.5, _UWb_oifg[:3])
+
+    for _count, _h_x_one, _oifg, _s, _c, _temporary0, _tanh_s in _chunks:
+        # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = o, i, f
+        # a_g = W_g @ x + U_g @ h_prev + b_g
+        np.matmul(
+            _UWb_oifg.reshape(4 * _hidden, _hidden + _features + 1),
+            _h_x_one[:-1],
+            out=_oifg.reshape(_count, 4 * _hidden, _batch),
+        )
+        # tanh_half_a_k = tanh(half_a_k)  for k = o, i, f
+        # g = tanh(a_g)  (candidate)
+        np.tanh(_oifg, _oifg)
+        # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
+        np.multiply(0.5, _oifg[:, :3], _oifg[:, :3])
+        np.add(_oifg[:, :3], 0.5, _oifg[:, :3])
+        # s = f * c_prev + i * g  (cell state without zoneout)
+        np.multiply(_oifg[:, 2], _c[:-1], _s)
+        np.multiply(_oifg[:, 1], _oifg[:, 3], _temporary0)
+        np.add(_s, _temporary0, _s)
+        # tanh_s = tanh(s)
+        np.tanh(_s, _tanh_s)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -831,6 +907,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -903,7 +991,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -960,26 +1049,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -27,15 +27,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -54,12 +60,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -103,20 +103,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -286,28 +279,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -323,32 +320,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -358,8 +365,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -383,260 +390,371 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_f = np.empty((_hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # h_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_h_x_one[:, -1] = 1
+    _all_f = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_W_n_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f_h_prev = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_a_n_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_n = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    half_a_f = U_n_f_h_prev = a_n = _scratch0
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _W_n_x = _part(_all_W_n_x, _now)
+        _a_n_x = _part(_all_a_n_x, _now)
+        _f = _part(_all_f, _now)
+        _f_h_prev = _part(_all_f_h_prev, _now)
+        _n = _part(_all_n, _now)
+        _windows = list(zip(
+            _h_x_one[:-1], _f, _f_h_prev, _h_x_one[:-1, :_hidden], _a_n_x, _n, _h_x_one[1:, :_hidden], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _h_x_one, _W_n_x, _a_n_x, _windows))
+    _residuals = {"h_x_one": _all_h_x_one, "f": _all_f, "f_h_prev": _all_f_h_prev, "n": _all_n}
+    if _keep == "recompute":
+        _residuals = {"h_x_one": _all_h_x_one}
+    return _Arrays(_residuals, (_UWb_f, _temporary0, half_a_f, U_n_f_h_prev, a_n, _half, _one, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _U_f = _parameters.U_f
+    (_UWb_f, _temporary0, half_a_f, U_n_f_h_prev, a_n, _half, _one, _chunks) = _arrays.of_pass
+    _W_n = _parameters.W_n
     _U_n = _parameters.U_n
+    _b_n = _parameters.b_n
     # Parameters that enter one product or one call lie side by side.
-    _W_fn = np.stack((_parameters.W_f, _parameters.W_n), out=_take("W_fn", (2, _hidden, _features)))
-    _b_fn = np.stack((_parameters.b_f, _parameters.b_n), out=_take("b_fn", (2, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _fn = _take("fn", (_steps, 2, _hidden, _batch))
-    _f_h_prev = _take("f_h_prev", (_steps, _hidden, _batch))
-    # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_f @ x, W_n @ x
-    np.matmul(_W_fn.reshape(2 * _hidden, _features), _x, out=_fn.reshape(_steps, 2 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = f, n
-    np.add(_fn, _b_fn[..., None], out=_fn)
-    U_f_h_prev = U_n_f_h_prev = _scratch0
-    np.copyto(_h[0], _initial.h.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.copyto(_UWb_f[:, :_hidden], _parameters.U_f)
+    np.copyto(_UWb_f[:, _hidden : _hidden + _features], _parameters.W_f)
+    np.copyto(_UWb_f[:, -1], _parameters.b_f)
+    np.multiply(_UWb_f, 0.5, _UWb_f)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h = _initial.h.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        f, n = _fn[_t]
-        a_f_x, a_f, a_n_x, a_n = f, f, n, n
-        f_h_prev = _f_h_prev[_t]
-        # U_f @ h_prev
-        np.matmul(_U_f, h_prev, out=U_f_h_prev)
-        # a_f = a_f_x + U_f @ h_prev
-        np.add(a_f_x, U_f_h_prev, out=a_f)
-        # f = sigmoid(a_f)  (forget gate)
-        np.multiply(a_f, 0.5, out=f)
-        np.tanh(f, out=f)
-        np.multiply(f, 0.5, out=f)
-        np.add(f, 0.5, out=f)
-        # f_h_prev = f * h_prev
-        np.multiply(f, h_prev, out=f_h_prev)
-        # U_n @ f_h_prev
-        np.matmul(_U_n, f_h_prev, out=U_n_f_h_prev)
-        # a_n = a_n_x + U_n @ f_h_prev
-        np.add(a_n_x, U_n_f_h_prev, out=a_n)
-        # n = tanh(a_n)  (candidate)
-        np.tanh(a_n, out=n)
-        # h = (1 - f) * h_prev + f * n  (hidden state)
-        np.subtract(1.0, f, out=h)
-        np.multiply(h, h_prev, out=h)
-        np.multiply(f, n, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _h_x_one, _W_n_x, _a_n_x, _windows in _chunks:
+        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_x_one[0, :_hidden], h)
+        # W_n @ x
+        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_W_n_x)
+        # a_n_x = W_n @ x + b_n
+        np.add(_W_n_x, _b_n[:, None], _a_n_x)
+        for h_x_one, f, f_h_prev, h_prev, a_n_x, n, h in _windows:
+            # half_a_f = (W_f / 2) @ x + (U_f / 2) @ h_prev + b_f / 2
+            np.dot(_UWb_f, h_x_one, half_a_f)
+            # f = 1/2 * tanh(half_a_f) + 1/2 = sigmoid(a_f)  (forget gate)
+            np.tanh(half_a_f, f)
+            np.multiply(_half, f, f)
+            np.add(f, _half, f)
+            # f_h_prev = f * h_prev
+            np.multiply(f, h_prev, f_h_prev)
+            # U_n @ f_h_prev
+            np.dot(_U_n, f_h_prev, U_n_f_h_prev)
+            # a_n = a_n_x + U_n @ f_h_prev
+            np.add(a_n_x, U_n_f_h_prev, a_n)
+            # n = tanh(a_n)  (candidate)
+            np.tanh(a_n, n)
+            # h = (1 - f) * h_prev + f * n  (hidden state)
+            np.subtract(_one, f, h)
+            np.multiply(h, h_prev, h)
+            np.multiply(f, n, _temporary0)
+            np.add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "fn": _fn,
-        "f_h_prev": _f_h_prev,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _U_f = _parameters.U_f
-    _U_n = _parameters.U_n
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_f = _saved["f"]
+    _all_f_h_prev = _saved["f_h_prev"]
+    _all_n = _saved["n"]
     # Parameters that enter one product or one call lie side by side.
-    _W_fn = np.stack((_parameters.W_f, _parameters.W_n), out=_take("W_fn", (2, _hidden, _features)))
-    _b_fn = np.stack((_parameters.b_f, _parameters.b_n), out=_take("b_fn", (2, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _fn = _take("fn", (_steps, 2, _hidden, _batch))
+    _W_fn = np.empty((2, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_fn = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _all_dh_df = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dh_dh_prev = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_f @ x, W_n @ x
-    np.matmul(_W_fn.reshape(2 * _hidden, _features), _x, out=_fn.reshape(_steps, 2 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = f, n
-    np.add(_fn, _b_fn[..., None], out=_fn)
-    U_f_h_prev = f_h_prev = _scratch0
-    U_n_f_h_prev = _scratch1
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        f, n = _fn[_t]
-        a_f_x, a_f, a_n_x, a_n = f, f, n, n
-        # U_f @ h_prev
-        np.matmul(_U_f, h_prev, out=U_f_h_prev)
-        # a_f = a_f_x + U_f @ h_prev
-        np.add(a_f_x, U_f_h_prev, out=a_f)
-        # f = sigmoid(a_f)  (forget gate)
-        np.multiply(a_f, 0.5, out=f)
-        np.tanh(f, out=f)
-        np.multiply(f, 0.5, out=f)
-        np.add(f, 0.5, out=f)
-        # f_h_prev = f * h_prev
-        np.multiply(f, h_prev, out=f_h_prev)
-        # U_n @ f_h_prev
-        np.matmul(_U_n, f_h_prev, out=U_n_f_h_prev)
-        # a_n = a_n_x + U_n @ f_h_prev
-        np.add(a_n_x, U_n_f_h_prev, out=a_n)
-        # n = tanh(a_n)  (candidate)
-        np.tanh(a_n, out=n)
-        # h = (1 - f) * h_prev + f * n  (hidden state)
-        np.subtract(1.0, f, out=h)
-        np.multiply(h, h_prev, out=h)
-        np.multiply(f, n, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_UWb_f = np.empty((_hidden, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _scratch2 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _hidden + _features + 1), _dtype)
+    _temporary2 = np.empty((_hidden, _features), _dtype)
+    _temporary3 = np.empty((_hidden, _hidden), _dtype)
+    _temporary4 = np.empty((_hidden,), _dtype)
+    _U_n_transposed = np.empty((_hidden, _hidden), _dtype)
+    _U_f_transposed = np.empty((_hidden, _hidden), _dtype)
+    d_h = _scratch0
+    d_f_h_prev = _scratch1
+    d_f = d_h_prev_U_f_h_prev = _scratch2
+    d_h_prev = d_h_next
+    _all_d_a_fn_by_slot = np.empty((2, _hidden, _chunk, _batch), _dtype)
+    _all_d_a_f_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
+    _all_d_a_n_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_f_h_prev_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _W_fn_matrix = _W_fn.reshape(2 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_fn = _part(_all_d_a_fn, _now)
+        _n = _part(_all_n, _now)
+        _f = _part(_all_f, _now)
+        _dh_df = _part(_all_dh_df, _now)
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _dh_dh_prev = _part(_all_dh_dh_prev, _now)
+        _d_a_fn_by_slot = _beginning(_all_d_a_fn_by_slot, (2, _hidden, _count, _batch))
+        _d_a_f_by_hidden = _beginning(_all_d_a_f_by_hidden, (_hidden, _count, _batch))
+        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _d_a_n_by_hidden = _beginning(_all_d_a_n_by_hidden, (_hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _f_h_prev_by_hidden = _beginning(_all_f_h_prev_by_hidden, (_hidden, _count, _batch))
+        _f_h_prev = _part(_all_f_h_prev, _now)
+        _windows = list(zip(
+            _d_outputs, _d_a_fn[:, 1], _d_a_fn[:, 1], _dh_df, _h_x_one[:-1, :_hidden], _d_a_fn[:, 0], _d_a_fn[:, 0],
+            _dh_dh_prev, _f, strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_fn, _n, _f, _dh_df, _h_x_one, _dh_dh_prev, _d_a_fn_by_slot,
+            _d_a_f_by_hidden, _h_x_one_by_part, _d_a_n_by_hidden, _x_by_features, _f_h_prev_by_hidden, _f_h_prev,
+            _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _W_fn, d_h_next, _d_UWb_f, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _U_n_transposed,
+        _U_f_transposed, d_h, d_f_h_prev, d_f, d_h_prev_U_f_h_prev, d_h_prev, _W_fn_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _fn = _saved["fn"]
-    _f_h_prev = _saved["f_h_prev"]
+    (
+        _W_fn, d_h_next, _d_UWb_f, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _U_n_transposed,
+        _U_f_transposed, d_h, d_f_h_prev, d_f, d_h_prev_U_f_h_prev, d_h_prev, _W_fn_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _U_n = _parameters.U_n
     _U_f = _parameters.U_f
     # Parameters that enter one product or one call lie side by side.
-    _W_fn = np.stack((_parameters.W_f, _parameters.W_n), out=_take("W_fn", (2, _hidden, _features)))
-    # Arrays for all steps.
-    _d_a_fn = _take("d_a_fn", (_steps, 2, _hidden, _batch))
+    np.concatenate((_parameters.W_f, _parameters.W_n), out=_W_fn_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_W_fn = _take("d_W_fn", (2, _hidden, _features))
-    _d_b_fn = _take("d_b_fn", (2, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _scratch2 = _take("scratch2", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    d_h = _scratch0
-    d_f_h_prev = _scratch1
-    d_h_prev_U_f_h_prev = _scratch2
-    _U_n_matrix = _U_n.T
-    _U_f_matrix = _U_f.T
+    _d_UWb_f.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_n, _U_n_transposed)
+    _transpose(_U_f, _U_f_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        f, n = _fn[_t]
-        d_a_f, d_a_n = _d_a_fn[_t]
-        d_n, d_f = d_a_n, d_a_f
-        h_prev = _h[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_n = d_h * f
-        np.multiply(d_h, f, out=d_n)
-        # d_a_n = d_n * (1 - n**2)
-        np.square(n, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_n, _temporary0, out=d_a_n)
-        # d_f_h_prev = U_n.T @ d_a_n
-        np.matmul(_U_n_matrix, d_a_n, out=d_f_h_prev)
-        # d_f = d_h * (n - h_prev) + d_f_h_prev * h_prev
-        np.subtract(n, h_prev, out=d_f)
-        np.multiply(d_h, d_f, out=d_f)
-        np.multiply(d_f_h_prev, h_prev, out=_temporary0)
-        np.add(d_f, _temporary0, out=d_f)
-        # d_a_f = d_f * f * (1 - f)
-        np.multiply(d_f, f, out=d_a_f)
-        np.subtract(1.0, f, out=_temporary0)
-        np.multiply(d_a_f, _temporary0, out=d_a_f)
-        # U_f.T @ d_a_f
-        np.matmul(_U_f_matrix, d_a_f, out=d_h_prev_U_f_h_prev)
-        # d_h_prev = d_h * (1 - f) + d_f_h_prev * f + U_f.T @ d_a_f
-        np.subtract(1.0, f, out=d_h_prev)
-        np.multiply(d_h, d_h_prev, out=d_h_prev)
-        np.multiply(d_f_h_prev, f, out=_temporary0)
-        np.add(d_h_prev, _temporary0, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_U_f_h_prev, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_fn, _n, _f, _dh_df, _h_x_one, _dh_dh_prev, _d_a_fn_by_slot, _d_a_f_by_hidden,
+        _h_x_one_by_part, _d_a_n_by_hidden, _x_by_features, _f_h_prev_by_hidden, _f_h_prev, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_n = f * (1 - n**2)
+        np.square(_n, _d_a_fn[:, 1])
+        np.subtract(1.0, _d_a_fn[:, 1], _d_a_fn[:, 1])
+        np.multiply(_f, _d_a_fn[:, 1], _d_a_fn[:, 1])
+        # dh_df = n - h_prev
+        np.subtract(_n, _h_x_one[:-1, :_hidden], _dh_df)
+        # df_da_f = f * (1 - f)
+        np.subtract(1.0, _f, _d_a_fn[:, 0])
+        np.multiply(_f, _d_a_fn[:, 0], _d_a_fn[:, 0])
+        # dh_dh_prev = 1 - f
+        np.subtract(1.0, _f, _dh_dh_prev)
+        for d_outputs, d_a_n, dh_da_n, dh_df, h_prev, d_a_f, df_da_f, dh_dh_prev, f in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_n = d_h * dh_da_n
+            np.multiply(d_h, dh_da_n, d_a_n)
+            # d_f_h_prev = U_n.T @ d_a_n
+            np.dot(_U_n_transposed, d_a_n, d_f_h_prev)
+            # d_f = d_h * dh_df + d_f_h_prev * h_prev
+            np.multiply(d_h, dh_df, d_f)
+            np.multiply(d_f_h_prev, h_prev, _temporary0)
+            np.add(d_f, _temporary0, d_f)
+            # d_a_f = d_f * df_da_f
+            np.multiply(d_f, df_da_f, d_a_f)
+            # U_f.T @ d_a_f
+            np.dot(_U_f_transposed, d_a_f, d_h_prev_U_f_h_prev)
+            # d_h_prev = d_h * dh_dh_prev + d_f_h_prev * f + U_f.T @ d_a_f
+            np.multiply(d_h, dh_dh_prev, d_h_prev)
+            np.multiply(d_f_h_prev, f, _temporary0)
+            np.add(d_h_prev, _temporary0, d_h_prev)
+            np.add(d_h_prev, d_h_prev_U_f_h_prev, d_h_prev)
+        # d_x = W_n.T @ d_a_n + W_f.T @ d_a_f
+        np.copyto(_d_a_fn_by_slot, _d_a_fn.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_fn_by_slot.reshape(2 * _hidden, _count * _batch).T,
+            _W_fn.reshape(2 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_U_f = total(outer(d_a_f, h_prev))
+        # d_W_f = total(outer(d_a_f, x))
+        # d_b_f = total(d_a_f)
+        np.copyto(_d_a_f_by_hidden, _d_a_fn[:, 0].transpose(1, 0, 2))
+        np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_f_by_hidden.reshape(_hidden, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            out=_temporary1,
+        )
+        np.add(_d_UWb_f, _temporary1, _d_UWb_f)
+        # d_W_n = total(outer(d_a_n, x))
+        np.copyto(_d_a_n_by_hidden, _d_a_fn[:, 1].transpose(1, 0, 2))
+        np.copyto(_x_by_features, _h_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_n_by_hidden.reshape(_hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary2,
+        )
+        np.add(_gradients.W_n, _temporary2, _gradients.W_n)
+        # d_U_n = total(outer(d_a_n, f_h_prev))
+        np.copyto(_f_h_prev_by_hidden, _f_h_prev.transpose(1, 0, 2))
+        np.matmul(
+            _d_a_n_by_hidden.reshape(_hidden, _count * _batch),
+            _f_h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
+            out=_temporary3,
+        )
+        np.add(_gradients.U_n, _temporary3, _gradients.U_n)
+        # d_b_n = total(d_a_n)
+        np.sum(_d_a_n_by_hidden, axis=(1, 2), out=_temporary4)
+        np.add(_gradients.b_n, _temporary4, _gradients.b_n)
 
-    # d_x = W_n.T @ d_a_n + W_f.T @ d_a_f
-    _d_a_fn_by_step = _take("d_a_fn_by_step", (_steps, _batch, 2, _hidden))
-    np.copyto(_d_a_fn_by_step, _d_a_fn.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_fn_by_step.reshape(_steps * _batch, 2 * _hidden),
-        _W_fn.reshape(2 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_U_f = total(outer(d_a_f, h_prev))
-    _d_a_f_by_hidden = _take("d_a_f_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_f_by_hidden, _d_a_fn[:, 0].transpose(1, 0, 2))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_f_by_hidden.reshape(_hidden, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_f,
-    )
-    # d_W_k = total(outer(d_a_k, x))  for k = f, n
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_fn_by_step.reshape(_steps * _batch, 2 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_fn.reshape(2 * _hidden, _features),
-    )
-    # d_U_n = total(outer(d_a_n, f_h_prev))
-    _d_a_n_by_hidden = _take("d_a_n_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_n_by_hidden, _d_a_fn[:, 1].transpose(1, 0, 2))
-    _f_h_prev_by_step = _take("f_h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_f_h_prev_by_step, _f_h_prev.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_n_by_hidden.reshape(_hidden, _steps * _batch),
-        _f_h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_n,
-    )
-    # d_b_k = total(d_a_k)  for k = f, n
-    np.sum(_d_a_fn_by_step, axis=(0, 1), out=_d_b_fn)
-    _gradients.W_f, _gradients.W_n = _d_W_fn
-    _gradients.b_f, _gradients.b_n = _d_b_fn
+    _gradients.W_f[...] = _d_UWb_f[:, _hidden : _hidden + _features]
+    _gradients.U_f[...] = _d_UWb_f[:, :_hidden]
+    _gradients.b_f[...] = _d_UWb_f[:, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_f = np.empty((_hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_W_n_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_n_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f_h_prev = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_U_n_f_h_prev = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_n = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_n = np.empty((_chunk, _hidden, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _W_n_x = _part(_all_W_n_x, _now)
+        _a_n_x = _part(_all_a_n_x, _now)
+        _half_a_f = _part(_all_half_a_f, _now)
+        _f = _part(_all_f, _now)
+        _f_h_prev = _part(_all_f_h_prev, _now)
+        _U_n_f_h_prev = _part(_all_U_n_f_h_prev, _now)
+        _a_n = _part(_all_a_n, _now)
+        _n = _part(_all_n, _now)
+        _chunks.append((_h_x_one, _W_n_x, _a_n_x, _half_a_f, _f, _f_h_prev, _U_n_f_h_prev, _a_n, _n))
+    _residuals = {"h_x_one": _all_h_x_one, "f": _all_f, "f_h_prev": _all_f_h_prev, "n": _all_n}
+    return _Arrays(_residuals, (_UWb_f, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_UWb_f, _chunks) = _arrays.of_pass
+    _W_n = _parameters.W_n
+    _b_n = _parameters.b_n
+    _U_n = _parameters.U_n
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.copyto(_UWb_f[:, :_hidden], _parameters.U_f)
+    np.copyto(_UWb_f[:, _hidden : _hidden + _features], _parameters.W_f)
+    np.copyto(_UWb_f[:, -1], _parameters.b_f)
+    np.multiply(_UWb_f, 0.5, _UWb_f)
+
+    for _h_x_one, _W_n_x, _a_n_x, _half_a_f, _f, _f_h_prev, _U_n_f_h_prev, _a_n, _n in _chunks:
+        # W_n @ x
+        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_W_n_x)
+        # a_n_x = W_n @ x + b_n
+        np.add(_W_n_x, _b_n[:, None], _a_n_x)
+        # half_a_f = (W_f / 2) @ x + (U_f / 2) @ h_prev + b_f / 2
+        np.matmul(_UWb_f, _h_x_one[:-1], out=_half_a_f)
+        # f = 1/2 * tanh(half_a_f) + 1/2 = sigmoid(a_f)  (forget gate)
+        np.tanh(_half_a_f, _f)
+        np.multiply(0.5, _f, _f)
+        np.add(_f, 0.5, _f)
+        # f_h_prev = f * h_prev
+        np.multiply(_f, _h_x_one[:-1, :_hidden], _f_h_prev)
+        # U_n @ f_h_prev
+        np.matmul(_U_n, _f_h_prev, out=_U_n_f_h_prev)
+        # a_n = a_n_x + U_n @ f_h_prev
+        np.add(_a_n_x, _U_n_f_h_prev, _a_n)
+        # n = tanh(a_n)  (candidate)
+        np.tanh(_a_n, _n)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -656,6 +774,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -720,7 +850,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -777,26 +908,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -22,15 +22,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -49,12 +55,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -98,20 +98,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -272,28 +265,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -309,32 +306,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -344,8 +351,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -369,249 +376,349 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _V_u = np.empty((_hidden, _hidden), _dtype)
+    _Ub_u = np.empty((_hidden, _hidden + 1), _dtype)
+    # Arrays by step.
+    # h_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_one = np.empty((_kept + 1, _hidden + 1, _batch), _dtype)
+    _all_h_one[:, -1] = 1
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_W_z_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_z = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_V_u_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_u = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    half_a_u_product = half_a_u = _scratch0
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _x = _part(_all_x, _now)
+        _h_one = _part(_all_h_one, _now, 1)
+        _W_z_x = _part(_all_W_z_x, _now)
+        _a_z = _part(_all_a_z, _now)
+        _z = _part(_all_z, _now)
+        _V_u_z = _part(_all_V_u_z, _now)
+        _u = _part(_all_u, _now)
+        _windows = list(zip(_h_one[:-1], _V_u_z, _u, _h_one[1:, :_hidden], _h_one[:-1, :_hidden], _z, strict=True))
+        _chunks.append((_now, _x, _h_one, _W_z_x, _a_z, _z, _V_u_z, _windows))
+    _residuals = {"x": _all_x, "h_one": _all_h_one, "z": _all_z, "u": _all_u}
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "h_one": _all_h_one}
+    return _Arrays(_residuals, (_V_u, _Ub_u, _temporary0, half_a_u_product, half_a_u, _half, _one, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
+    _hidden = _parameters.hidden
+    (_V_u, _Ub_u, _temporary0, half_a_u_product, half_a_u, _half, _one, _chunks) = _arrays.of_pass
     _W_z = _parameters.W_z
     _b_z = _parameters.b_z
-    _U_u = _parameters.U_u
-    _V_u = _parameters.V_u
-    _b_u = _parameters.b_u
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _W_z_x = _take("W_z_x", (_steps, _hidden, _batch))
-    _a_z = _take("a_z", (_steps, _hidden, _batch))
-    _z = _take("z", (_steps, _hidden, _batch))
-    _V_u_z = _take("V_u_z", (_steps, _hidden, _batch))
-    _a_u_z = _take("a_u_z", (_steps, _hidden, _batch))
-    _u = _take("u", (_steps, _hidden, _batch))
-    # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_z @ x
-    np.matmul(_W_z, _x, out=_W_z_x)
-    # a_z = W_z @ x + b_z
-    np.add(_W_z_x, _b_z[:, None], out=_a_z)
-    # z = tanh(a_z)  (encoded input)
-    np.tanh(_a_z, out=_z)
-    # V_u @ z
-    np.matmul(_V_u, _z, out=_V_u_z)
-    # a_u_z = V_u @ z + b_u
-    np.add(_V_u_z, _b_u[:, None], out=_a_u_z)
-    U_u_h_prev = a_u = _scratch0
-    np.copyto(_h[0], _initial.h.T)
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.copyto(_V_u, _parameters.V_u)
+    np.multiply(_V_u, 0.5, _V_u)
+    np.copyto(_Ub_u[:, :_hidden], _parameters.U_u)
+    np.copyto(_Ub_u[:, -1], _parameters.b_u)
+    np.multiply(_Ub_u, 0.5, _Ub_u)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h = _initial.h.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        a_u_z = _a_u_z[_t]
-        u = _u[_t]
-        z = _z[_t]
-        # U_u @ h_prev
-        np.matmul(_U_u, h_prev, out=U_u_h_prev)
-        # a_u = a_u_z + U_u @ h_prev
-        np.add(a_u_z, U_u_h_prev, out=a_u)
-        # u = sigmoid(a_u)  (update gate)
-        np.multiply(a_u, 0.5, out=u)
-        np.tanh(u, out=u)
-        np.multiply(u, 0.5, out=u)
-        np.add(u, 0.5, out=u)
-        # h = u * h_prev + (1 - u) * z  (hidden state)
-        np.multiply(u, h_prev, out=h)
-        np.subtract(1.0, u, out=_temporary0)
-        np.multiply(_temporary0, z, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _x, _h_one, _W_z_x, _a_z, _z, _V_u_z, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_one[0, :_hidden], h)
+        # W_z @ x
+        np.matmul(_W_z, _x, out=_W_z_x)
+        # a_z = W_z @ x + b_z
+        np.add(_W_z_x, _b_z[:, None], _a_z)
+        # z = tanh(a_z)  (encoded input)
+        np.tanh(_a_z, _z)
+        # (V_u / 2) @ z
+        np.matmul(_V_u, _z, out=_V_u_z)
+        for h_one, V_u_z, u, h, h_prev, z in _windows:
+            # half_a_u_product = (U_u / 2) @ h_prev + b_u / 2
+            np.dot(_Ub_u, h_one, half_a_u_product)
+            # half_a_u = half_a_u_product + (V_u / 2) @ z
+            np.add(half_a_u_product, V_u_z, half_a_u)
+            # u = 1/2 * tanh(half_a_u) + 1/2 = sigmoid(a_u)  (update gate)
+            np.tanh(half_a_u, u)
+            np.multiply(_half, u, u)
+            np.add(u, _half, u)
+            # h = u * h_prev + (1 - u) * z  (hidden state)
+            np.multiply(u, h_prev, h)
+            np.subtract(_one, u, _temporary0)
+            np.multiply(_temporary0, z, _temporary0)
+            np.add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "z": _z,
-        "u": _u,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _W_z = _parameters.W_z
-    _b_z = _parameters.b_z
-    _U_u = _parameters.U_u
-    _V_u = _parameters.V_u
-    _b_u = _parameters.b_u
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _W_z_x = _take("W_z_x", (_steps, _hidden, _batch))
-    _a_z = _take("a_z", (_steps, _hidden, _batch))
-    _z = _take("z", (_steps, _hidden, _batch))
-    _V_u_z = _take("V_u_z", (_steps, _hidden, _batch))
-    _a_u_z = _take("a_u_z", (_steps, _hidden, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h_one = _saved["h_one"]
+    _all_z = _saved["z"]
+    _all_u = _saved["u"]
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dh_da_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_z_V_u_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_z = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_z @ x
-    np.matmul(_W_z, _x, out=_W_z_x)
-    # a_z = W_z @ x + b_z
-    np.add(_W_z_x, _b_z[:, None], out=_a_z)
-    # z = tanh(a_z)  (encoded input)
-    np.tanh(_a_z, out=_z)
-    # V_u @ z
-    np.matmul(_V_u, _z, out=_V_u_z)
-    # a_u_z = V_u @ z + b_u
-    np.add(_V_u_z, _b_u[:, None], out=_a_u_z)
-    U_u_h_prev = a_u = u = _scratch0
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        a_u_z = _a_u_z[_t]
-        z = _z[_t]
-        # U_u @ h_prev
-        np.matmul(_U_u, h_prev, out=U_u_h_prev)
-        # a_u = a_u_z + U_u @ h_prev
-        np.add(a_u_z, U_u_h_prev, out=a_u)
-        # u = sigmoid(a_u)  (update gate)
-        np.multiply(a_u, 0.5, out=u)
-        np.tanh(u, out=u)
-        np.multiply(u, 0.5, out=u)
-        np.add(u, 0.5, out=u)
-        # h = u * h_prev + (1 - u) * z  (hidden state)
-        np.multiply(u, h_prev, out=h)
-        np.subtract(1.0, u, out=_temporary0)
-        np.multiply(_temporary0, z, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_Ub_u = np.empty((_hidden, _hidden + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _features), _dtype)
+    _temporary2 = np.empty((_hidden,), _dtype)
+    _temporary3 = np.empty((_hidden, _hidden), _dtype)
+    _temporary4 = np.empty((_hidden, _hidden + 1), _dtype)
+    _U_u_transposed = np.empty((_hidden, _hidden), _dtype)
+    d_h_prev_U_u_h_prev = _scratch0
+    d_h_prev = d_h_next
+    _all_d_a_z_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_d_a_u_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_z_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_h_one_by_part = np.empty((_hidden + 1, _chunk, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _dh_da_u = _part(_all_dh_da_u, _now)
+        _h_one = _part(_all_h_one, _now, 1)
+        _z = _part(_all_z, _now)
+        _u = _part(_all_u, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _d_h = _part(_all_d_h, _now)
+        _d_a_u = _part(_all_d_a_u, _now)
+        _d_z_V_u_z = _part(_all_d_z_V_u_z, _now)
+        _d_z = _part(_all_d_z, _now)
+        _d_a_z = _part(_all_d_a_z, _now)
+        _d_a_z_by_hidden = _beginning(_all_d_a_z_by_hidden, (_hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _d_a_u_by_hidden = _beginning(_all_d_a_u_by_hidden, (_hidden, _count, _batch))
+        _z_by_hidden = _beginning(_all_z_by_hidden, (_hidden, _count, _batch))
+        _h_one_by_part = _beginning(_all_h_one_by_part, (_hidden + 1, _count, _batch))
+        _windows = list(zip(_d_h, _d_outputs, _d_a_u, _dh_da_u, _u, strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _dh_da_u, _h_one, _z, _u, _temporary0, _d_h, _d_a_u, _d_z_V_u_z, _d_z, _d_a_z,
+            _d_a_z_by_hidden, _x_by_features, _x, _d_a_u_by_hidden, _z_by_hidden, _h_one_by_part, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        d_h_next, _d_Ub_u, _temporary1, _temporary2, _temporary3, _temporary4, _U_u_transposed, d_h_prev_U_u_h_prev,
+        d_h_prev, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _z = _saved["z"]
-    _u = _saved["u"]
+    (
+        d_h_next, _d_Ub_u, _temporary1, _temporary2, _temporary3, _temporary4, _U_u_transposed, d_h_prev_U_u_h_prev,
+        d_h_prev, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _V_u = _parameters.V_u
     _U_u = _parameters.U_u
     _W_z = _parameters.W_z
-    # Arrays for all steps.
-    _d_a_zu = _take("d_a_zu", (_steps, 2, _hidden, _batch))
-    _d_h = _take("d_h", (_steps, _hidden, _batch))
-    _d_z_V_u_z = _take("d_z_V_u_z", (_steps, _hidden, _batch))
-    _d_z = _take("d_z", (_steps, _hidden, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_b_zu = _take("d_b_zu", (2, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    d_h_prev_U_u_h_prev = _scratch0
-    _U_u_matrix = _U_u.T
+    _d_Ub_u.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_u, _U_u_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_h = _d_h[_t]
-        h_prev = _h[_t]
-        z = _z[_t]
-        d_u = d_a_u = _d_a_zu[_t, 1]
-        u = _u[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_u = d_h * (h_prev - z)
-        np.subtract(h_prev, z, out=d_u)
-        np.multiply(d_h, d_u, out=d_u)
-        # d_a_u = d_u * u * (1 - u)
-        np.multiply(d_u, u, out=d_a_u)
-        np.subtract(1.0, u, out=_temporary0)
-        np.multiply(d_a_u, _temporary0, out=d_a_u)
-        # U_u.T @ d_a_u
-        np.matmul(_U_u_matrix, d_a_u, out=d_h_prev_U_u_h_prev)
-        # d_h_prev = d_h * u + U_u.T @ d_a_u
-        np.multiply(d_h, u, out=d_h_prev)
-        np.add(d_h_prev, d_h_prev_U_u_h_prev, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _dh_da_u, _h_one, _z, _u, _temporary0, _d_h, _d_a_u, _d_z_V_u_z, _d_z, _d_a_z,
+        _d_a_z_by_hidden, _x_by_features, _x, _d_a_u_by_hidden, _z_by_hidden, _h_one_by_part, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_u = (h_prev - z) * u * (1 - u)
+        np.subtract(_h_one[:-1, :_hidden], _z, _dh_da_u)
+        np.multiply(_dh_da_u, _u, _dh_da_u)
+        np.subtract(1.0, _u, _temporary0)
+        np.multiply(_dh_da_u, _temporary0, _dh_da_u)
+        for d_h, d_outputs, d_a_u, dh_da_u, u in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_u = d_h * dh_da_u
+            np.multiply(d_h, dh_da_u, d_a_u)
+            # U_u.T @ d_a_u
+            np.dot(_U_u_transposed, d_a_u, d_h_prev_U_u_h_prev)
+            # d_h_prev = d_h * u + U_u.T @ d_a_u
+            np.multiply(d_h, u, d_h_prev)
+            np.add(d_h_prev, d_h_prev_U_u_h_prev, d_h_prev)
+        # V_u.T @ d_a_u
+        np.matmul(_V_u.T, _d_a_u, out=_d_z_V_u_z)
+        # d_z = d_h * (1 - u) + V_u.T @ d_a_u
+        np.subtract(1.0, _u, _d_z)
+        np.multiply(_d_h, _d_z, _d_z)
+        np.add(_d_z, _d_z_V_u_z, _d_z)
+        # d_a_z = d_z * (1 - z**2)
+        np.square(_z, _d_a_z)
+        np.subtract(1.0, _d_a_z, _d_a_z)
+        np.multiply(_d_z, _d_a_z, _d_a_z)
+        # d_x = W_z.T @ d_a_z
+        np.copyto(_d_a_z_by_hidden, _d_a_z.transpose(1, 0, 2))
+        np.dot(
+            _d_a_z_by_hidden.reshape(_hidden, _count * _batch).T, _W_z, _d_x[_now].reshape(_count * _batch, _features)
+        )
+        # d_W_z = total(outer(d_a_z, x))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.dot(
+            _d_a_z_by_hidden.reshape(_hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            _temporary1,
+        )
+        np.add(_gradients.W_z, _temporary1, _gradients.W_z)
+        # d_b_z = total(d_a_z)
+        np.sum(_d_a_z_by_hidden, axis=(1, 2), out=_temporary2)
+        np.add(_gradients.b_z, _temporary2, _gradients.b_z)
+        # d_V_u = total(outer(d_a_u, z))
+        np.copyto(_d_a_u_by_hidden, _d_a_u.transpose(1, 0, 2))
+        np.copyto(_z_by_hidden, _z.transpose(1, 0, 2))
+        np.dot(
+            _d_a_u_by_hidden.reshape(_hidden, _count * _batch),
+            _z_by_hidden.reshape(_hidden, _count * _batch).T,
+            _temporary3,
+        )
+        np.add(_gradients.V_u, _temporary3, _gradients.V_u)
+        # d_U_u = total(outer(d_a_u, h_prev))
+        # d_b_u = total(d_a_u)
+        np.copyto(_h_one_by_part, _h_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_u_by_hidden.reshape(_hidden, _count * _batch),
+            _h_one_by_part.reshape(_hidden + 1, _count * _batch).T,
+            _temporary4,
+        )
+        np.add(_d_Ub_u, _temporary4, _d_Ub_u)
 
-    # V_u.T @ d_a_u
-    np.matmul(_V_u.T, _d_a_zu[:, 1], out=_d_z_V_u_z)
-    # d_z = d_h * (1 - u) + V_u.T @ d_a_u
-    np.subtract(1.0, _u, out=_d_z)
-    np.multiply(_d_h, _d_z, out=_d_z)
-    np.add(_d_z, _d_z_V_u_z, out=_d_z)
-    # d_a_z = d_z * (1 - z**2)
-    np.square(_z, out=_d_a_zu[:, 0])
-    np.subtract(1.0, _d_a_zu[:, 0], out=_d_a_zu[:, 0])
-    np.multiply(_d_z, _d_a_zu[:, 0], out=_d_a_zu[:, 0])
-    # d_x = W_z.T @ d_a_z
-    _d_a_z_by_step = _take("d_a_z_by_step", (_steps, _batch, _hidden))
-    np.copyto(_d_a_z_by_step, _d_a_zu[:, 0].transpose(0, 2, 1))
-    np.matmul(_d_a_z_by_step.reshape(_steps * _batch, _hidden), _W_z, out=_d_x.reshape(_steps * _batch, _features))
-    # d_W_z = total(outer(d_a_z, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_z_by_step.reshape(_steps * _batch, _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.W_z,
-    )
-    # d_U_u = total(outer(d_a_u, h_prev))
-    _d_a_u_by_hidden = _take("d_a_u_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_u_by_hidden, _d_a_zu[:, 1].transpose(1, 0, 2))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_u_by_hidden.reshape(_hidden, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U_u,
-    )
-    # d_V_u = total(outer(d_a_u, z))
-    _z_by_step = _take("z_by_step", (_steps, _batch, _hidden))
-    np.copyto(_z_by_step, _z.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_u_by_hidden.reshape(_hidden, _steps * _batch),
-        _z_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.V_u,
-    )
-    # d_b_k = total(d_a_k)  for k = z, u
-    np.sum(_d_a_zu, axis=(0, 3), out=_d_b_zu)
-    _gradients.b_z, _gradients.b_u = _d_b_zu
+    _gradients.U_u[...] = _d_Ub_u[:, :_hidden]
+    _gradients.b_u[...] = _d_Ub_u[:, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _hidden = _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h_one = _saved["h_one"]
+    # Parameters that enter one product or one call lie side by side.
+    _V_u = np.empty((_hidden, _hidden), _dtype)
+    _Ub_u = np.empty((_hidden, _hidden + 1), _dtype)
+    # Arrays by step.
+    _all_W_z_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_V_u_z = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_u_product = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_half_a_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _x = _part(_all_x, _now)
+        _W_z_x = _part(_all_W_z_x, _now)
+        _a_z = _part(_all_a_z, _now)
+        _z = _part(_all_z, _now)
+        _V_u_z = _part(_all_V_u_z, _now)
+        _h_one = _part(_all_h_one, _now, 1)
+        _half_a_u_product = _part(_all_half_a_u_product, _now)
+        _half_a_u = _part(_all_half_a_u, _now)
+        _u = _part(_all_u, _now)
+        _chunks.append((_x, _W_z_x, _a_z, _z, _V_u_z, _h_one, _half_a_u_product, _half_a_u, _u))
+    _residuals = {"x": _all_x, "h_one": _all_h_one, "z": _all_z, "u": _all_u}
+    return _Arrays(_residuals, (_V_u, _Ub_u, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _hidden = _parameters.hidden
+    (_V_u, _Ub_u, _chunks) = _arrays.of_pass
+    _W_z = _parameters.W_z
+    _b_z = _parameters.b_z
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.copyto(_V_u, _parameters.V_u)
+    np.multiply(_V_u, 0.5, _V_u)
+    np.copyto(_Ub_u[:, :_hidden], _parameters.U_u)
+    np.copyto(_Ub_u[:, -1], _parameters.b_u)
+    np.multiply(_Ub_u, 0.5, _Ub_u)
+
+    for _x, _W_z_x, _a_z, _z, _V_u_z, _h_one, _half_a_u_product, _half_a_u, _u in _chunks:
+        # W_z @ x
+        np.matmul(_W_z, _x, out=_W_z_x)
+        # a_z = W_z @ x + b_z
+        np.add(_W_z_x, _b_z[:, None], _a_z)
+        # z = tanh(a_z)  (encoded input)
+        np.tanh(_a_z, _z)
+        # (V_u / 2) @ z
+        np.matmul(_V_u, _z, out=_V_u_z)
+        # half_a_u_product = (U_u / 2) @ h_prev + b_u / 2
+        np.matmul(_Ub_u, _h_one[:-1], out=_half_a_u_product)
+        # half_a_u = half_a_u_product + (V_u / 2) @ z
+        np.add(_half_a_u_product, _V_u_z, _half_a_u)
+        # u = 1/2 * tanh(half_a_u) + 1/2 = sigmoid(a_u)  (update gate)
+        np.tanh(_half_a_u, _u)
+        np.multiply(0.5, _u, _u)
+        np.add(_u, 0.5, _u)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -630,6 +737,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -694,7 +813,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -751,26 +871,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

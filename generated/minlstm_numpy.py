@@ -30,15 +30,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -57,12 +63,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -105,20 +105,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -288,28 +281,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -325,32 +322,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -360,8 +367,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -385,211 +392,309 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _W_fin = np.empty((3, _hidden, _features), _dtype)
+    _b_fin = np.empty((3, _hidden), _dtype)
+    # Arrays by step.
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_h = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_log_f_log_i_a_n = np.empty((_saved, 3, _hidden, _batch), _dtype)
+    _all_a_f_2 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_h_a_n = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
+    _b_fin_matrix = _b_fin.reshape(3 * _hidden)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _h = _part(_all_h, _now, 1)
+        _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _a_f_2 = _part(_all_a_f_2, _now)
+        _f = _part(_all_f, _now)
+        _h_a_n = _part(_all_h_a_n, _now)
+        _windows = list(zip(_h[1:], _f, _h[:-1], _h_a_n, strict=True))
+        _chunks.append((_now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _a_f_2, _f, _h_a_n, _windows))
+    _residuals = {"x": _all_x, "h": _all_h, "log_f_log_i_a_n": _all_log_f_log_i_a_n, "f": _all_f}
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "h": _all_h}
+    return _Arrays(_residuals, (_W_fin, _b_fin, _W_fin_matrix, _b_fin_matrix, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (_W_fin, _b_fin, _W_fin_matrix, _b_fin_matrix, _chunks) = _arrays.of_pass
     # Parameters that enter one product or one call lie side by side.
-    _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
-    _b_fin = np.stack((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_take("b_fin", (3, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _log_f_log_i_a_n = _take("log_f_log_i_a_n", (_steps, 3, _hidden, _batch))
-    _a_f_2 = _take("a_f_2", (_steps, _hidden, _batch))
-    _f = _take("f", (_steps, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_f @ x, W_i @ x, W_n @ x
-    np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_log_f_log_i_a_n.reshape(_steps, 3 * _hidden, _batch))
-    # a_k = W_k @ x + b_k  for k = f, i, n
-    np.add(_log_f_log_i_a_n, _b_fin[..., None], out=_log_f_log_i_a_n)
-    # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
-    np.negative(_log_f_log_i_a_n[:, :2], out=_log_f_log_i_a_n[:, :2])
-    np.logaddexp(_log_f_log_i_a_n[:, :2], 0.0, out=_log_f_log_i_a_n[:, :2])
-    np.negative(_log_f_log_i_a_n[:, :2], out=_log_f_log_i_a_n[:, :2])
-    # a_f_2 = log_f - log_i
-    np.subtract(_log_f_log_i_a_n[:, 0], _log_f_log_i_a_n[:, 1], out=_a_f_2)
-    # f = sigmoid(a_f_2)  (scaled forget gate)
-    np.multiply(_a_f_2, 0.5, out=_f)
-    np.tanh(_f, out=_f)
-    np.multiply(_f, 0.5, out=_f)
-    np.add(_f, 0.5, out=_f)
-    np.copyto(_h[0], _initial.h.T)
+    np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_W_fin_matrix)
+    np.concatenate((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_b_fin_matrix)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h = _initial.h.T
 
-    for _t in range(_steps):
-        f = _f[_t]
-        h, h_prev = _h[_t + 1], _h[_t]
-        a_n = _log_f_log_i_a_n[_t, 2]
-        # h = f * h_prev + (1 - f) * a_n  (hidden state)
-        np.multiply(f, h_prev, out=h)
-        np.subtract(1.0, f, out=_temporary0)
-        np.multiply(_temporary0, a_n, out=_temporary0)
-        np.add(h, _temporary0, out=h)
+    for _now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _a_f_2, _f, _h_a_n, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h[0], h)
+        # W_f @ x, W_i @ x, W_n @ x
+        np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_log_f_log_i_a_n.reshape(_count, 3 * _hidden, _batch))
+        # a_k = W_k @ x + b_k  for k = f, i, n
+        np.add(_log_f_log_i_a_n, _b_fin[..., None], _log_f_log_i_a_n)
+        # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
+        np.minimum(_log_f_log_i_a_n[:, :2], 0.0, out=_temporary0)
+        np.absolute(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.minimum(_log_f_log_i_a_n[:, :2], 80.0, out=_log_f_log_i_a_n[:, :2])
+        np.negative(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.exp(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.log1p(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.subtract(_temporary0, _log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        # a_f_2 = log_f - log_i
+        np.subtract(_log_f_log_i_a_n[:, 0], _log_f_log_i_a_n[:, 1], _a_f_2)
+        # f = sigmoid(a_f_2)  (scaled forget gate)
+        np.multiply(_a_f_2, 0.5, _f)
+        np.tanh(_f, _f)
+        np.multiply(_f, 0.5, _f)
+        np.add(_f, 0.5, _f)
+        # h_a_n = (1 - f) * a_n
+        np.subtract(1.0, _f, _h_a_n)
+        np.multiply(_h_a_n, _log_f_log_i_a_n[:, 2], _h_a_n)
+        for h, f, h_prev, h_a_n in _windows:
+            # h = f * h_prev + h_a_n  (hidden state)
+            np.multiply(f, h_prev, h)
+            np.add(h, h_a_n, h)
+        np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "log_f_log_i_a_n": _log_f_log_i_a_n,
-        "f": _f,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h = _saved["h"]
+    _all_log_f_log_i_a_n = _saved["log_f_log_i_a_n"]
+    _all_f = _saved["f"]
     # Parameters that enter one product or one call lie side by side.
-    _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
-    _b_fin = np.stack((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_take("b_fin", (3, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _f_log_i_a_n = _take("f_log_i_a_n", (_steps, 3, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_f @ x, W_i @ x, W_n @ x
-    np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_f_log_i_a_n.reshape(_steps, 3 * _hidden, _batch))
-    # a_k = W_k @ x + b_k  for k = f, i, n
-    np.add(_f_log_i_a_n, _b_fin[..., None], out=_f_log_i_a_n)
-    # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
-    np.negative(_f_log_i_a_n[:, :2], out=_f_log_i_a_n[:, :2])
-    np.logaddexp(_f_log_i_a_n[:, :2], 0.0, out=_f_log_i_a_n[:, :2])
-    np.negative(_f_log_i_a_n[:, :2], out=_f_log_i_a_n[:, :2])
-    # a_f_2 = log_f - log_i
-    np.subtract(_f_log_i_a_n[:, 0], _f_log_i_a_n[:, 1], out=_f_log_i_a_n[:, 0])
-    # f = sigmoid(a_f_2)  (scaled forget gate)
-    np.multiply(_f_log_i_a_n[:, 0], 0.5, out=_f_log_i_a_n[:, 0])
-    np.tanh(_f_log_i_a_n[:, 0], out=_f_log_i_a_n[:, 0])
-    np.multiply(_f_log_i_a_n[:, 0], 0.5, out=_f_log_i_a_n[:, 0])
-    np.add(_f_log_i_a_n[:, 0], 0.5, out=_f_log_i_a_n[:, 0])
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        f = _f_log_i_a_n[_t, 0]
-        a_n = _f_log_i_a_n[_t, 2]
-        h, h_prev = _h[_t + 1], _h[_t]
-        # h = f * h_prev + (1 - f) * a_n  (hidden state)
-        np.multiply(f, h_prev, out=h)
-        np.subtract(1.0, f, out=_temporary0)
-        np.multiply(_temporary0, a_n, out=_temporary0)
-        np.add(h, _temporary0, out=h)
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy())
-    return _outputs, _final
+    _W_fin = np.empty((3, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_f_a_i_n = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_d_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_f_2 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_log_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_exp_log_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_exp_log_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    # Working space.
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_W_fin = np.empty((3, _hidden, _features), _dtype)
+    _d_b_fin = np.empty((3, _hidden), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((3, _hidden, _features), _dtype)
+    _temporary2 = np.empty((3, _hidden), _dtype)
+    d_h_prev = d_h_next
+    _all_d_a_f_a_i_n_by_slot = np.empty((3, _hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _exp_log_i = _part(_all_exp_log_i, _now)
+        _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+        _exp_log_f = _part(_all_exp_log_f, _now)
+        _d_h = _part(_all_d_h, _now)
+        _f = _part(_all_f, _now)
+        _d_a_f_a_i_n = _part(_all_d_a_f_a_i_n, _now)
+        _d_f = _part(_all_d_f, _now)
+        _h = _part(_all_h, _now, 1)
+        _d_a_f_2 = _part(_all_d_a_f_2, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _d_log_i = _part(_all_d_log_i, _now)
+        _d_a_f_a_i_n_by_slot = _beginning(_all_d_a_f_a_i_n_by_slot, (3, _hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _windows = list(zip(_d_h, _d_outputs, _f, strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _exp_log_i, _log_f_log_i_a_n, _exp_log_f, _d_h, _f, _d_a_f_a_i_n, _d_f, _h,
+            _d_a_f_2, _temporary0, _d_log_i, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
+        ))  # fmt: skip
+    _of_pass = (_W_fin, d_h_next, _d_W_fin, _d_b_fin, _temporary1, _temporary2, d_h_prev, _W_fin_matrix, _chunks)
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _log_f_log_i_a_n = _saved["log_f_log_i_a_n"]
-    _f = _saved["f"]
+    (_W_fin, d_h_next, _d_W_fin, _d_b_fin, _temporary1, _temporary2, d_h_prev, _W_fin_matrix, _chunks) = _arrays.of_pass
     # Parameters that enter one product or one call lie side by side.
-    _W_fin = np.stack((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_take("W_fin", (3, _hidden, _features)))
-    # Arrays for all steps.
-    _d_a_f_a_i_n = _take("d_a_f_a_i_n", (_steps, 3, _hidden, _batch))
-    _d_h = _take("d_h", (_steps, _hidden, _batch))
-    _d_f = _take("d_f", (_steps, _hidden, _batch))
-    _d_a_f_2 = _take("d_a_f_2", (_steps, _hidden, _batch))
-    _d_log_i = _take("d_log_i", (_steps, _hidden, _batch))
-    _exp_log_i = _take("exp_log_i", (_steps, _hidden, _batch))
-    _exp_log_f = _take("exp_log_f", (_steps, _hidden, _batch))
+    np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_W_fin_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _d_W_fin = _take("d_W_fin", (3, _hidden, _features))
-    _d_b_fin = _take("d_b_fin", (3, _hidden))
-    _temporary0 = _take("temporary0", (_steps, _hidden, _batch))
-    # exp_log_i = exp(log_i)
-    np.exp(_log_f_log_i_a_n[:, 1], out=_exp_log_i)
-    # exp_log_f = exp(log_f)
-    np.exp(_log_f_log_i_a_n[:, 0], out=_exp_log_f)
+    _d_W_fin.fill(0)
+    _d_b_fin.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_h = _d_h[_t]
-        f = _f[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_h_prev = d_h * f
-        np.multiply(d_h, f, out=d_h_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _exp_log_i, _log_f_log_i_a_n, _exp_log_f, _d_h, _f, _d_a_f_a_i_n, _d_f, _h, _d_a_f_2,
+        _temporary0, _d_log_i, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # exp_log_i = exp(log_i)
+        np.exp(_log_f_log_i_a_n[:, 1], _exp_log_i)
+        # exp_log_f = exp(log_f)
+        np.exp(_log_f_log_i_a_n[:, 0], _exp_log_f)
+        for d_h, d_outputs, f in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_h_prev = d_h * f
+            np.multiply(d_h, f, d_h_prev)
+        # d_n = d_h * (1 - f)
+        np.subtract(1.0, _f, _d_a_f_a_i_n[:, 2])
+        np.multiply(_d_h, _d_a_f_a_i_n[:, 2], _d_a_f_a_i_n[:, 2])
+        # d_f = d_h * (h_prev - a_n)
+        np.subtract(_h[:-1], _log_f_log_i_a_n[:, 2], _d_f)
+        np.multiply(_d_h, _d_f, _d_f)
+        # d_a_f_2 = d_f * f * (1 - f)
+        np.multiply(_d_f, _f, _d_a_f_2)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_d_a_f_2, _temporary0, _d_a_f_2)
+        # d_log_i = -d_a_f_2
+        np.negative(_d_a_f_2, _d_log_i)
+        # d_a_i = d_log_i * (1 - exp_log_i)
+        np.subtract(1.0, _exp_log_i, _d_a_f_a_i_n[:, 1])
+        np.multiply(_d_log_i, _d_a_f_a_i_n[:, 1], _d_a_f_a_i_n[:, 1])
+        # d_a_f = d_a_f_2 * (1 - exp_log_f)
+        np.subtract(1.0, _exp_log_f, _d_a_f_a_i_n[:, 0])
+        np.multiply(_d_a_f_2, _d_a_f_a_i_n[:, 0], _d_a_f_a_i_n[:, 0])
+        # d_x = W_n.T @ d_a_n + W_i.T @ d_a_i + W_f.T @ d_a_f
+        np.copyto(_d_a_f_a_i_n_by_slot, _d_a_f_a_i_n.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_f_a_i_n_by_slot.reshape(3 * _hidden, _count * _batch).T,
+            _W_fin.reshape(3 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_W_k = total(outer(d_a_k, x))  for k = f, i, n
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.dot(
+            _d_a_f_a_i_n_by_slot.reshape(3 * _hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            _temporary1.reshape(3 * _hidden, _features),
+        )
+        np.add(_d_W_fin, _temporary1, _d_W_fin)
+        # d_b_k = total(d_a_k)  for k = f, i
+        # d_b_n = total(d_n)
+        np.sum(_d_a_f_a_i_n_by_slot, axis=(2, 3), out=_temporary2)
+        np.add(_d_b_fin, _temporary2, _d_b_fin)
 
-    # d_n = d_h * (1 - f)
-    np.subtract(1.0, _f, out=_d_a_f_a_i_n[:, 2])
-    np.multiply(_d_h, _d_a_f_a_i_n[:, 2], out=_d_a_f_a_i_n[:, 2])
-    # d_f = d_h * (h_prev - a_n)
-    np.subtract(_h[:-1], _log_f_log_i_a_n[:, 2], out=_d_f)
-    np.multiply(_d_h, _d_f, out=_d_f)
-    # d_a_f_2 = d_f * f * (1 - f)
-    np.multiply(_d_f, _f, out=_d_a_f_2)
-    np.subtract(1.0, _f, out=_temporary0)
-    np.multiply(_d_a_f_2, _temporary0, out=_d_a_f_2)
-    # d_log_i = -d_a_f_2
-    np.negative(_d_a_f_2, out=_d_log_i)
-    # d_a_i = d_log_i * (1 - exp_log_i)
-    np.subtract(1.0, _exp_log_i, out=_d_a_f_a_i_n[:, 1])
-    np.multiply(_d_log_i, _d_a_f_a_i_n[:, 1], out=_d_a_f_a_i_n[:, 1])
-    # d_a_f = d_a_f_2 * (1 - exp_log_f)
-    np.subtract(1.0, _exp_log_f, out=_d_a_f_a_i_n[:, 0])
-    np.multiply(_d_a_f_2, _d_a_f_a_i_n[:, 0], out=_d_a_f_a_i_n[:, 0])
-    # d_x = W_n.T @ d_a_n + W_i.T @ d_a_i + W_f.T @ d_a_f
-    _d_a_f_a_i_n_by_step = _take("d_a_f_a_i_n_by_step", (_steps, _batch, 3, _hidden))
-    np.copyto(_d_a_f_a_i_n_by_step, _d_a_f_a_i_n.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_f_a_i_n_by_step.reshape(_steps * _batch, 3 * _hidden),
-        _W_fin.reshape(3 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_W_k = total(outer(d_a_k, x))  for k = f, i, n
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_f_a_i_n_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_fin.reshape(3 * _hidden, _features),
-    )
-    # d_b_f = total(d_a_f)
-    # d_b_i = total(d_a_i)
-    # d_b_n = total(d_n)
-    np.sum(_d_a_f_a_i_n_by_step, axis=(0, 1), out=_d_b_fin)
-    _gradients.W_f, _gradients.W_i, _gradients.W_n = _d_W_fin
-    _gradients.b_f, _gradients.b_i, _gradients.b_n = _d_b_fin
+    _gradients.W_f[...], _gradients.W_i[...], _gradients.W_n[...] = _d_W_fin
+    _gradients.b_f[...], _gradients.b_i[...], _gradients.b_n[...] = _d_b_fin
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_h = _saved["h"]
+    # Parameters that enter one product or one call lie side by side.
+    _W_fin = np.empty((3, _hidden, _features), _dtype)
+    _b_fin = np.empty((3, _hidden), _dtype)
+    # Arrays by step.
+    _all_log_f_log_i_a_n = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_a_f_2 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
+    _b_fin_matrix = _b_fin.reshape(3 * _hidden)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _a_f_2 = _part(_all_a_f_2, _now)
+        _f = _part(_all_f, _now)
+        _chunks.append((_count, _x, _log_f_log_i_a_n, _temporary0, _a_f_2, _f))
+    _residuals = {"x": _all_x, "h": _all_h, "log_f_log_i_a_n": _all_log_f_log_i_a_n, "f": _all_f}
+    return _Arrays(_residuals, (_W_fin, _b_fin, _W_fin_matrix, _b_fin_matrix, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_W_fin, _b_fin, _W_fin_matrix, _b_fin_matrix, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_W_fin_matrix)
+    np.concatenate((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_b_fin_matrix)
+
+    for _count, _x, _log_f_log_i_a_n, _temporary0, _a_f_2, _f in _chunks:
+        # W_f @ x, W_i @ x, W_n @ x
+        np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_log_f_log_i_a_n.reshape(_count, 3 * _hidden, _batch))
+        # a_k = W_k @ x + b_k  for k = f, i, n
+        np.add(_log_f_log_i_a_n, _b_fin[..., None], _log_f_log_i_a_n)
+        # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
+        np.minimum(_log_f_log_i_a_n[:, :2], 0.0, out=_temporary0)
+        np.absolute(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.minimum(_log_f_log_i_a_n[:, :2], 80.0, out=_log_f_log_i_a_n[:, :2])
+        np.negative(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.exp(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.log1p(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.subtract(_temporary0, _log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        # a_f_2 = log_f - log_i
+        np.subtract(_log_f_log_i_a_n[:, 0], _log_f_log_i_a_n[:, 1], _a_f_2)
+        # f = sigmoid(a_f_2)  (scaled forget gate)
+        np.multiply(_a_f_2, 0.5, _f)
+        np.tanh(_f, _f)
+        np.multiply(_f, 0.5, _f)
+        np.add(_f, 0.5, _f)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -609,6 +714,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -673,7 +790,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -730,26 +848,54 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)

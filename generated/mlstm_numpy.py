@@ -45,15 +45,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -72,12 +78,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -129,20 +129,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -385,28 +378,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -422,32 +419,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, value), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -457,8 +464,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -482,597 +489,838 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("value",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _checkpointed = _steps if _keep == "recompute" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _W_qk = np.empty((2, _key, _features), _dtype)
+    _W_ov = np.empty((2, _value, _features), _dtype)
+    _W_fi = np.empty((2, _features), _dtype)
+    _b_ov = np.empty((2, _value), _dtype)
+    _b_fi = np.empty((2,), _dtype)
+    # Arrays by step.
+    _all_x = np.empty((_kept, _batch, _features), _dtype)
+    _all_C = np.empty((_kept + 1, _batch, _value, _key), _dtype)
+    _all_n = np.empty((_kept + 1, _batch, _key), _dtype)
+    _all_m = np.empty((_checkpointed + 1, _batch), _dtype)
+    _all_qk = np.empty((_saved, _batch, 2, _key), _dtype)
+    _all_ov = np.empty((_saved, _batch, 2, _value), _dtype)
+    _all_log_fi = np.empty((_saved, _batch, 2), _dtype)
+    _all_m_sum = np.empty((_saved, _batch), _dtype)
+    _all_m_part = np.empty((_saved, _batch), _dtype)
+    _all_i = np.empty((_saved, _batch), _dtype)
+    _all_f = np.empty((_saved, _batch), _dtype)
+    _all_v_k = np.empty((_saved, _batch, _value, _key), _dtype)
+    _all_n_q = np.empty((_saved, _batch), _dtype)
+    _all_abs_n_q = np.empty((_saved, _batch), _dtype)
+    _all_exp_minus_m = np.empty((_saved, _batch), _dtype)
+    _all_r = np.empty((_saved, _batch), _dtype)
+    _all_C_q = np.empty((_saved, _batch, _value), _dtype)
+    _all_h = np.empty((_chunk, _batch, _value), _dtype)
+    # Working space.
+    _sqrt_key = np.empty((), _dtype)
+    _scratch0 = np.empty((_batch,), _dtype)
+    _all_temporary0 = np.empty((_chunk, _batch), _dtype)
+    _temporary1 = np.empty((_batch, _key), _dtype)
+    _temporary2 = np.empty((_batch, _value, _key), _dtype)
+    a_i = a_f = minus_m = _scratch0
+    _W_qk_matrix = _W_qk.reshape(2 * _key, _features)
+    _W_ov_matrix = _W_ov.reshape(2 * _value, _features)
+    _W_fi_matrix = _W_fi.reshape(2 * _features)
+    _b_ov_matrix = _b_ov.reshape(2 * _value)
+    _zero = np.array(0.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _C = _part(_all_C, _now, 1)
+        _n = _part(_all_n, _now, 1)
+        _m = _part(_all_m, _now, 1)
+        _h = _part(_all_h, _now)
+        _qk = _part(_all_qk, _now)
+        _log_fi = _part(_all_log_fi, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _ov = _part(_all_ov, _now)
+        _m_sum = _part(_all_m_sum, _now)
+        _m_part = _part(_all_m_part, _now)
+        _i = _part(_all_i, _now)
+        _f = _part(_all_f, _now)
+        _v_k = _part(_all_v_k, _now)
+        _n_q = _part(_all_n_q, _now)
+        _abs_n_q = _part(_all_abs_n_q, _now)
+        _exp_minus_m = _part(_all_exp_minus_m, _now)
+        _r = _part(_all_r, _now)
+        _C_q = _part(_all_C_q, _now)
+        _windows = list(zip(
+            _m_sum, _log_fi[:, :, 0], _m[:-1], _m_part, _log_fi[:, :, 1], _m[1:], _i, _f, _n[1:], _n[:-1],
+            _qk[:, :, 1], _ov[:, :, 1], _v_k, _C[1:], _C[:-1], _qk[:, :, 0], _n_q, _abs_n_q, _exp_minus_m, _r, _C_q,
+            _C_q.reshape(_count, _batch, _value, 1), _h, _ov[:, :, 0], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _temporary0, _ov, _windows))
+    _residuals = {
+        "x": _all_x,
+        "C": _all_C,
+        "n": _all_n,
+        "qk": _all_qk,
+        "ov": _all_ov,
+        "log_fi": _all_log_fi,
+        "m_sum": _all_m_sum,
+        "m_part": _all_m_part,
+        "i": _all_i,
+        "f": _all_f,
+        "v_k": _all_v_k,
+        "n_q": _all_n_q,
+        "abs_n_q": _all_abs_n_q,
+        "exp_minus_m": _all_exp_minus_m,
+        "r": _all_r,
+        "C_q": _all_C_q,
+    }
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "C": _all_C, "n": _all_n, "m": _all_m}
+    _of_pass = (
+        _W_qk, _W_ov, _W_fi, _b_ov, _b_fi, _sqrt_key, _temporary1, _temporary2, a_i, a_f, minus_m, _W_qk_matrix,
+        _W_ov_matrix, _W_fi_matrix, _b_ov_matrix, _zero, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        _W_qk, _W_ov, _W_fi, _b_ov, _b_fi, _sqrt_key, _temporary1, _temporary2, a_i, a_f, minus_m, _W_qk_matrix,
+        _W_ov_matrix, _W_fi_matrix, _b_ov_matrix, _zero, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _b_q = _parameters.b_q
     _b_k = _parameters.b_k
     # Parameters that enter one product or one call lie side by side.
-    _W_qk = np.stack((_parameters.W_q, _parameters.W_k), out=_take("W_qk", (2, _key, _features)))
-    _W_ov = np.stack((_parameters.W_o, _parameters.W_v), out=_take("W_ov", (2, _value, _features)))
-    _W_fi = np.stack((_parameters.W_f, _parameters.W_i), out=_take("W_fi", (2, _features)))
-    _b_ov = np.stack((_parameters.b_o, _parameters.b_v), out=_take("b_ov", (2, _value)))
-    _b_fi = np.stack((_parameters.b_f, _parameters.b_i), out=_take("b_fi", (2,)))
-    # Arrays for all steps.
-    _C = _take("C", (_steps + 1, _value, _key, _batch))
-    _n = _take("n", (_steps + 1, _key, _batch))
-    _qk = _take("qk", (_steps, 2, _key, _batch))
-    _ov = _take("ov", (_steps, 2, _value, _batch))
-    _log_fi = _take("log_fi", (_steps, 2, _batch))
-    _m_sum = _take("m_sum", (_steps, _batch))
-    _m_part = _take("m_part", (_steps, _batch))
-    _i = _take("i", (_steps, _batch))
-    _f = _take("f", (_steps, _batch))
-    _v_k = _take("v_k", (_steps, _value, _key, _batch))
-    _n_q = _take("n_q", (_steps, _batch))
-    _abs_n_q = _take("abs_n_q", (_steps, _batch))
-    _exp_minus_m = _take("exp_minus_m", (_steps, _batch))
-    _r = _take("r", (_steps, _batch))
-    _C_q = _take("C_q", (_steps, _value, _batch))
-    _h = _take("h", (_steps, _value, _batch))
-    # Working space.
-    m_prev = _take("m_prev", (_batch,))
-    m = _take("m", (_batch,))
-    _sqrt_key = _take("sqrt_key", ())
-    _scratch0 = _take("scratch0", (_batch,))
-    _temporary0 = _take("temporary0", (_key, _batch))
-    _temporary1 = _take("temporary1", (_value, _key, _batch))
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_q, _parameters.W_k), out=_W_qk_matrix)
+    np.concatenate((_parameters.W_o, _parameters.W_v), out=_W_ov_matrix)
+    np.multiply(_W_ov[:1], 0.5, _W_ov[:1])
+    np.concatenate((_parameters.W_f, _parameters.W_i), out=_W_fi_matrix)
+    np.concatenate((_parameters.b_o, _parameters.b_v), out=_b_ov_matrix)
+    np.multiply(_b_ov[:1], 0.5, _b_ov[:1])
+    np.stack((_parameters.b_f, _parameters.b_i), out=_b_fi)
     # sqrt_key = sqrt(key)
-    np.sqrt(_key, out=_sqrt_key)
-    # W_q @ x, W_k @ x
-    np.matmul(_W_qk.reshape(2 * _key, _features), _x, out=_qk.reshape(_steps, 2 * _key, _batch))
-    # q = W_q @ x + b_q  (query)
-    np.add(_qk[:, 0], _b_q[:, None], out=_qk[:, 0])
-    # k = (W_k @ x + b_k) / sqrt_key  (key)
-    np.add(_qk[:, 1], _b_k[:, None], out=_qk[:, 1])
-    np.divide(_qk[:, 1], _sqrt_key, out=_qk[:, 1])
-    # W_f @ x, W_i @ x
-    np.matmul(_W_fi, _x, out=_log_fi)
-    # a_log_f = W_f @ x + b_f
-    # log_i = W_i @ x + b_i  (logarithm of the input gate)
-    np.add(_log_fi, _b_fi[:, None], out=_log_fi)
-    # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-    np.negative(_log_fi[:, 0], out=_log_fi[:, 0])
-    np.logaddexp(_log_fi[:, 0], 0.0, out=_log_fi[:, 0])
-    np.negative(_log_fi[:, 0], out=_log_fi[:, 0])
-    # W_o @ x, W_v @ x
-    np.matmul(_W_ov.reshape(2 * _value, _features), _x, out=_ov.reshape(_steps, 2 * _value, _batch))
-    # a_o = W_o @ x + b_o
-    # v = W_v @ x + b_v  (value)
-    np.add(_ov, _b_ov[..., None], out=_ov)
-    # outer(v, k)
-    np.multiply(_ov[:, 1][:, :, None, :], _qk[:, 1][:, None, :, :], out=_v_k)
-    # o = sigmoid(a_o)  (output gate)
-    np.multiply(_ov[:, 0], 0.5, out=_ov[:, 0])
-    np.tanh(_ov[:, 0], out=_ov[:, 0])
-    np.multiply(_ov[:, 0], 0.5, out=_ov[:, 0])
-    np.add(_ov[:, 0], 0.5, out=_ov[:, 0])
-    a_i = a_f = minus_m = _scratch0
-    np.copyto(_C[0], _initial.C.transpose(1, 2, 0))
-    np.copyto(_n[0], _initial.n.T)
-    np.copyto(m_prev, _initial.m)
+    np.sqrt(_key, _sqrt_key)
+    _returned_h = np.empty((_steps, _batch, _value), _dtype)
+    C, n, m = _initial.C, _initial.n, _initial.m
 
-    for _t in range(_steps):
-        log_f, log_i = _log_fi[_t]
-        m_sum = _m_sum[_t]
-        m_part = _m_part[_t]
-        i = _i[_t]
-        f = _f[_t]
-        n, n_prev = _n[_t + 1], _n[_t]
-        q, k = _qk[_t]
-        C, C_prev = _C[_t + 1], _C[_t]
-        v_k = _v_k[_t]
-        n_q = _n_q[_t]
-        abs_n_q = _abs_n_q[_t]
-        exp_minus_m = _exp_minus_m[_t]
-        r = _r[_t]
-        C_q = _C_q[_t]
-        o = _ov[_t, 0]
-        h = _h[_t]
-        # m_sum = log_f + m_prev
-        np.add(log_f, m_prev, out=m_sum)
-        # m_part = maximum(m_sum, log_i)
-        np.maximum(m_sum, log_i, out=m_part)
-        # m = maximum(m_part, 0)  (stabiliser)
-        np.maximum(m_part, 0.0, out=m)
-        # a_i = log_i - m
-        np.subtract(log_i, m, out=a_i)
-        # i = exp(a_i)  (input gate)
-        np.exp(a_i, out=i)
-        # a_f = log_f + m_prev - m
-        np.add(log_f, m_prev, out=a_f)
-        np.subtract(a_f, m, out=a_f)
-        # f = exp(a_f)  (forget gate)
-        np.exp(a_f, out=f)
-        # n = f * n_prev + i * k  (normaliser)
-        np.multiply(f, n_prev, out=n)
-        np.multiply(i, k, out=_temporary0)
-        np.add(n, _temporary0, out=n)
-        # C = f * C_prev + i * outer(v, k)  (matrix memory)
-        np.multiply(f, C_prev, out=C)
-        np.multiply(i, v_k, out=_temporary1)
-        np.add(C, _temporary1, out=C)
-        # n @ q
-        np.einsum("az,az->z", n, q, out=n_q)
-        # abs_n_q = abs(n @ q)
-        np.absolute(n_q, out=abs_n_q)
-        # minus_m = -m
-        np.negative(m, out=minus_m)
-        # exp_minus_m = exp(minus_m)
-        np.exp(minus_m, out=exp_minus_m)
-        # r = maximum(abs_n_q, exp_minus_m)  (denominator)
-        np.maximum(abs_n_q, exp_minus_m, out=r)
-        # C @ q
-        np.einsum("abz,bz->az", C, q, out=C_q)
-        # h = o * (C @ q) / r  (output)
-        np.multiply(o, C_q, out=h)
-        np.divide(h, r, out=h)
-        m_prev, m = m, m_prev
+    for _now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _temporary0, _ov, _windows in _chunks:
+        np.copyto(_x, _given_x[_now])
+        np.copyto(_C[0], C)
+        np.copyto(_n[0], n)
+        np.copyto(_m[0], m)
+        # W_q @ x, W_k @ x
+        np.dot(
+            _x.reshape(_count * _batch, _features),
+            _W_qk.reshape(2 * _key, _features).T,
+            _qk.reshape(_count * _batch, 2 * _key),
+        )
+        # q = W_q @ x + b_q  (query)
+        np.add(_qk[:, :, 0], _b_q, _qk[:, :, 0])
+        # k = (W_k @ x + b_k) / sqrt_key  (key)
+        np.add(_qk[:, :, 1], _b_k, _qk[:, :, 1])
+        np.divide(_qk[:, :, 1], _sqrt_key, _qk[:, :, 1])
+        # W_f @ x, W_i @ x
+        np.dot(_x.reshape(_count * _batch, _features), _W_fi.T, _log_fi.reshape(_count * _batch, 2))
+        # a_log_f = W_f @ x + b_f
+        # log_i = W_i @ x + b_i  (logarithm of the input gate)
+        np.add(_log_fi, _b_fi, _log_fi)
+        # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
+        np.minimum(_log_fi[:, :, 0], 0.0, out=_temporary0)
+        np.absolute(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.minimum(_log_fi[:, :, 0], 80.0, out=_log_fi[:, :, 0])
+        np.negative(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.exp(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.log1p(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.subtract(_temporary0, _log_fi[:, :, 0], _log_fi[:, :, 0])
+        # (W_o / 2) @ x, W_v @ x
+        np.dot(
+            _x.reshape(_count * _batch, _features),
+            _W_ov.reshape(2 * _value, _features).T,
+            _ov.reshape(_count * _batch, 2 * _value),
+        )
+        # half_a_o = (W_o / 2) @ x + b_o / 2
+        # v = W_v @ x + b_v  (value)
+        np.add(_ov, _b_ov, _ov)
+        # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
+        np.tanh(_ov[:, :, 0], _ov[:, :, 0])
+        np.multiply(0.5, _ov[:, :, 0], _ov[:, :, 0])
+        np.add(_ov[:, :, 0], 0.5, _ov[:, :, 0])
+        for (
+            m_sum, log_f, m_prev, m_part, log_i, m, i, f, n, n_prev, k, v, v_k, C, C_prev, q, n_q, abs_n_q,
+            exp_minus_m, r, C_q, _C_q_matrix, h, o,
+        ) in _windows:  # fmt: skip
+            # m_sum = log_f + m_prev
+            np.add(log_f, m_prev, m_sum)
+            # m_part = maximum(m_sum, log_i)
+            np.maximum(m_sum, log_i, out=m_part)
+            # m = maximum(m_part, 0)  (stabiliser)
+            np.maximum(m_part, _zero, out=m)
+            # a_i = log_i - m
+            np.subtract(log_i, m, a_i)
+            # i = exp(a_i)  (input gate)
+            np.exp(a_i, i)
+            # a_f = log_f + m_prev - m
+            np.add(log_f, m_prev, a_f)
+            np.subtract(a_f, m, a_f)
+            # f = exp(a_f)  (forget gate)
+            np.exp(a_f, f)
+            # n = f * n_prev + i * k  (normaliser)
+            np.multiply(f[:, None], n_prev, n)
+            np.multiply(i[:, None], k, _temporary1)
+            np.add(n, _temporary1, n)
+            # outer(v, k)
+            np.multiply(v[..., None], k[:, None, :], v_k)
+            # C = f * C_prev + i * outer(v, k)  (matrix memory)
+            np.multiply(f[:, None, None], C_prev, C)
+            np.multiply(i[:, None, None], v_k, _temporary2)
+            np.add(C, _temporary2, C)
+            # n @ q
+            np.einsum("za,za->z", n, q, out=n_q)
+            # abs_n_q = abs(n @ q)
+            np.absolute(n_q, abs_n_q)
+            # minus_m = -m
+            np.negative(m, minus_m)
+            # exp_minus_m = exp(minus_m)
+            np.exp(minus_m, exp_minus_m)
+            # r = maximum(abs_n_q, exp_minus_m)  (denominator)
+            np.maximum(abs_n_q, exp_minus_m, out=r)
+            # C @ q
+            np.matmul(C, q.reshape(_batch, _key, 1), out=_C_q_matrix)
+            # h = o * (C @ q) / r  (output)
+            np.multiply(o, C_q, h)
+            np.divide(h, r[:, None], h)
+        np.copyto(_returned_h[_now], _h)
 
-    _outputs = _h.transpose(0, 2, 1).copy()
-    _final = State(C=_C[-1].transpose(2, 0, 1).copy(), n=_n[-1].T.copy(), m=m_prev.copy())
-    _saved = {
-        "x": _x,
-        "C": _C,
-        "n": _n,
-        "qk": _qk,
-        "ov": _ov,
-        "log_fi": _log_fi,
-        "m_sum": _m_sum,
-        "m_part": _m_part,
-        "i": _i,
-        "f": _f,
-        "v_k": _v_k,
-        "n_q": _n_q,
-        "abs_n_q": _abs_n_q,
-        "exp_minus_m": _exp_minus_m,
-        "r": _r,
-        "C_q": _C_q,
-    }
-    return _outputs, _final, _saved
+    _final = State(C=C.copy(), n=n.copy(), m=m.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _b_q = _parameters.b_q
-    _b_k = _parameters.b_k
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_C = _saved["C"]
+    _all_n = _saved["n"]
+    _all_qk = _saved["qk"]
+    _all_ov = _saved["ov"]
+    _all_log_fi = _saved["log_fi"]
+    _all_m_sum = _saved["m_sum"]
+    _all_m_part = _saved["m_part"]
+    _all_i = _saved["i"]
+    _all_f = _saved["f"]
+    _all_v_k = _saved["v_k"]
+    _all_n_q = _saved["n_q"]
+    _all_abs_n_q = _saved["abs_n_q"]
+    _all_exp_minus_m = _saved["exp_minus_m"]
+    _all_r = _saved["r"]
+    _all_C_q = _saved["C_q"]
     # Parameters that enter one product or one call lie side by side.
-    _W_qk = np.stack((_parameters.W_q, _parameters.W_k), out=_take("W_qk", (2, _key, _features)))
-    _W_ov = np.stack((_parameters.W_o, _parameters.W_v), out=_take("W_ov", (2, _value, _features)))
-    _W_fi = np.stack((_parameters.W_f, _parameters.W_i), out=_take("W_fi", (2, _features)))
-    _b_ov = np.stack((_parameters.b_o, _parameters.b_v), out=_take("b_ov", (2, _value)))
-    _b_fi = np.stack((_parameters.b_f, _parameters.b_i), out=_take("b_fi", (2,)))
-    # Arrays for all steps.
-    _qk = _take("qk", (_steps, 2, _key, _batch))
-    _hv = _take("hv", (_steps, 2, _value, _batch))
-    _fi = _take("fi", (_steps, 2, _batch))
-    _v_k = _take("v_k", (_steps, _value, _key, _batch))
+    _W_fi = np.empty((2, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _batch, _value), _dtype)
+    _all_d_a_log_f_log_i = np.empty((_chunk, _batch, 2), _dtype)
+    _all_d_q_b_k_row = np.empty((_chunk, _batch, 2, _key), _dtype)
+    _all_d_a_o_v = np.empty((_chunk, _batch, 2, _value), _dtype)
+    _all_d_r_h_row = np.empty((_chunk, _batch, _value), _dtype)
+    _all_d_C_q = np.empty((_chunk, _batch, _value), _dtype)
+    _all_d_q_C_q = np.empty((_chunk, _batch, _key), _dtype)
+    _all_d_r = np.empty((_chunk, _batch), _dtype)
+    _all_d_exp_minus_m_part = np.empty((_chunk, _batch), _dtype)
+    _all_d_exp_minus_m = np.empty((_chunk, _batch), _dtype)
+    _all_d_minus_m = np.empty((_chunk, _batch), _dtype)
+    _all_d_abs_n_q = np.empty((_chunk, _batch), _dtype)
+    _all_sign_n_q = np.empty((_chunk, _batch), _dtype)
+    _all_d_n_q = np.empty((_chunk, _batch), _dtype)
+    _all_d_q_n_q = np.empty((_chunk, _batch, _key), _dtype)
+    _all_d_o = np.empty((_chunk, _batch, _value), _dtype)
+    _all_d_x_W_o_x = np.empty((_chunk, _batch, _features), _dtype)
+    _all_d_n = np.empty((_chunk, _batch, _key), _dtype)
+    _all_d_C = np.empty((_chunk, _batch, _value, _key), _dtype)
+    _all_d_v_k = np.empty((_chunk, _batch, _value, _key), _dtype)
+    _all_d_k_v_k = np.empty((_chunk, _batch, _key), _dtype)
+    _all_d_a_f = np.empty((_chunk, _batch), _dtype)
+    _all_d_a_i = np.empty((_chunk, _batch), _dtype)
+    _all_d_m_part_part = np.empty((_chunk, _batch), _dtype)
+    _all_d_m_part = np.empty((_chunk, _batch), _dtype)
+    _all_d_m_sum_part = np.empty((_chunk, _batch), _dtype)
+    _all_d_m_sum = np.empty((_chunk, _batch), _dtype)
+    _all_d_log_f = np.empty((_chunk, _batch), _dtype)
+    _all_exp_log_f = np.empty((_chunk, _batch), _dtype)
+    _all_d_x_W_v_x = np.empty((_chunk, _batch, _features), _dtype)
+    _all_d_k = np.empty((_chunk, _batch, _key), _dtype)
+    _all_d_x_W_k_x = np.empty((_chunk, _batch, _features), _dtype)
+    _all_d_x_W_q_x = np.empty((_chunk, _batch, _features), _dtype)
+    _all_d_x_product = np.empty((_chunk, _batch, _features), _dtype)
     # Working space.
-    C_prev = _take("C_prev", (_value, _key, _batch))
-    C = _take("C", (_value, _key, _batch))
-    n_prev = _take("n_prev", (_key, _batch))
-    n = _take("n", (_key, _batch))
-    m_prev = _take("m_prev", (_batch,))
-    m = _take("m", (_batch,))
-    _sqrt_key = _take("sqrt_key", ())
-    _scratch0 = _take("scratch0", (_batch,))
-    _scratch1 = _take("scratch1", (_batch,))
-    _scratch2 = _take("scratch2", (_value, _batch))
-    _temporary0 = _take("temporary0", (_key, _batch))
-    _temporary1 = _take("temporary1", (_value, _key, _batch))
-    # sqrt_key = sqrt(key)
-    np.sqrt(_key, out=_sqrt_key)
-    # W_q @ x, W_k @ x
-    np.matmul(_W_qk.reshape(2 * _key, _features), _x, out=_qk.reshape(_steps, 2 * _key, _batch))
-    # q = W_q @ x + b_q  (query)
-    np.add(_qk[:, 0], _b_q[:, None], out=_qk[:, 0])
-    # k = (W_k @ x + b_k) / sqrt_key  (key)
-    np.add(_qk[:, 1], _b_k[:, None], out=_qk[:, 1])
-    np.divide(_qk[:, 1], _sqrt_key, out=_qk[:, 1])
-    # W_f @ x, W_i @ x
-    np.matmul(_W_fi, _x, out=_fi)
-    # a_log_f = W_f @ x + b_f
-    # log_i = W_i @ x + b_i  (logarithm of the input gate)
-    np.add(_fi, _b_fi[:, None], out=_fi)
-    # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-    np.negative(_fi[:, 0], out=_fi[:, 0])
-    np.logaddexp(_fi[:, 0], 0.0, out=_fi[:, 0])
-    np.negative(_fi[:, 0], out=_fi[:, 0])
-    # W_o @ x, W_v @ x
-    np.matmul(_W_ov.reshape(2 * _value, _features), _x, out=_hv.reshape(_steps, 2 * _value, _batch))
-    # a_o = W_o @ x + b_o
-    # v = W_v @ x + b_v  (value)
-    np.add(_hv, _b_ov[..., None], out=_hv)
-    # outer(v, k)
-    np.multiply(_hv[:, 1][:, :, None, :], _qk[:, 1][:, None, :, :], out=_v_k)
-    # o = sigmoid(a_o)  (output gate)
-    np.multiply(_hv[:, 0], 0.5, out=_hv[:, 0])
-    np.tanh(_hv[:, 0], out=_hv[:, 0])
-    np.multiply(_hv[:, 0], 0.5, out=_hv[:, 0])
-    np.add(_hv[:, 0], 0.5, out=_hv[:, 0])
-    m_sum = m_part = n_q = abs_n_q = r = _scratch0
-    minus_m = exp_minus_m = _scratch1
-    C_q = _scratch2
-    np.copyto(C_prev, _initial.C.transpose(1, 2, 0))
-    np.copyto(n_prev, _initial.n.T)
-    np.copyto(m_prev, _initial.m)
-
-    for _t in range(_steps):
-        f, i = _fi[_t]
-        log_f, a_f, log_i, a_i = f, f, i, i
-        _fi_t = _fi[_t]
-        q, k = _qk[_t]
-        v_k = _v_k[_t]
-        o = h = _hv[_t, 0]
-        # m_sum = log_f + m_prev
-        np.add(log_f, m_prev, out=m_sum)
-        # m_part = maximum(m_sum, log_i)
-        np.maximum(m_sum, log_i, out=m_part)
-        # m = maximum(m_part, 0)  (stabiliser)
-        np.maximum(m_part, 0.0, out=m)
-        # a_i = log_i - m
-        np.subtract(log_i, m, out=a_i)
-        # a_f = log_f + m_prev - m
-        np.add(log_f, m_prev, out=a_f)
-        np.subtract(a_f, m, out=a_f)
-        # k = exp(a_k)  for k = f, i  (forget gate, input gate)
-        np.exp(_fi_t, out=_fi_t)
-        # n = f * n_prev + i * k  (normaliser)
-        np.multiply(f, n_prev, out=n)
-        np.multiply(i, k, out=_temporary0)
-        np.add(n, _temporary0, out=n)
-        # C = f * C_prev + i * outer(v, k)  (matrix memory)
-        np.multiply(f, C_prev, out=C)
-        np.multiply(i, v_k, out=_temporary1)
-        np.add(C, _temporary1, out=C)
-        # n @ q
-        np.einsum("az,az->z", n, q, out=n_q)
-        # abs_n_q = abs(n @ q)
-        np.absolute(n_q, out=abs_n_q)
-        # minus_m = -m
-        np.negative(m, out=minus_m)
-        # exp_minus_m = exp(minus_m)
-        np.exp(minus_m, out=exp_minus_m)
-        # r = maximum(abs_n_q, exp_minus_m)  (denominator)
-        np.maximum(abs_n_q, exp_minus_m, out=r)
-        # C @ q
-        np.einsum("abz,bz->az", C, q, out=C_q)
-        # h = o * (C @ q) / r  (output)
-        np.multiply(o, C_q, out=h)
-        np.divide(h, r, out=h)
-        C_prev, C = C, C_prev
-        n_prev, n = n, n_prev
-        m_prev, m = m, m_prev
-
-    _outputs = _hv[:, 0].transpose(0, 2, 1).copy()
-    _final = State(C=C_prev.transpose(2, 0, 1).copy(), n=n_prev.T.copy(), m=m_prev.copy())
-    return _outputs, _final
+    d_C_next = np.empty((_batch, _value, _key), _dtype)
+    d_n_next = np.empty((_batch, _key), _dtype)
+    d_m_next = np.empty((_batch,), _dtype)
+    _d_W_qk = np.empty((2, _key, _features), _dtype)
+    _d_W_ov = np.empty((2, _value, _features), _dtype)
+    _d_W_fi = np.empty((2, _features), _dtype)
+    _d_b_qk = np.empty((2, _key), _dtype)
+    _d_b_ov = np.empty((2, _value), _dtype)
+    _d_b_fi = np.empty((2,), _dtype)
+    _sqrt_key = np.empty((), _dtype)
+    _scratch0 = np.empty((_batch, _value, _key), _dtype)
+    _scratch1 = np.empty((_batch, _key), _dtype)
+    _scratch2 = np.empty((_batch,), _dtype)
+    _scratch3 = np.empty((_batch,), _dtype)
+    _scratch4 = np.empty((_batch,), _dtype)
+    _scratch5 = np.empty((_batch,), _dtype)
+    _all_temporary0 = np.empty((_chunk, _batch), _dtype)
+    _all_temporary1 = np.empty((_chunk, _batch, _value), _dtype)
+    _temporary2 = np.empty((2, _key, _features), _dtype)
+    _temporary3 = np.empty((2, _key), _dtype)
+    _temporary4 = np.empty((2, _features), _dtype)
+    _temporary5 = np.empty((2,), _dtype)
+    _temporary6 = np.empty((2, _value, _features), _dtype)
+    _temporary7 = np.empty((2, _value), _dtype)
+    d_C_C_q = d_f_C_row = d_i_C_row = _scratch0
+    d_n_n_q = d_f_n_row = d_i_n_row = d_f_C_row_2 = d_i_C_row_2 = _scratch1
+    d_f_n = d_f = _scratch2
+    d_i_n = d_i = d_m = _scratch3
+    d_f_C = _scratch4
+    d_i_C = _scratch5
+    d_C_prev = d_C_next
+    d_n_prev = d_n_next
+    d_m_prev = d_m_next
+    _W_fi_matrix = _W_fi.reshape(2 * _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_r_h_row = _part(_all_d_r_h_row, _now)
+        _ov = _part(_all_ov, _now)
+        _C_q = _part(_all_C_q, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _r = _part(_all_r, _now)
+        _d_C_q = _part(_all_d_C_q, _now)
+        _C = _part(_all_C, _now, 1)
+        _d_q_C_q = _part(_all_d_q_C_q, _now)
+        _d_r = _part(_all_d_r, _now)
+        _d_exp_minus_m_part = _part(_all_d_exp_minus_m_part, _now)
+        _abs_n_q = _part(_all_abs_n_q, _now)
+        _exp_minus_m = _part(_all_exp_minus_m, _now)
+        _d_exp_minus_m = _part(_all_d_exp_minus_m, _now)
+        _d_minus_m = _part(_all_d_minus_m, _now)
+        _d_abs_n_q = _part(_all_d_abs_n_q, _now)
+        _sign_n_q = _part(_all_sign_n_q, _now)
+        _n_q = _part(_all_n_q, _now)
+        _d_n_q = _part(_all_d_n_q, _now)
+        _n = _part(_all_n, _now, 1)
+        _d_q_n_q = _part(_all_d_q_n_q, _now)
+        _d_o = _part(_all_d_o, _now)
+        _d_a_o_v = _part(_all_d_a_o_v, _now)
+        _temporary1 = _part(_all_temporary1, _now)
+        _d_x_W_o_x = _part(_all_d_x_W_o_x, _now)
+        _d_m_part_part = _part(_all_d_m_part_part, _now)
+        _m_part = _part(_all_m_part, _now)
+        _d_m_sum_part = _part(_all_d_m_sum_part, _now)
+        _m_sum = _part(_all_m_sum, _now)
+        _log_fi = _part(_all_log_fi, _now)
+        _exp_log_f = _part(_all_exp_log_f, _now)
+        _d_q_b_k_row = _part(_all_d_q_b_k_row, _now)
+        _d_x_W_q_x = _part(_all_d_x_W_q_x, _now)
+        _qk = _part(_all_qk, _now)
+        _d_n = _part(_all_d_n, _now)
+        _d_C = _part(_all_d_C, _now)
+        _v_k = _part(_all_v_k, _now)
+        _d_a_f = _part(_all_d_a_f, _now)
+        _f = _part(_all_f, _now)
+        _d_a_i = _part(_all_d_a_i, _now)
+        _i = _part(_all_i, _now)
+        _d_m_part = _part(_all_d_m_part, _now)
+        _d_m_sum = _part(_all_d_m_sum, _now)
+        _d_v_k = _part(_all_d_v_k, _now)
+        _d_k_v_k = _part(_all_d_k_v_k, _now)
+        _d_log_f = _part(_all_d_log_f, _now)
+        _d_a_log_f_log_i = _part(_all_d_a_log_f_log_i, _now)
+        _d_x_W_v_x = _part(_all_d_x_W_v_x, _now)
+        _d_k = _part(_all_d_k, _now)
+        _d_x_W_k_x = _part(_all_d_x_W_k_x, _now)
+        _d_x_product = _part(_all_d_x_product, _now)
+        _x = _part(_all_x, _now)
+        _windows = list(zip(
+            _d_C_q, _qk[:, :, 0], _d_n_q, _d_n, _n[:-1], _qk[:, :, 1], _d_C, _C[:-1], _v_k, _d_a_f, _f, _d_a_i, _i,
+            _d_minus_m, _d_m_part, _d_m_part_part, _d_m_sum, _d_m_sum_part, strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_r_h_row, _ov, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
+            _d_exp_minus_m_part, _abs_n_q, _exp_minus_m, _d_exp_minus_m, _d_minus_m, _d_abs_n_q, _sign_n_q, _n_q,
+            _d_n_q, _n, _d_q_n_q, _d_o, _d_a_o_v, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part,
+            _m_sum, _log_fi, _exp_log_f, _d_q_b_k_row, _d_x_W_q_x, _qk, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part,
+            _d_m_sum, _d_v_k, _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_x_W_v_x, _d_k, _d_x_W_k_x, _d_x_product, _x,
+            _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _W_fi, d_C_next, d_n_next, d_m_next, _d_W_qk, _d_W_ov, _d_W_fi, _d_b_qk, _d_b_ov, _d_b_fi, _sqrt_key,
+        _temporary2, _temporary3, _temporary4, _temporary5, _temporary6, _temporary7, d_C_C_q, d_f_C_row, d_i_C_row,
+        d_n_n_q, d_f_n_row, d_i_n_row, d_f_C_row_2, d_i_C_row_2, d_f_n, d_f, d_i_n, d_i, d_m, d_f_C, d_i_C, d_C_prev,
+        d_n_prev, d_m_prev, _W_fi_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _value, _batch)))
-    _x = _saved["x"]
-    _C = _saved["C"]
-    _n = _saved["n"]
-    _qk = _saved["qk"]
-    _ov = _saved["ov"]
-    _log_fi = _saved["log_fi"]
-    _m_sum = _saved["m_sum"]
-    _m_part = _saved["m_part"]
-    _i = _saved["i"]
-    _f = _saved["f"]
-    _v_k = _saved["v_k"]
-    _n_q = _saved["n_q"]
-    _abs_n_q = _saved["abs_n_q"]
-    _exp_minus_m = _saved["exp_minus_m"]
-    _r = _saved["r"]
-    _C_q = _saved["C_q"]
+    (
+        _W_fi, d_C_next, d_n_next, d_m_next, _d_W_qk, _d_W_ov, _d_W_fi, _d_b_qk, _d_b_ov, _d_b_fi, _sqrt_key,
+        _temporary2, _temporary3, _temporary4, _temporary5, _temporary6, _temporary7, d_C_C_q, d_f_C_row, d_i_C_row,
+        d_n_n_q, d_f_n_row, d_i_n_row, d_f_C_row_2, d_i_C_row_2, d_f_n, d_f, d_i_n, d_i, d_m, d_f_C, d_i_C, d_C_prev,
+        d_n_prev, d_m_prev, _W_fi_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _W_o = _parameters.W_o
     _W_v = _parameters.W_v
     _W_k = _parameters.W_k
     _W_q = _parameters.W_q
     # Parameters that enter one product or one call lie side by side.
-    _W_fi = np.stack((_parameters.W_f, _parameters.W_i), out=_take("W_fi", (2, _features)))
-    # Arrays for all steps.
-    _d_a_log_f_log_i = _take("d_a_log_f_log_i", (_steps, 2, _batch))
-    _d_q_b_k_row = _take("d_q_b_k_row", (_steps, 2, _key, _batch))
-    _d_a_o_v = _take("d_a_o_v", (_steps, 2, _value, _batch))
-    _d_r_h_row = _take("d_r_h_row", (_steps, _value, _batch))
-    _d_C_q = _take("d_C_q", (_steps, _value, _batch))
-    _d_C_C_q = _take("d_C_C_q", (_steps, _value, _key, _batch))
-    _d_q_C_q = _take("d_q_C_q", (_steps, _key, _batch))
-    _d_r = _take("d_r", (_steps, _batch))
-    _d_exp_minus_m_part = _take("d_exp_minus_m_part", (_steps, _batch))
-    _d_exp_minus_m = _take("d_exp_minus_m", (_steps, _batch))
-    _d_minus_m = _take("d_minus_m", (_steps, _batch))
-    _d_abs_n_q = _take("d_abs_n_q", (_steps, _batch))
-    _sign_n_q = _take("sign_n_q", (_steps, _batch))
-    _d_n_q = _take("d_n_q", (_steps, _batch))
-    _d_n_n_q = _take("d_n_n_q", (_steps, _key, _batch))
-    _d_q_n_q = _take("d_q_n_q", (_steps, _key, _batch))
-    _d_o = _take("d_o", (_steps, _value, _batch))
-    _d_x_W_o_x = _take("d_x_W_o_x", (_steps, _features, _batch))
-    _d_n = _take("d_n", (_steps, _key, _batch))
-    _d_C = _take("d_C", (_steps, _value, _key, _batch))
-    _d_v_k = _take("d_v_k", (_steps, _value, _key, _batch))
-    _d_k_v_k = _take("d_k_v_k", (_steps, _key, _batch))
-    _d_a_f = _take("d_a_f", (_steps, _batch))
-    _d_a_i = _take("d_a_i", (_steps, _batch))
-    _d_m_part_part = _take("d_m_part_part", (_steps, _batch))
-    _d_m_part = _take("d_m_part", (_steps, _batch))
-    _d_m_sum_part = _take("d_m_sum_part", (_steps, _batch))
-    _d_m_sum = _take("d_m_sum", (_steps, _batch))
-    _d_log_f = _take("d_log_f", (_steps, _batch))
-    _exp_log_f = _take("exp_log_f", (_steps, _batch))
-    _d_x_W_v_x = _take("d_x_W_v_x", (_steps, _features, _batch))
-    _d_k = _take("d_k", (_steps, _key, _batch))
-    _d_x_W_k_x = _take("d_x_W_k_x", (_steps, _features, _batch))
-    _d_x_W_q_x = _take("d_x_W_q_x", (_steps, _features, _batch))
-    _d_x_product = _take("d_x_product", (_steps, _features, _batch))
+    np.concatenate((_parameters.W_f, _parameters.W_i), out=_W_fi_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_C_next = _take("d_C_next", (_value, _key, _batch))
-    d_C_prev = _take("d_C_prev", (_value, _key, _batch))
-    d_n_next = _take("d_n_next", (_key, _batch))
-    d_n_prev = _take("d_n_prev", (_key, _batch))
-    d_m_next = _take("d_m_next", (_batch,))
-    d_m_prev = _take("d_m_prev", (_batch,))
-    _d_W_qk = _take("d_W_qk", (2, _key, _features))
-    _d_W_ov = _take("d_W_ov", (2, _value, _features))
-    _d_W_fi = _take("d_W_fi", (2, _features))
-    _d_b_qk = _take("d_b_qk", (2, _key))
-    _d_b_ov = _take("d_b_ov", (2, _value))
-    _d_b_fi = _take("d_b_fi", (2,))
-    _sqrt_key = _take("sqrt_key", ())
-    _scratch0 = _take("scratch0", (_key, _batch))
-    _scratch1 = _take("scratch1", (_batch,))
-    _scratch2 = _take("scratch2", (_batch,))
-    _scratch3 = _take("scratch3", (_value, _key, _batch))
-    _scratch4 = _take("scratch4", (_batch,))
-    _scratch5 = _take("scratch5", (_batch,))
-    _temporary0 = _take("temporary0", (_steps, _batch))
-    _temporary1 = _take("temporary1", (_steps, _value, _batch))
     # sqrt_key = sqrt(key)
-    np.sqrt(_key, out=_sqrt_key)
-    # d_r_h_row = -d_outputs * o * C_q / r**2
-    np.multiply(_d_outputs, _ov[:, 0], out=_d_r_h_row)
-    np.multiply(_d_r_h_row, _C_q, out=_d_r_h_row)
-    np.square(_r, out=_temporary0)
-    np.divide(_d_r_h_row, _temporary0[:, None, :], out=_d_r_h_row)
-    np.negative(_d_r_h_row, out=_d_r_h_row)
-    # d_C_q = d_outputs * o / r
-    np.multiply(_d_outputs, _ov[:, 0], out=_d_C_q)
-    np.divide(_d_C_q, _r[:, None, :], out=_d_C_q)
-    # outer(d_C_q, q)
-    np.multiply(_d_C_q[:, :, None, :], _qk[:, 0][:, None, :, :], out=_d_C_C_q)
-    # C.T @ d_C_q
-    np.einsum("tabz,taz->tbz", _C[1:], _d_C_q, out=_d_q_C_q)
-    # d_r = sum_over(d_r_h_row, "value")
-    np.sum(_d_r_h_row, axis=1, out=_d_r)
-    # d_exp_minus_m_part = where(abs_n_q >= exp_minus_m, 1, 0)
-    np.greater_equal(_abs_n_q, _exp_minus_m, out=_d_exp_minus_m_part)
-    # d_exp_minus_m = d_r * (1 - d_exp_minus_m_part)
-    np.subtract(1.0, _d_exp_minus_m_part, out=_d_exp_minus_m)
-    np.multiply(_d_r, _d_exp_minus_m, out=_d_exp_minus_m)
-    # d_minus_m = d_exp_minus_m * exp_minus_m
-    np.multiply(_d_exp_minus_m, _exp_minus_m, out=_d_minus_m)
-    # d_abs_n_q = d_r * d_exp_minus_m_part
-    np.multiply(_d_r, _d_exp_minus_m_part, out=_d_abs_n_q)
-    # sign_n_q = sign(n_q)
-    np.sign(_n_q, out=_sign_n_q)
-    # d_n_q = d_abs_n_q * sign_n_q
-    np.multiply(_d_abs_n_q, _sign_n_q, out=_d_n_q)
-    # outer(d_n_q, q)
-    np.multiply(_d_n_q[:, None, :], _qk[:, 0], out=_d_n_n_q)
-    # outer(n, d_n_q)
-    np.multiply(_n[1:], _d_n_q[:, None, :], out=_d_q_n_q)
-    # d_o = d_outputs * C_q / r
-    np.multiply(_d_outputs, _C_q, out=_d_o)
-    np.divide(_d_o, _r[:, None, :], out=_d_o)
-    # d_a_o = d_o * o * (1 - o)
-    np.multiply(_d_o, _ov[:, 0], out=_d_a_o_v[:, 0])
-    np.subtract(1.0, _ov[:, 0], out=_temporary1)
-    np.multiply(_d_a_o_v[:, 0], _temporary1, out=_d_a_o_v[:, 0])
-    # W_o.T @ d_a_o
-    np.matmul(_W_o.T, _d_a_o_v[:, 0], out=_d_x_W_o_x)
-    # d_m_part_part = where(m_part >= 0, 1, 0)
-    np.greater_equal(_m_part, 0.0, out=_d_m_part_part)
-    # d_m_sum_part = where(m_sum >= log_i, 1, 0)
-    np.greater_equal(_m_sum, _log_fi[:, 1], out=_d_m_sum_part)
-    # exp_log_f = exp(log_f)
-    np.exp(_log_fi[:, 0], out=_exp_log_f)
-    # d_q = C.T @ d_C_q + outer(n, d_n_q)
-    np.add(_d_q_C_q, _d_q_n_q, out=_d_q_b_k_row[:, 0])
-    # W_q.T @ d_q
-    np.matmul(_W_q.T, _d_q_b_k_row[:, 0], out=_d_x_W_q_x)
-    d_f_n_row = d_i_n_row = d_f_C_row_2 = d_i_C_row_2 = _scratch0
-    d_f_n = d_f = _scratch1
-    d_i_n = d_i = d_m = _scratch2
-    d_f_C_row = d_i_C_row = _scratch3
-    d_f_C = _scratch4
-    d_i_C = _scratch5
-    np.copyto(d_C_next, _d_final.C.transpose(1, 2, 0))
-    np.copyto(d_n_next, _d_final.n.T)
+    np.sqrt(_key, _sqrt_key)
+    _d_W_qk.fill(0)
+    _d_b_qk.fill(0)
+    _d_W_fi.fill(0)
+    _d_b_fi.fill(0)
+    _d_W_ov.fill(0)
+    _d_b_ov.fill(0)
+    np.copyto(d_C_next, _d_final.C)
+    np.copyto(d_n_next, _d_final.n)
     np.copyto(d_m_next, _d_final.m)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_n_n_q = _d_n_n_q[_t]
-        d_n = _d_n[_t]
-        n_prev = _n[_t]
-        k = _qk[_t, 1]
-        d_C_C_q = _d_C_C_q[_t]
-        d_C = _d_C[_t]
-        C_prev = _C[_t]
-        v_k = _v_k[_t]
-        f = _f[_t]
-        d_a_f = _d_a_f[_t]
-        i = _i[_t]
-        d_a_i = _d_a_i[_t]
-        d_minus_m = _d_minus_m[_t]
-        d_m_part_part = _d_m_part_part[_t]
-        d_m_part = _d_m_part[_t]
-        d_m_sum_part = _d_m_sum_part[_t]
-        d_m_sum = _d_m_sum[_t]
-        # d_n = d_n_next + outer(d_n_q, q)
-        np.add(d_n_next, d_n_n_q, out=d_n)
-        # d_f_n_row = d_n * n_prev
-        np.multiply(d_n, n_prev, out=d_f_n_row)
-        # sum_over(d_f_n_row, "key")
-        np.sum(d_f_n_row, axis=0, out=d_f_n)
-        # d_i_n_row = d_n * k
-        np.multiply(d_n, k, out=d_i_n_row)
-        # sum_over(d_i_n_row, "key")
-        np.sum(d_i_n_row, axis=0, out=d_i_n)
-        # d_C = d_C_next + outer(d_C_q, q)
-        np.add(d_C_next, d_C_C_q, out=d_C)
-        # d_f_C_row = d_C * C_prev
-        np.multiply(d_C, C_prev, out=d_f_C_row)
-        # sum_over(d_f_C_row, "value")
-        np.sum(d_f_C_row, axis=0, out=d_f_C_row_2)
-        # sum_over(sum_over(d_f_C_row, "value"), "key")
-        np.sum(d_f_C_row_2, axis=0, out=d_f_C)
-        # d_i_C_row = d_C * v_k
-        np.multiply(d_C, v_k, out=d_i_C_row)
-        # sum_over(d_i_C_row, "value")
-        np.sum(d_i_C_row, axis=0, out=d_i_C_row_2)
-        # sum_over(sum_over(d_i_C_row, "value"), "key")
-        np.sum(d_i_C_row_2, axis=0, out=d_i_C)
-        # d_f = sum_over(d_f_n_row, "key") + sum_over(sum_over(d_f_C_row, "value"), "key")
-        np.add(d_f_n, d_f_C, out=d_f)
-        # d_a_f = d_f * f
-        np.multiply(d_f, f, out=d_a_f)
-        # d_i = sum_over(d_i_n_row, "key") + sum_over(sum_over(d_i_C_row, "value"), "key")
-        np.add(d_i_n, d_i_C, out=d_i)
-        # d_a_i = d_i * i
-        np.multiply(d_i, i, out=d_a_i)
-        # d_m = d_m_next - d_minus_m - d_a_f - d_a_i
-        np.subtract(d_m_next, d_minus_m, out=d_m)
-        np.subtract(d_m, d_a_f, out=d_m)
-        np.subtract(d_m, d_a_i, out=d_m)
-        # d_m_part = d_m * d_m_part_part
-        np.multiply(d_m, d_m_part_part, out=d_m_part)
-        # d_m_sum = d_m_part * d_m_sum_part
-        np.multiply(d_m_part, d_m_sum_part, out=d_m_sum)
-        # d_C_prev = d_C * f
-        np.multiply(d_C, f, out=d_C_prev)
-        # d_n_prev = d_n * f
-        np.multiply(d_n, f, out=d_n_prev)
-        # d_m_prev = d_a_f + d_m_sum
-        np.add(d_a_f, d_m_sum, out=d_m_prev)
-        d_C_next, d_C_prev = d_C_prev, d_C_next
-        d_n_next, d_n_prev = d_n_prev, d_n_next
-        d_m_next, d_m_prev = d_m_prev, d_m_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_r_h_row, _ov, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
+        _d_exp_minus_m_part, _abs_n_q, _exp_minus_m, _d_exp_minus_m, _d_minus_m, _d_abs_n_q, _sign_n_q, _n_q, _d_n_q,
+        _n, _d_q_n_q, _d_o, _d_a_o_v, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part, _m_sum, _log_fi,
+        _exp_log_f, _d_q_b_k_row, _d_x_W_q_x, _qk, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part, _d_m_sum, _d_v_k,
+        _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_x_W_v_x, _d_k, _d_x_W_k_x, _d_x_product, _x, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now])
+        # d_r_h_row = -d_outputs * o * C_q / r**2
+        np.multiply(_d_outputs, _ov[:, :, 0], _d_r_h_row)
+        np.multiply(_d_r_h_row, _C_q, _d_r_h_row)
+        np.square(_r, _temporary0)
+        np.divide(_d_r_h_row, _temporary0[..., None], _d_r_h_row)
+        np.negative(_d_r_h_row, _d_r_h_row)
+        # d_C_q = d_outputs * o / r
+        np.multiply(_d_outputs, _ov[:, :, 0], _d_C_q)
+        np.divide(_d_C_q, _r[..., None], _d_C_q)
+        # C.T @ d_C_q
+        np.matmul(
+            _C[1:].transpose(0, 1, 3, 2),
+            _d_C_q.reshape(_count, _batch, _value, 1),
+            out=_d_q_C_q.reshape(_count, _batch, _key, 1),
+        )
+        # d_r = sum_over(d_r_h_row, "value")
+        np.sum(_d_r_h_row, axis=2, out=_d_r)
+        # d_exp_minus_m_part = where(abs_n_q >= exp_minus_m, 1, 0)
+        np.greater_equal(_abs_n_q, _exp_minus_m, _d_exp_minus_m_part)
+        # d_exp_minus_m = d_r * (1 - d_exp_minus_m_part)
+        np.subtract(1.0, _d_exp_minus_m_part, _d_exp_minus_m)
+        np.multiply(_d_r, _d_exp_minus_m, _d_exp_minus_m)
+        # d_minus_m = d_exp_minus_m * exp_minus_m
+        np.multiply(_d_exp_minus_m, _exp_minus_m, _d_minus_m)
+        # d_abs_n_q = d_r * d_exp_minus_m_part
+        np.multiply(_d_r, _d_exp_minus_m_part, _d_abs_n_q)
+        # sign_n_q = sign(n_q)
+        np.sign(_n_q, _sign_n_q)
+        # d_n_q = d_abs_n_q * sign_n_q
+        np.multiply(_d_abs_n_q, _sign_n_q, _d_n_q)
+        # outer(n, d_n_q)
+        np.multiply(_n[1:], _d_n_q[..., None], _d_q_n_q)
+        # d_o = d_outputs * C_q / r
+        np.multiply(_d_outputs, _C_q, _d_o)
+        np.divide(_d_o, _r[..., None], _d_o)
+        # d_a_o = d_o * o * (1 - o)
+        np.multiply(_d_o, _ov[:, :, 0], _d_a_o_v[:, :, 0])
+        np.subtract(1.0, _ov[:, :, 0], _temporary1)
+        np.multiply(_d_a_o_v[:, :, 0], _temporary1, _d_a_o_v[:, :, 0])
+        # W_o.T @ d_a_o
+        np.matmul(
+            _d_a_o_v[:, :, 0].reshape(_count * _batch, _value), _W_o, out=_d_x_W_o_x.reshape(_count * _batch, _features)
+        )
+        # d_m_part_part = where(m_part >= 0, 1, 0)
+        np.greater_equal(_m_part, 0.0, _d_m_part_part)
+        # d_m_sum_part = where(m_sum >= log_i, 1, 0)
+        np.greater_equal(_m_sum, _log_fi[:, :, 1], _d_m_sum_part)
+        # exp_log_f = exp(log_f)
+        np.exp(_log_fi[:, :, 0], _exp_log_f)
+        # d_q = C.T @ d_C_q + outer(n, d_n_q)
+        np.add(_d_q_C_q, _d_q_n_q, _d_q_b_k_row[:, :, 0])
+        # W_q.T @ d_q
+        np.matmul(
+            _d_q_b_k_row[:, :, 0].reshape(_count * _batch, _key),
+            _W_q,
+            out=_d_x_W_q_x.reshape(_count * _batch, _features),
+        )
+        for (
+            d_C_q, q, d_n_q, d_n, n_prev, k, d_C, C_prev, v_k, d_a_f, f, d_a_i, i, d_minus_m, d_m_part,
+            d_m_part_part, d_m_sum, d_m_sum_part,
+        ) in _windows:  # fmt: skip
+            # outer(d_C_q, q)
+            np.multiply(d_C_q[..., None], q[:, None, :], d_C_C_q)
+            # outer(d_n_q, q)
+            np.multiply(d_n_q[:, None], q, d_n_n_q)
+            # d_n = d_n_next + outer(d_n_q, q)
+            np.add(d_n_next, d_n_n_q, d_n)
+            # d_f_n_row = d_n * n_prev
+            np.multiply(d_n, n_prev, d_f_n_row)
+            # sum_over(d_f_n_row, "key")
+            np.sum(d_f_n_row, axis=1, out=d_f_n)
+            # d_i_n_row = d_n * k
+            np.multiply(d_n, k, d_i_n_row)
+            # sum_over(d_i_n_row, "key")
+            np.sum(d_i_n_row, axis=1, out=d_i_n)
+            # d_C = d_C_next + outer(d_C_q, q)
+            np.add(d_C_next, d_C_C_q, d_C)
+            # d_f_C_row = d_C * C_prev
+            np.multiply(d_C, C_prev, d_f_C_row)
+            # sum_over(d_f_C_row, "value")
+            np.sum(d_f_C_row, axis=1, out=d_f_C_row_2)
+            # sum_over(sum_over(d_f_C_row, "value"), "key")
+            np.sum(d_f_C_row_2, axis=1, out=d_f_C)
+            # d_i_C_row = d_C * v_k
+            np.multiply(d_C, v_k, d_i_C_row)
+            # sum_over(d_i_C_row, "value")
+            np.sum(d_i_C_row, axis=1, out=d_i_C_row_2)
+            # sum_over(sum_over(d_i_C_row, "value"), "key")
+            np.sum(d_i_C_row_2, axis=1, out=d_i_C)
+            # d_f = sum_over(d_f_n_row, "key") + sum_over(sum_over(d_f_C_row, "value"), "key")
+            np.add(d_f_n, d_f_C, d_f)
+            # d_a_f = d_f * f
+            np.multiply(d_f, f, d_a_f)
+            # d_i = sum_over(d_i_n_row, "key") + sum_over(sum_over(d_i_C_row, "value"), "key")
+            np.add(d_i_n, d_i_C, d_i)
+            # d_a_i = d_i * i
+            np.multiply(d_i, i, d_a_i)
+            # d_m = d_m_next - d_minus_m - d_a_f - d_a_i
+            np.subtract(d_m_next, d_minus_m, d_m)
+            np.subtract(d_m, d_a_f, d_m)
+            np.subtract(d_m, d_a_i, d_m)
+            # d_m_part = d_m * d_m_part_part
+            np.multiply(d_m, d_m_part_part, d_m_part)
+            # d_m_sum = d_m_part * d_m_sum_part
+            np.multiply(d_m_part, d_m_sum_part, d_m_sum)
+            # d_C_prev = d_C * f
+            np.multiply(d_C, f[:, None, None], d_C_prev)
+            # d_n_prev = d_n * f
+            np.multiply(d_n, f[:, None], d_n_prev)
+            # d_m_prev = d_a_f + d_m_sum
+            np.add(d_a_f, d_m_sum, d_m_prev)
+        # d_v_k = d_C * i
+        np.multiply(_d_C, _i[:, :, None, None], _d_v_k)
+        # contract(v, d_v_k, "a,ab->b")
+        np.matmul(
+            _ov[:, :, 1].reshape(_count, _batch, 1, _value), _d_v_k, out=_d_k_v_k.reshape(_count, _batch, 1, _key)
+        )
+        # d_log_f = d_a_f + d_m_sum
+        np.add(_d_a_f, _d_m_sum, _d_log_f)
+        # d_a_log_f = d_log_f * (1 - exp_log_f)
+        np.subtract(1.0, _exp_log_f, _d_a_log_f_log_i[:, :, 0])
+        np.multiply(_d_log_f, _d_a_log_f_log_i[:, :, 0], _d_a_log_f_log_i[:, :, 0])
+        # d_log_i = d_a_i + d_m_part * (1 - d_m_sum_part)
+        np.subtract(1.0, _d_m_sum_part, _d_a_log_f_log_i[:, :, 1])
+        np.multiply(_d_m_part, _d_a_log_f_log_i[:, :, 1], _d_a_log_f_log_i[:, :, 1])
+        np.add(_d_a_i, _d_a_log_f_log_i[:, :, 1], _d_a_log_f_log_i[:, :, 1])
+        # d_v = d_v_k @ k
+        np.matmul(
+            _d_v_k,
+            _qk[:, :, 1].reshape(_count, _batch, _key, 1),
+            out=_d_a_o_v[:, :, 1].reshape(_count, _batch, _value, 1),
+        )
+        # W_v.T @ d_v
+        np.matmul(
+            _d_a_o_v[:, :, 1].reshape(_count * _batch, _value), _W_v, out=_d_x_W_v_x.reshape(_count * _batch, _features)
+        )
+        # d_k = d_n * i + contract(v, d_v_k, "a,ab->b")
+        np.multiply(_d_n, _i[..., None], _d_k)
+        np.add(_d_k, _d_k_v_k, _d_k)
+        # d_b_k_row = d_k / sqrt_key
+        np.divide(_d_k, _sqrt_key, _d_q_b_k_row[:, :, 1])
+        # W_k.T @ d_b_k_row
+        np.matmul(
+            _d_q_b_k_row[:, :, 1].reshape(_count * _batch, _key),
+            _W_k,
+            out=_d_x_W_k_x.reshape(_count * _batch, _features),
+        )
+        # outer(W_f, d_a_log_f), outer(W_i, d_log_i)
+        np.dot(_d_a_log_f_log_i.reshape(_count * _batch, 2), _W_fi, _d_x_product.reshape(_count * _batch, _features))
+        # d_x = W_o.T @ d_a_o + outer(W_f, d_a_log_f) + outer(W_i, d_log_i) + W_v.T @ d_v + W_k.T @ d_b_k_row + W_q.T @
+        #     d_q
+        np.add(_d_x_W_o_x, _d_x_W_v_x, _d_x[_now])
+        np.add(_d_x[_now], _d_x_W_k_x, _d_x[_now])
+        np.add(_d_x[_now], _d_x_W_q_x, _d_x[_now])
+        np.add(_d_x[_now], _d_x_product, _d_x[_now])
+        # d_W_q = total(outer(d_q, x))
+        # d_W_k = total(outer(d_b_k_row, x))
+        np.dot(
+            _d_q_b_k_row.reshape(_count * _batch, 2 * _key).T,
+            _x.reshape(_count * _batch, _features),
+            _temporary2.reshape(2 * _key, _features),
+        )
+        np.add(_d_W_qk, _temporary2, _d_W_qk)
+        # d_b_q = total(d_q)
+        # d_b_k = total(d_b_k_row)
+        np.sum(_d_q_b_k_row, axis=(0, 1), out=_temporary3)
+        np.add(_d_b_qk, _temporary3, _d_b_qk)
+        # d_W_f = total(outer(d_a_log_f, x))
+        # d_W_i = total(outer(d_log_i, x))
+        np.dot(_d_a_log_f_log_i.reshape(_count * _batch, 2).T, _x.reshape(_count * _batch, _features), _temporary4)
+        np.add(_d_W_fi, _temporary4, _d_W_fi)
+        # d_b_f = total(d_a_log_f)
+        # d_b_i = total(d_log_i)
+        np.sum(_d_a_log_f_log_i, axis=(0, 1), out=_temporary5)
+        np.add(_d_b_fi, _temporary5, _d_b_fi)
+        # d_W_o = total(outer(d_a_o, x))
+        # d_W_v = total(outer(d_v, x))
+        np.dot(
+            _d_a_o_v.reshape(_count * _batch, 2 * _value).T,
+            _x.reshape(_count * _batch, _features),
+            _temporary6.reshape(2 * _value, _features),
+        )
+        np.add(_d_W_ov, _temporary6, _d_W_ov)
+        # d_b_o = total(d_a_o)
+        # d_b_v = total(d_v)
+        np.sum(_d_a_o_v, axis=(0, 1), out=_temporary7)
+        np.add(_d_b_ov, _temporary7, _d_b_ov)
 
-    # d_v_k = d_C * i
-    np.multiply(_d_C, _i[:, None, None, :], out=_d_v_k)
-    # contract(v, d_v_k, "a,ab->b")
-    np.einsum("taz,tabz->tbz", _ov[:, 1], _d_v_k, out=_d_k_v_k)
-    # d_log_f = d_a_f + d_m_sum
-    np.add(_d_a_f, _d_m_sum, out=_d_log_f)
-    # d_a_log_f = d_log_f * (1 - exp_log_f)
-    np.subtract(1.0, _exp_log_f, out=_d_a_log_f_log_i[:, 0])
-    np.multiply(_d_log_f, _d_a_log_f_log_i[:, 0], out=_d_a_log_f_log_i[:, 0])
-    # d_log_i = d_a_i + d_m_part * (1 - d_m_sum_part)
-    np.subtract(1.0, _d_m_sum_part, out=_d_a_log_f_log_i[:, 1])
-    np.multiply(_d_m_part, _d_a_log_f_log_i[:, 1], out=_d_a_log_f_log_i[:, 1])
-    np.add(_d_a_i, _d_a_log_f_log_i[:, 1], out=_d_a_log_f_log_i[:, 1])
-    # d_v = d_v_k @ k
-    np.einsum("tabz,tbz->taz", _d_v_k, _qk[:, 1], out=_d_a_o_v[:, 1])
-    # W_v.T @ d_v
-    np.matmul(_W_v.T, _d_a_o_v[:, 1], out=_d_x_W_v_x)
-    # d_k = d_n * i + contract(v, d_v_k, "a,ab->b")
-    np.multiply(_d_n, _i[:, None, :], out=_d_k)
-    np.add(_d_k, _d_k_v_k, out=_d_k)
-    # d_b_k_row = d_k / sqrt_key
-    np.divide(_d_k, _sqrt_key, out=_d_q_b_k_row[:, 1])
-    # W_k.T @ d_b_k_row
-    np.matmul(_W_k.T, _d_q_b_k_row[:, 1], out=_d_x_W_k_x)
-    # outer(W_f, d_a_log_f), outer(W_i, d_log_i)
-    np.matmul(_W_fi.T, _d_a_log_f_log_i, out=_d_x_product)
-    # d_x = W_o.T @ d_a_o + outer(W_f, d_a_log_f) + outer(W_i, d_log_i) + W_v.T @ d_v + W_k.T @ d_b_k_row + W_q.T @ d_q
-    np.add(_d_x_W_o_x, _d_x_W_v_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_W_k_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_W_q_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_product, out=_d_x.transpose(0, 2, 1))
-    # d_W_q = total(outer(d_q, x))
-    # d_W_k = total(outer(d_b_k_row, x))
-    _d_q_b_k_row_by_slot = _take("d_q_b_k_row_by_slot", (2, _key, _steps, _batch))
-    np.copyto(_d_q_b_k_row_by_slot, _d_q_b_k_row.transpose(1, 2, 0, 3))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_q_b_k_row_by_slot.reshape(2 * _key, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_qk.reshape(2 * _key, _features),
-    )
-    # d_b_q = total(d_q)
-    # d_b_k = total(d_b_k_row)
-    np.sum(_d_q_b_k_row, axis=(0, 3), out=_d_b_qk)
-    # d_W_f = total(outer(d_a_log_f, x))
-    # d_W_i = total(outer(d_log_i, x))
-    _d_a_log_f_log_i_by_slot = _take("d_a_log_f_log_i_by_slot", (2, _steps, _batch))
-    np.copyto(_d_a_log_f_log_i_by_slot, _d_a_log_f_log_i.transpose(1, 0, 2))
-    np.matmul(
-        _d_a_log_f_log_i_by_slot.reshape(2, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_fi,
-    )
-    # d_b_f = total(d_a_log_f)
-    # d_b_i = total(d_log_i)
-    np.sum(_d_a_log_f_log_i, axis=(0, 2), out=_d_b_fi)
-    # d_W_o = total(outer(d_a_o, x))
-    # d_W_v = total(outer(d_v, x))
-    _d_a_o_v_by_slot = _take("d_a_o_v_by_slot", (2, _value, _steps, _batch))
-    np.copyto(_d_a_o_v_by_slot, _d_a_o_v.transpose(1, 2, 0, 3))
-    np.matmul(
-        _d_a_o_v_by_slot.reshape(2 * _value, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_ov.reshape(2 * _value, _features),
-    )
-    # d_b_o = total(d_a_o)
-    # d_b_v = total(d_v)
-    np.sum(_d_a_o_v, axis=(0, 3), out=_d_b_ov)
-    _gradients.W_q, _gradients.W_k = _d_W_qk
-    _gradients.b_q, _gradients.b_k = _d_b_qk
-    _gradients.W_o, _gradients.W_v = _d_W_ov
-    _gradients.b_o, _gradients.b_v = _d_b_ov
-    _gradients.W_f, _gradients.W_i = _d_W_fi
-    _gradients.b_f, _gradients.b_i = _d_b_fi
+    _gradients.W_q[...], _gradients.W_k[...] = _d_W_qk
+    _gradients.b_q[...], _gradients.b_k[...] = _d_b_qk
+    _gradients.W_o[...], _gradients.W_v[...] = _d_W_ov
+    _gradients.b_o[...], _gradients.b_v[...] = _d_b_ov
+    _gradients.W_f[...], _gradients.W_i[...] = _d_W_fi
+    _gradients.b_f[...], _gradients.b_i[...] = _d_b_fi
     _d_inputs = Inputs(x=_d_x)
-    _d_initial = State(C=d_C_next.transpose(2, 0, 1).copy(), n=d_n_next.T.copy(), m=d_m_next.copy())
+    _d_initial = State(C=d_C_next.copy(), n=d_n_next.copy(), m=d_m_next.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_C = _saved["C"]
+    _all_n = _saved["n"]
+    _all_m = _saved["m"]
+    # Parameters that enter one product or one call lie side by side.
+    _W_qk = np.empty((2, _key, _features), _dtype)
+    _W_ov = np.empty((2, _value, _features), _dtype)
+    _W_fi = np.empty((2, _features), _dtype)
+    _b_ov = np.empty((2, _value), _dtype)
+    _b_fi = np.empty((2,), _dtype)
+    # Arrays by step.
+    _all_qk = np.empty((_chunk, _batch, 2, _key), _dtype)
+    _all_ov = np.empty((_chunk, _batch, 2, _value), _dtype)
+    _all_log_fi = np.empty((_chunk, _batch, 2), _dtype)
+    _all_m_sum = np.empty((_chunk, _batch), _dtype)
+    _all_m_part = np.empty((_chunk, _batch), _dtype)
+    _all_a_i = np.empty((_chunk, _batch), _dtype)
+    _all_i = np.empty((_chunk, _batch), _dtype)
+    _all_a_f = np.empty((_chunk, _batch), _dtype)
+    _all_f = np.empty((_chunk, _batch), _dtype)
+    _all_v_k = np.empty((_chunk, _batch, _value, _key), _dtype)
+    _all_n_q = np.empty((_chunk, _batch), _dtype)
+    _all_abs_n_q = np.empty((_chunk, _batch), _dtype)
+    _all_minus_m = np.empty((_chunk, _batch), _dtype)
+    _all_exp_minus_m = np.empty((_chunk, _batch), _dtype)
+    _all_r = np.empty((_chunk, _batch), _dtype)
+    _all_C_q = np.empty((_chunk, _batch, _value), _dtype)
+    # Working space.
+    _sqrt_key = np.empty((), _dtype)
+    _all_temporary0 = np.empty((_chunk, _batch), _dtype)
+    _W_qk_matrix = _W_qk.reshape(2 * _key, _features)
+    _W_ov_matrix = _W_ov.reshape(2 * _value, _features)
+    _W_fi_matrix = _W_fi.reshape(2 * _features)
+    _b_ov_matrix = _b_ov.reshape(2 * _value)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _qk = _part(_all_qk, _now)
+        _log_fi = _part(_all_log_fi, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _ov = _part(_all_ov, _now)
+        _m_sum = _part(_all_m_sum, _now)
+        _m = _part(_all_m, _now, 1)
+        _m_part = _part(_all_m_part, _now)
+        _a_i = _part(_all_a_i, _now)
+        _i = _part(_all_i, _now)
+        _a_f = _part(_all_a_f, _now)
+        _f = _part(_all_f, _now)
+        _v_k = _part(_all_v_k, _now)
+        _n = _part(_all_n, _now, 1)
+        _n_q = _part(_all_n_q, _now)
+        _abs_n_q = _part(_all_abs_n_q, _now)
+        _minus_m = _part(_all_minus_m, _now)
+        _exp_minus_m = _part(_all_exp_minus_m, _now)
+        _r = _part(_all_r, _now)
+        _C = _part(_all_C, _now, 1)
+        _C_q = _part(_all_C_q, _now)
+        _chunks.append((
+            _count, _x, _qk, _log_fi, _temporary0, _ov, _m_sum, _m, _m_part, _a_i, _i, _a_f, _f, _v_k, _n, _n_q,
+            _abs_n_q, _minus_m, _exp_minus_m, _r, _C, _C_q,
+        ))  # fmt: skip
+    _residuals = {
+        "x": _all_x,
+        "C": _all_C,
+        "n": _all_n,
+        "qk": _all_qk,
+        "ov": _all_ov,
+        "log_fi": _all_log_fi,
+        "m_sum": _all_m_sum,
+        "m_part": _all_m_part,
+        "i": _all_i,
+        "f": _all_f,
+        "v_k": _all_v_k,
+        "n_q": _all_n_q,
+        "abs_n_q": _all_abs_n_q,
+        "exp_minus_m": _all_exp_minus_m,
+        "r": _all_r,
+        "C_q": _all_C_q,
+    }
+    _of_pass = (
+        _W_qk, _W_ov, _W_fi, _b_ov, _b_fi, _sqrt_key, _W_qk_matrix, _W_ov_matrix, _W_fi_matrix, _b_ov_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
+    (
+        _W_qk, _W_ov, _W_fi, _b_ov, _b_fi, _sqrt_key, _W_qk_matrix, _W_ov_matrix, _W_fi_matrix, _b_ov_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
+    _b_q = _parameters.b_q
+    _b_k = _parameters.b_k
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_q, _parameters.W_k), out=_W_qk_matrix)
+    np.concatenate((_parameters.W_o, _parameters.W_v), out=_W_ov_matrix)
+    np.multiply(_W_ov[:1], 0.5, _W_ov[:1])
+    np.concatenate((_parameters.W_f, _parameters.W_i), out=_W_fi_matrix)
+    np.concatenate((_parameters.b_o, _parameters.b_v), out=_b_ov_matrix)
+    np.multiply(_b_ov[:1], 0.5, _b_ov[:1])
+    np.stack((_parameters.b_f, _parameters.b_i), out=_b_fi)
+    # sqrt_key = sqrt(key)
+    np.sqrt(_key, _sqrt_key)
+
+    for (
+        _count, _x, _qk, _log_fi, _temporary0, _ov, _m_sum, _m, _m_part, _a_i, _i, _a_f, _f, _v_k, _n, _n_q,
+        _abs_n_q, _minus_m, _exp_minus_m, _r, _C, _C_q,
+    ) in _chunks:  # fmt: skip
+        # W_q @ x, W_k @ x
+        np.dot(
+            _x.reshape(_count * _batch, _features),
+            _W_qk.reshape(2 * _key, _features).T,
+            _qk.reshape(_count * _batch, 2 * _key),
+        )
+        # q = W_q @ x + b_q  (query)
+        np.add(_qk[:, :, 0], _b_q, _qk[:, :, 0])
+        # k = (W_k @ x + b_k) / sqrt_key  (key)
+        np.add(_qk[:, :, 1], _b_k, _qk[:, :, 1])
+        np.divide(_qk[:, :, 1], _sqrt_key, _qk[:, :, 1])
+        # W_f @ x, W_i @ x
+        np.dot(_x.reshape(_count * _batch, _features), _W_fi.T, _log_fi.reshape(_count * _batch, 2))
+        # a_log_f = W_f @ x + b_f
+        # log_i = W_i @ x + b_i  (logarithm of the input gate)
+        np.add(_log_fi, _b_fi, _log_fi)
+        # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
+        np.minimum(_log_fi[:, :, 0], 0.0, out=_temporary0)
+        np.absolute(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.minimum(_log_fi[:, :, 0], 80.0, out=_log_fi[:, :, 0])
+        np.negative(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.exp(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.log1p(_log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.subtract(_temporary0, _log_fi[:, :, 0], _log_fi[:, :, 0])
+        # (W_o / 2) @ x, W_v @ x
+        np.dot(
+            _x.reshape(_count * _batch, _features),
+            _W_ov.reshape(2 * _value, _features).T,
+            _ov.reshape(_count * _batch, 2 * _value),
+        )
+        # half_a_o = (W_o / 2) @ x + b_o / 2
+        # v = W_v @ x + b_v  (value)
+        np.add(_ov, _b_ov, _ov)
+        # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
+        np.tanh(_ov[:, :, 0], _ov[:, :, 0])
+        np.multiply(0.5, _ov[:, :, 0], _ov[:, :, 0])
+        np.add(_ov[:, :, 0], 0.5, _ov[:, :, 0])
+        # m_sum = log_f + m_prev
+        np.add(_log_fi[:, :, 0], _m[:-1], _m_sum)
+        # m_part = maximum(m_sum, log_i)
+        np.maximum(_m_sum, _log_fi[:, :, 1], out=_m_part)
+        # a_i = log_i - m
+        np.subtract(_log_fi[:, :, 1], _m[1:], _a_i)
+        # i = exp(a_i)  (input gate)
+        np.exp(_a_i, _i)
+        # a_f = log_f + m_prev - m
+        np.add(_log_fi[:, :, 0], _m[:-1], _a_f)
+        np.subtract(_a_f, _m[1:], _a_f)
+        # f = exp(a_f)  (forget gate)
+        np.exp(_a_f, _f)
+        # outer(v, k)
+        np.multiply(_ov[:, :, 1][..., None], _qk[:, :, 1][:, :, None, :], _v_k)
+        # n @ q
+        np.einsum("tza,tza->tz", _n[1:], _qk[:, :, 0], out=_n_q)
+        # abs_n_q = abs(n @ q)
+        np.absolute(_n_q, _abs_n_q)
+        # minus_m = -m
+        np.negative(_m[1:], _minus_m)
+        # exp_minus_m = exp(minus_m)
+        np.exp(_minus_m, _exp_minus_m)
+        # r = maximum(abs_n_q, exp_minus_m)  (denominator)
+        np.maximum(_abs_n_q, _exp_minus_m, out=_r)
+        # C @ q
+        np.matmul(_C[1:], _qk[:, :, 0].reshape(_count, _batch, _key, 1), out=_C_q.reshape(_count, _batch, _value, 1))
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -1101,6 +1349,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -1165,7 +1425,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -1222,26 +1483,46 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]

@@ -28,15 +28,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -55,12 +61,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -105,20 +105,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -315,28 +308,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -352,32 +349,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -387,8 +394,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -412,306 +419,367 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _VWb_zf = np.empty((2, _hidden, _features + _features + 1), _dtype)
+    _VWb_o = np.empty((_hidden, _features + _features + 1), _dtype)
+    # Arrays by step.
+    # v_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_v_x_one = np.empty((_kept + 1, _features + _features + 1, _batch), _dtype)
+    _all_v_x_one[:, -1] = 1
+    _all_c = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_zf = np.empty((_saved, 2, _hidden, _batch), _dtype)
+    _all_half_a_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_o = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _VWb_zf_matrix = _VWb_zf.reshape(2 * _hidden, _features + _features + 1)
+    _V_zf_rows = _VWb_zf_matrix[:, :_features]
+    _W_zf_rows = _VWb_zf_matrix[:, _features : _features + _features]
+    _b_zf_rows = _VWb_zf_matrix[:, -1]
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _v_x_one = _part(_all_v_x_one, _now, 1)
+        _c = _part(_all_c, _now, 1)
+        _h = _part(_all_h, _now)
+        _zf = _part(_all_zf, _now)
+        _half_a_o = _part(_all_half_a_o, _now)
+        _o = _part(_all_o, _now)
+        _windows = list(zip(
+            _v_x_one[:-1], _zf, _zf.reshape(_count, 2 * _hidden, _batch), _zf[:, 1], _zf[:, 1], _c[1:], _c[:-1],
+            _zf[:, 0], _v_x_one[1:, :_features], _v_x_one[:-1, _features : _features + _features], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _v_x_one, _c, _h, _half_a_o, _o, _windows))
+    _residuals = {"v_x_one": _all_v_x_one, "c": _all_c, "zf": _all_zf, "o": _all_o}
+    if _keep == "recompute":
+        _residuals = {"v_x_one": _all_v_x_one, "c": _all_c}
+    _of_pass = (_VWb_zf, _VWb_o, _temporary0, _VWb_zf_matrix, _V_zf_rows, _W_zf_rows, _b_zf_rows, _half, _one, _chunks)
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _V_o = _parameters.V_o
+    (
+        _VWb_zf, _VWb_o, _temporary0, _VWb_zf_matrix, _V_zf_rows, _W_zf_rows, _b_zf_rows, _half, _one, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_zfo = np.stack((_parameters.W_z, _parameters.W_f, _parameters.W_o), out=_take("W_zfo", (3, _hidden, _features)))
-    _V_zf = np.stack((_parameters.V_z, _parameters.V_f), out=_take("V_zf", (2, _hidden, _features)))
-    _b_zfo = np.stack((_parameters.b_z, _parameters.b_f, _parameters.b_o), out=_take("b_zfo", (3, _hidden)))
-    # Arrays for all steps.
-    _v = _take("v", (_steps + 1, _features, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _z_f_a_o_x = _take("z_f_a_o_x", (_steps, 3, _hidden, _batch))
-    _V_o_v_prev = _take("V_o_v_prev", (_steps, _hidden, _batch))
-    _a_o = _take("a_o", (_steps, _hidden, _batch))
-    _o = _take("o", (_steps, _hidden, _batch))
-    _h = _take("h", (_steps, _hidden, _batch))
-    # Working space.
-    _V_zf_v_prev = _take("V_zf_v_prev", (2, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_z @ x, W_f @ x, W_o @ x
-    np.matmul(_W_zfo.reshape(3 * _hidden, _features), _x, out=_z_f_a_o_x.reshape(_steps, 3 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = z, f, o
-    np.add(_z_f_a_o_x, _b_zfo[..., None], out=_z_f_a_o_x)
-    _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
-    _V_zf_v_prev_matrix = _V_zf_v_prev.reshape(2 * _hidden, _batch)
-    np.copyto(_v[0], _initial.v.T)
-    np.copyto(_c[0], _initial.c.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.V_z, _parameters.V_f), out=_V_zf_rows)
+    np.concatenate((_parameters.W_z, _parameters.W_f), out=_W_zf_rows)
+    np.concatenate((_parameters.b_z, _parameters.b_f), out=_b_zf_rows)
+    np.multiply(_VWb_zf[1:2], 0.5, _VWb_zf[1:2])
+    np.copyto(_VWb_o[:, :_features], _parameters.V_o)
+    np.copyto(_VWb_o[:, _features : _features + _features], _parameters.W_o)
+    np.copyto(_VWb_o[:, -1], _parameters.b_o)
+    np.multiply(_VWb_o, 0.5, _VWb_o)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    v, c = _initial.v.T, _initial.c.T
 
-    for _t in range(_steps):
-        v, v_prev = _v[_t + 1], _v[_t]
-        _zf_t = _z_f_a_o_x[_t, :2]
-        a_z = z = _z_f_a_o_x[_t, 0]
-        a_f = f = _z_f_a_o_x[_t, 1]
-        c, c_prev = _c[_t + 1], _c[_t]
-        x = _x[_t]
-        # V_z @ v_prev, V_f @ v_prev
-        np.matmul(_V_zf_matrix, v_prev, out=_V_zf_v_prev_matrix)
-        # a_k = a_k_x + V_k @ v_prev  for k = z, f
-        np.add(_zf_t, _V_zf_v_prev, out=_zf_t)
-        # z = tanh(a_z)  (candidate)
-        np.tanh(a_z, out=z)
-        # f = sigmoid(a_f)  (forget gate)
-        np.multiply(a_f, 0.5, out=f)
-        np.tanh(f, out=f)
-        np.multiply(f, 0.5, out=f)
-        np.add(f, 0.5, out=f)
-        # c = f * c_prev + (1 - f) * z  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.subtract(1.0, f, out=_temporary0)
-        np.multiply(_temporary0, z, out=_temporary0)
-        np.add(c, _temporary0, out=c)
-        # v = x  (the input, for the next step)
-        np.copyto(v, x)
+    for _now, _v_x_one, _c, _h, _half_a_o, _o, _windows in _chunks:
+        np.copyto(_v_x_one[:-1, _features : _features + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_v_x_one[0, :_features], v)
+        np.copyto(_c[0], c)
+        for v_x_one, _zf_t, _zf_matrix, f, tanh_half_a_f, c, c_prev, z, v, x in _windows:
+            # a_z = W_z @ x + V_z @ v_prev + b_z
+            # half_a_f = (W_f / 2) @ x + (V_f / 2) @ v_prev + b_f / 2
+            np.dot(_VWb_zf_matrix, v_x_one, _zf_matrix)
+            # z = tanh(a_z)  (candidate)
+            # tanh_half_a_f = tanh(half_a_f)
+            np.tanh(_zf_t, _zf_t)
+            # f = 1/2 * tanh_half_a_f + 1/2 = sigmoid(a_f)  (forget gate)
+            np.multiply(_half, tanh_half_a_f, f)
+            np.add(f, _half, f)
+            # c = f * c_prev + (1 - f) * z  (cell state)
+            np.multiply(f, c_prev, c)
+            np.subtract(_one, f, _temporary0)
+            np.multiply(_temporary0, z, _temporary0)
+            np.add(c, _temporary0, c)
+            # v = x  (the input, for the next step)
+            np.copyto(v, x)
+        # half_a_o = (W_o / 2) @ x + (V_o / 2) @ v_prev + b_o / 2
+        np.matmul(_VWb_o, _v_x_one[:-1], out=_half_a_o)
+        # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
+        np.tanh(_half_a_o, _o)
+        np.multiply(0.5, _o, _o)
+        np.add(_o, 0.5, _o)
+        # h = o * c  (output)
+        np.multiply(_o, _c[1:], _h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
-    # V_o @ v_prev
-    np.matmul(_V_o, _v[:-1], out=_V_o_v_prev)
-    # a_o = a_o_x + V_o @ v_prev
-    np.add(_z_f_a_o_x[:, 2], _V_o_v_prev, out=_a_o)
-    # o = sigmoid(a_o)  (output gate)
-    np.multiply(_a_o, 0.5, out=_o)
-    np.tanh(_o, out=_o)
-    np.multiply(_o, 0.5, out=_o)
-    np.add(_o, 0.5, out=_o)
-    # h = o * c  (output)
-    np.multiply(_o, _c[1:], out=_h)
-    _outputs = _h.transpose(0, 2, 1).copy()
-    _final = State(v=_v[-1].T.copy(), c=_c[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "v": _v,
-        "c": _c,
-        "z_f_a_o_x": _z_f_a_o_x,
-        "o": _o,
-    }
-    return _outputs, _final, _saved
+    _final = State(v=v.T.copy(), c=c.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _V_o = _parameters.V_o
+    _chunk = _chunk_length(_steps, _batch)
+    _all_v_x_one = _saved["v_x_one"]
+    _all_c = _saved["c"]
+    _all_zf = _saved["zf"]
+    _all_o = _saved["o"]
     # Parameters that enter one product or one call lie side by side.
-    _W_zfo = np.stack((_parameters.W_z, _parameters.W_f, _parameters.W_o), out=_take("W_zfo", (3, _hidden, _features)))
-    _V_zf = np.stack((_parameters.V_z, _parameters.V_f), out=_take("V_zf", (2, _hidden, _features)))
-    _b_zfo = np.stack((_parameters.b_z, _parameters.b_f, _parameters.b_o), out=_take("b_zfo", (3, _hidden)))
-    # Arrays for all steps.
-    _v = _take("v", (_steps + 1, _features, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _z_f_a_o_x = _take("z_f_a_o_x", (_steps, 3, _hidden, _batch))
-    _V_o_v_prev = _take("V_o_v_prev", (_steps, _hidden, _batch))
-    _a_o = _take("a_o", (_steps, _hidden, _batch))
-    _o = _take("o", (_steps, _hidden, _batch))
-    _h = _take("h", (_steps, _hidden, _batch))
+    _V_zf = np.empty((2, _hidden, _features), _dtype)
+    _W_zf = np.empty((2, _hidden, _features), _dtype)
+    _VW_o = np.empty((2, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_zfo = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_d_v_prev_V_o_v_prev_to_x_W_o_x = np.empty((_chunk, 2, _features, _batch), _dtype)
+    _all_d_v = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_c_known = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_x_product = np.empty((_chunk, _features, _batch), _dtype)
     # Working space.
-    _V_zf_v_prev = _take("V_zf_v_prev", (2, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # W_z @ x, W_f @ x, W_o @ x
-    np.matmul(_W_zfo.reshape(3 * _hidden, _features), _x, out=_z_f_a_o_x.reshape(_steps, 3 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = z, f, o
-    np.add(_z_f_a_o_x, _b_zfo[..., None], out=_z_f_a_o_x)
+    d_v_next = np.empty((_features, _batch), _dtype)
+    d_c_next = np.empty((_hidden, _batch), _dtype)
+    _d_VWb_zfo = np.empty((3, _hidden, _features + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_features, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((3, _hidden, _features + _features + 1), _dtype)
+    _VW_o_by_hidden = np.empty((_hidden, 2, _features), _dtype)
+    _V_zf_transposed = np.empty((_features, 2 * _hidden), _dtype)
+    d_c = _scratch0
+    d_v_prev_product = _scratch1
+    d_v_prev = d_v_next
+    d_c_prev = d_c_next
+    _all_d_a_zfo_by_slot = np.empty((3, _hidden, _chunk, _batch), _dtype)
+    _all_v_x_one_by_part = np.empty((_features + _features + 1, _chunk, _batch), _dtype)
     _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
-    _V_zf_v_prev_matrix = _V_zf_v_prev.reshape(2 * _hidden, _batch)
-    np.copyto(_v[0], _initial.v.T)
-    np.copyto(_c[0], _initial.c.T)
-
-    for _t in range(_steps):
-        v, v_prev = _v[_t + 1], _v[_t]
-        _zf_t = _z_f_a_o_x[_t, :2]
-        a_z = z = _z_f_a_o_x[_t, 0]
-        a_f = f = _z_f_a_o_x[_t, 1]
-        c, c_prev = _c[_t + 1], _c[_t]
-        x = _x[_t]
-        # V_z @ v_prev, V_f @ v_prev
-        np.matmul(_V_zf_matrix, v_prev, out=_V_zf_v_prev_matrix)
-        # a_k = a_k_x + V_k @ v_prev  for k = z, f
-        np.add(_zf_t, _V_zf_v_prev, out=_zf_t)
-        # z = tanh(a_z)  (candidate)
-        np.tanh(a_z, out=z)
-        # f = sigmoid(a_f)  (forget gate)
-        np.multiply(a_f, 0.5, out=f)
-        np.tanh(f, out=f)
-        np.multiply(f, 0.5, out=f)
-        np.add(f, 0.5, out=f)
-        # c = f * c_prev + (1 - f) * z  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.subtract(1.0, f, out=_temporary0)
-        np.multiply(_temporary0, z, out=_temporary0)
-        np.add(c, _temporary0, out=c)
-        # v = x  (the input, for the next step)
-        np.copyto(v, x)
-
-    # V_o @ v_prev
-    np.matmul(_V_o, _v[:-1], out=_V_o_v_prev)
-    # a_o = a_o_x + V_o @ v_prev
-    np.add(_z_f_a_o_x[:, 2], _V_o_v_prev, out=_a_o)
-    # o = sigmoid(a_o)  (output gate)
-    np.multiply(_a_o, 0.5, out=_o)
-    np.tanh(_o, out=_o)
-    np.multiply(_o, 0.5, out=_o)
-    np.add(_o, 0.5, out=_o)
-    # h = o * c  (output)
-    np.multiply(_o, _c[1:], out=_h)
-    _outputs = _h.transpose(0, 2, 1).copy()
-    _final = State(v=_v[-1].T.copy(), c=_c[-1].T.copy())
-    return _outputs, _final
+    _W_zf_matrix = _W_zf.reshape(2 * _hidden, _features)
+    _VW_o_matrix = _VW_o.reshape(2 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_o = _part(_all_d_o, _now)
+        _c = _part(_all_c, _now, 1)
+        _d_a_zfo = _part(_all_d_a_zfo, _now)
+        _o = _part(_all_o, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _d_v_prev_V_o_v_prev_to_x_W_o_x = _part(_all_d_v_prev_V_o_v_prev_to_x_W_o_x, _now)
+        _d_c_known = _part(_all_d_c_known, _now)
+        _zf = _part(_all_zf, _now)
+        _d_v = _part(_all_d_v, _now)
+        _d_x_product = _part(_all_d_x_product, _now)
+        _d_a_zfo_by_slot = _beginning(_all_d_a_zfo_by_slot, (3, _hidden, _count, _batch))
+        _v_x_one_by_part = _beginning(_all_v_x_one_by_part, (_features + _features + 1, _count, _batch))
+        _v_x_one = _part(_all_v_x_one, _now, 1)
+        _windows = list(zip(
+            _d_v, _d_c_known, _d_a_zfo[:, :2], _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 0], _zf[:, 1], strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x,
+            _d_c_known, _zf, _d_v, _d_x_product, _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _V_zf, _W_zf, _VW_o, d_v_next, d_c_next, _d_VWb_zfo, _temporary1, _VW_o_by_hidden, _V_zf_transposed, d_c,
+        d_v_prev_product, d_v_prev, d_c_prev, _V_zf_matrix, _W_zf_matrix, _VW_o_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _v = _saved["v"]
-    _c = _saved["c"]
-    _z_f_a_o_x = _saved["z_f_a_o_x"]
-    _o = _saved["o"]
+    (
+        _V_zf, _W_zf, _VW_o, d_v_next, d_c_next, _d_VWb_zfo, _temporary1, _VW_o_by_hidden, _V_zf_transposed, d_c,
+        d_v_prev_product, d_v_prev, d_c_prev, _V_zf_matrix, _W_zf_matrix, _VW_o_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _V_zf = np.stack((_parameters.V_z, _parameters.V_f), out=_take("V_zf", (2, _hidden, _features)))
-    _W_zf = np.stack((_parameters.W_z, _parameters.W_f), out=_take("W_zf", (2, _hidden, _features)))
-    _VW_o = np.stack((_parameters.V_o, _parameters.W_o), out=_take("VW_o", (2, _hidden, _features)))
-    # Arrays for all steps.
-    _d_a_zfo = _take("d_a_zfo", (_steps, 3, _hidden, _batch))
-    _d_v_prev_V_o_v_prev_to_x_W_o_x = _take("d_v_prev_V_o_v_prev_to_x_W_o_x", (_steps, 2, _features, _batch))
-    _d_v = _take("d_v", (_steps, _features, _batch))
-    _d_o = _take("d_o", (_steps, _hidden, _batch))
-    _d_x_product = _take("d_x_product", (_steps, _features, _batch))
+    np.concatenate((_parameters.V_z, _parameters.V_f), out=_V_zf_matrix)
+    np.concatenate((_parameters.W_z, _parameters.W_f), out=_W_zf_matrix)
+    np.concatenate((_parameters.V_o, _parameters.W_o), out=_VW_o_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_v_next = _take("d_v_next", (_features, _batch))
-    d_v_prev = _take("d_v_prev", (_features, _batch))
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
-    _d_W_zfo = _take("d_W_zfo", (3, _hidden, _features))
-    _d_V_zfo = _take("d_V_zfo", (3, _hidden, _features))
-    _d_b_zfo = _take("d_b_zfo", (3, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_features, _batch))
-    _temporary0 = _take("temporary0", (_steps, _hidden, _batch))
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # d_o = d_outputs * c
-    np.multiply(_d_outputs, _c[1:], out=_d_o)
-    # d_a_o = d_o * o * (1 - o)
-    np.multiply(_d_o, _o, out=_d_a_zfo[:, 2])
-    np.subtract(1.0, _o, out=_temporary0)
-    np.multiply(_d_a_zfo[:, 2], _temporary0, out=_d_a_zfo[:, 2])
-    # V_o.T @ d_a_o, W_o.T @ d_a_o
-    _VW_o_by_slot = _take("VW_o_by_slot", (2, _features, _hidden))
-    np.copyto(_VW_o_by_slot, _VW_o.transpose(0, 2, 1))
-    np.matmul(
-        _VW_o_by_slot.reshape(2 * _features, _hidden),
-        _d_a_zfo[:, 2],
-        out=_d_v_prev_V_o_v_prev_to_x_W_o_x.reshape(_steps, 2 * _features, _batch),
-    )
-    d_c = _scratch0
-    d_v_prev_product = _scratch1
-    _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features).T
+    _d_VWb_zfo.fill(0)
     np.copyto(d_v_next, _d_final.v.T)
     np.copyto(d_c_next, _d_final.c.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_V_zf.reshape(2 * _hidden, _features), _V_zf_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_v = _d_v[_t]
-        d_outputs = _d_outputs[_t]
-        o = _o[_t]
-        c_prev = _c[_t]
-        z = _z_f_a_o_x[_t, 0]
-        f = _z_f_a_o_x[_t, 1]
-        d_z = d_a_z = _d_a_zfo[_t, 0]
-        d_f = d_a_f = _d_a_zfo[_t, 1]
-        _d_a_zf_t = _d_a_zfo[_t, :2]
-        d_v_prev_V_o_v_prev = _d_v_prev_V_o_v_prev_to_x_W_o_x[_t, 0]
-        # d_v = d_v_next
-        np.copyto(d_v, d_v_next)
-        # d_c = d_c_next + d_outputs * o
-        np.multiply(d_outputs, o, out=d_c)
-        np.add(d_c_next, d_c, out=d_c)
-        # d_f = d_c * (c_prev - z)
-        np.subtract(c_prev, z, out=d_f)
-        np.multiply(d_c, d_f, out=d_f)
-        # d_a_f = d_f * f * (1 - f)
-        np.multiply(d_f, f, out=d_a_f)
-        np.subtract(1.0, f, out=_temporary1)
-        np.multiply(d_a_f, _temporary1, out=d_a_f)
-        # d_z = d_c * (1 - f)
-        np.subtract(1.0, f, out=d_z)
-        np.multiply(d_c, d_z, out=d_z)
-        # d_a_z = d_z * (1 - z**2)
-        np.square(z, out=_temporary1)
-        np.subtract(1.0, _temporary1, out=_temporary1)
-        np.multiply(d_z, _temporary1, out=d_a_z)
-        # V_z.T @ d_a_z, V_f.T @ d_a_f
-        np.matmul(_V_zf_matrix, _d_a_zf_t.reshape(2 * _hidden, _batch), out=d_v_prev_product)
-        # d_v_prev = V_o.T @ d_a_o + V_f.T @ d_a_f + V_z.T @ d_a_z
-        np.add(d_v_prev_V_o_v_prev, d_v_prev_product, out=d_v_prev)
-        # d_c_prev = d_c * f
-        np.multiply(d_c, f, out=d_c_prev)
-        d_v_next, d_v_prev = d_v_prev, d_v_next
-        d_c_next, d_c_prev = d_c_prev, d_c_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x, _d_c_known, _zf,
+        _d_v, _d_x_product, _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # d_o = d_outputs * c
+        np.multiply(_d_outputs, _c[1:], _d_o)
+        # d_a_o = d_o * o * (1 - o)
+        np.multiply(_d_o, _o, _d_a_zfo[:, 2])
+        np.subtract(1.0, _o, _temporary0)
+        np.multiply(_d_a_zfo[:, 2], _temporary0, _d_a_zfo[:, 2])
+        # V_o.T @ d_a_o, W_o.T @ d_a_o
+        np.copyto(_VW_o_by_hidden, _VW_o.transpose(1, 0, 2))
+        np.matmul(
+            _VW_o_by_hidden.reshape(_hidden, 2 * _features).T,
+            _d_a_zfo[:, 2],
+            out=_d_v_prev_V_o_v_prev_to_x_W_o_x.reshape(_count, 2 * _features, _batch),
+        )
+        # d_c_known = d_outputs * o
+        np.multiply(_d_outputs, _o, _d_c_known)
+        # dc_da_f = (c_prev - z) * f * (1 - f)
+        np.subtract(_c[:-1], _zf[:, 0], _d_a_zfo[:, 1])
+        np.multiply(_d_a_zfo[:, 1], _zf[:, 1], _d_a_zfo[:, 1])
+        np.subtract(1.0, _zf[:, 1], _temporary0)
+        np.multiply(_d_a_zfo[:, 1], _temporary0, _d_a_zfo[:, 1])
+        # dc_da_z = (1 - f) * (1 - z**2)
+        np.subtract(1.0, _zf[:, 1], _d_a_zfo[:, 0])
+        np.square(_zf[:, 0], _temporary0)
+        np.subtract(1.0, _temporary0, _temporary0)
+        np.multiply(_d_a_zfo[:, 0], _temporary0, _d_a_zfo[:, 0])
+        for d_v, d_c_known, _d_a_zf_t, d_v_prev_V_o_v_prev, f in _windows:
+            # d_v = d_v_next
+            np.copyto(d_v, d_v_next)
+            # d_c = d_c_next + d_c_known
+            np.add(d_c_next, d_c_known, d_c)
+            # d_a_k = d_c * dc_da_k  for k = z, f
+            np.multiply(d_c, _d_a_zf_t, _d_a_zf_t)
+            # V_z.T @ d_a_z, V_f.T @ d_a_f
+            np.dot(_V_zf_transposed, _d_a_zf_t.reshape(2 * _hidden, _batch), d_v_prev_product)
+            # d_v_prev = V_o.T @ d_a_o + V_f.T @ d_a_f + V_z.T @ d_a_z
+            np.add(d_v_prev_V_o_v_prev, d_v_prev_product, d_v_prev)
+            # d_c_prev = d_c * f
+            np.multiply(d_c, f, d_c_prev)
+        # W_z.T @ d_a_z, W_f.T @ d_a_f
+        np.matmul(
+            _W_zf.reshape(2 * _hidden, _features).T,
+            _d_a_zfo[:, :2].reshape(_count, 2 * _hidden, _batch),
+            out=_d_x_product,
+        )
+        # d_x = d_v + W_o.T @ d_a_o + W_f.T @ d_a_f + W_z.T @ d_a_z
+        np.add(_d_v.transpose(0, 2, 1), _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 1].transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_x[_now], _d_x_product.transpose(0, 2, 1), _d_x[_now])
+        # d_V_k = total(outer(d_a_k, v_prev))  for k = z, f, o
+        # d_W_k = total(outer(d_a_k, x))  for k = z, f, o
+        # d_b_k = total(d_a_k)  for k = z, f, o
+        np.copyto(_d_a_zfo_by_slot, _d_a_zfo.transpose(1, 2, 0, 3))
+        np.copyto(_v_x_one_by_part, _v_x_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_zfo_by_slot.reshape(3 * _hidden, _count * _batch),
+            _v_x_one_by_part.reshape(_features + _features + 1, _count * _batch).T,
+            _temporary1.reshape(3 * _hidden, _features + _features + 1),
+        )
+        np.add(_d_VWb_zfo, _temporary1, _d_VWb_zfo)
 
-    # W_z.T @ d_a_z, W_f.T @ d_a_f
-    np.matmul(
-        _W_zf.reshape(2 * _hidden, _features).T, _d_a_zfo[:, :2].reshape(_steps, 2 * _hidden, _batch), out=_d_x_product
-    )
-    # d_x = d_v + W_o.T @ d_a_o + W_f.T @ d_a_f + W_z.T @ d_a_z
-    np.add(_d_v, _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 1], out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_product, out=_d_x.transpose(0, 2, 1))
-    # d_W_k = total(outer(d_a_k, x))  for k = z, f, o
-    _d_a_zfo_by_slot = _take("d_a_zfo_by_slot", (3, _hidden, _steps, _batch))
-    np.copyto(_d_a_zfo_by_slot, _d_a_zfo.transpose(1, 2, 0, 3))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_zfo_by_slot.reshape(3 * _hidden, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_zfo.reshape(3 * _hidden, _features),
-    )
-    # d_V_k = total(outer(d_a_k, v_prev))  for k = z, f, o
-    _v_prev_by_step = _take("v_prev_by_step", (_steps, _batch, _features))
-    np.copyto(_v_prev_by_step, _v[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_zfo_by_slot.reshape(3 * _hidden, _steps * _batch),
-        _v_prev_by_step.reshape(_steps * _batch, _features),
-        out=_d_V_zfo.reshape(3 * _hidden, _features),
-    )
-    # d_b_k = total(d_a_k)  for k = z, f, o
-    np.sum(_d_a_zfo, axis=(0, 3), out=_d_b_zfo)
-    _gradients.W_z, _gradients.W_f, _gradients.W_o = _d_W_zfo
-    _gradients.V_z, _gradients.V_f, _gradients.V_o = _d_V_zfo
-    _gradients.b_z, _gradients.b_f, _gradients.b_o = _d_b_zfo
+    _gradients.W_z[...], _gradients.W_f[...], _gradients.W_o[...] = _d_VWb_zfo[:, :, _features : _features + _features]
+    _gradients.V_z[...], _gradients.V_f[...], _gradients.V_o[...] = _d_VWb_zfo[:, :, :_features]
+    _gradients.b_z[...], _gradients.b_f[...], _gradients.b_o[...] = _d_VWb_zfo[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(v=d_v_next.T.copy(), c=d_c_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_v_x_one = _saved["v_x_one"]
+    _all_c = _saved["c"]
+    # Parameters that enter one product or one call lie side by side.
+    _VWb_zf = np.empty((2, _hidden, _features + _features + 1), _dtype)
+    _VWb_o = np.empty((_hidden, _features + _features + 1), _dtype)
+    # Arrays by step.
+    _all_zf = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _all_half_a_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_o = np.empty((_chunk, _hidden, _batch), _dtype)
+    _VWb_zf_matrix = _VWb_zf.reshape(2 * _hidden, _features + _features + 1)
+    _V_zf_rows = _VWb_zf_matrix[:, :_features]
+    _W_zf_rows = _VWb_zf_matrix[:, _features : _features + _features]
+    _b_zf_rows = _VWb_zf_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _v_x_one = _part(_all_v_x_one, _now, 1)
+        _zf = _part(_all_zf, _now)
+        _half_a_o = _part(_all_half_a_o, _now)
+        _o = _part(_all_o, _now)
+        _chunks.append((_count, _v_x_one, _zf, _half_a_o, _o))
+    _residuals = {"v_x_one": _all_v_x_one, "c": _all_c, "zf": _all_zf, "o": _all_o}
+    return _Arrays(_residuals, (_VWb_zf, _VWb_o, _V_zf_rows, _W_zf_rows, _b_zf_rows, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_VWb_zf, _VWb_o, _V_zf_rows, _W_zf_rows, _b_zf_rows, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.V_z, _parameters.V_f), out=_V_zf_rows)
+    np.concatenate((_parameters.W_z, _parameters.W_f), out=_W_zf_rows)
+    np.concatenate((_parameters.b_z, _parameters.b_f), out=_b_zf_rows)
+    np.multiply(_VWb_zf[1:2], 0.5, _VWb_zf[1:2])
+    np.copyto(_VWb_o[:, :_features], _parameters.V_o)
+    np.copyto(_VWb_o[:, _features : _features + _features], _parameters.W_o)
+    np.copyto(_VWb_o[:, -1], _parameters.b_o)
+    np.multiply(_VWb_o, 0.5, _VWb_o)
+
+    for _count, _v_x_one, _zf, _half_a_o, _o in _chunks:
+        # a_z = W_z @ x + V_z @ v_prev + b_z
+        # half_a_f = (W_f / 2) @ x + (V_f / 2) @ v_prev + b_f / 2
+        np.matmul(
+            _VWb_zf.reshape(2 * _hidden, _features + _features + 1),
+            _v_x_one[:-1],
+            out=_zf.reshape(_count, 2 * _hidden, _batch),
+        )
+        # z = tanh(a_z)  (candidate)
+        # tanh_half_a_f = tanh(half_a_f)
+        np.tanh(_zf, _zf)
+        # f = 1/2 * tanh_half_a_f + 1/2 = sigmoid(a_f)  (forget gate)
+        np.multiply(0.5, _zf[:, 1], _zf[:, 1])
+        np.add(_zf[:, 1], 0.5, _zf[:, 1])
+        # half_a_o = (W_o / 2) @ x + (V_o / 2) @ v_prev + b_o / 2
+        np.matmul(_VWb_o, _v_x_one[:-1], out=_half_a_o)
+        # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
+        np.tanh(_half_a_o, _o)
+        np.multiply(0.5, _o, _o)
+        np.add(_o, 0.5, _o)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -736,6 +804,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -800,7 +880,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -857,26 +938,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -26,15 +26,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -53,12 +59,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -104,20 +104,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -296,28 +289,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -333,32 +330,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -368,8 +375,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -393,237 +400,319 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_if = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # h_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_h_x_one[:, -1] = 1
+    _all_c = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_if = np.empty((_saved, 2, _hidden, _batch), _dtype)
+    _all_a_n = np.empty((_saved, _hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _UWb_if_matrix = _UWb_if.reshape(2 * _hidden, _hidden + _features + 1)
+    _U_if_rows = _UWb_if_matrix[:, :_hidden]
+    _W_if_rows = _UWb_if_matrix[:, _hidden : _hidden + _features]
+    _b_if_rows = _UWb_if_matrix[:, -1]
+    _half = np.array(0.5, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _c = _part(_all_c, _now, 1)
+        _a_n = _part(_all_a_n, _now)
+        _if = _part(_all_if, _now)
+        _windows = list(zip(
+            _h_x_one[:-1], _if, _if.reshape(_count, 2 * _hidden, _batch), _c[1:], _if[:, 0], _a_n, _if[:, 1],
+            _c[:-1], _h_x_one[1:, :_hidden], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _h_x_one, _c, _a_n, _windows))
+    _residuals = {"h_x_one": _all_h_x_one, "c": _all_c, "a_n": _all_a_n, "if": _all_if}
+    if _keep == "recompute":
+        _residuals = {"h_x_one": _all_h_x_one, "c": _all_c}
+    _of_pass = (_UWb_if, _temporary0, _UWb_if_matrix, _U_if_rows, _W_if_rows, _b_if_rows, _half, _chunks)
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (_UWb_if, _temporary0, _UWb_if_matrix, _U_if_rows, _W_if_rows, _b_if_rows, _half, _chunks) = _arrays.of_pass
+    _W_n = _parameters.W_n
     # Parameters that enter one product or one call lie side by side.
-    _W_ifn = np.stack((_parameters.W_i, _parameters.W_f, _parameters.W_n), out=_take("W_ifn", (3, _hidden, _features)))
-    _U_if = np.stack((_parameters.U_i, _parameters.U_f), out=_take("U_if", (2, _hidden, _hidden)))
-    _b_if = np.stack((_parameters.b_i, _parameters.b_f), out=_take("b_if", (2, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _i_f_a_n = _take("i_f_a_n", (_steps, 3, _hidden, _batch))
-    # Working space.
-    _U_if_h_prev = _take("U_if_h_prev", (2, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # a_n = W_n @ x
-    np.matmul(_W_ifn.reshape(3 * _hidden, _features), _x, out=_i_f_a_n.reshape(_steps, 3 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = i, f
-    np.add(_i_f_a_n[:, :2], _b_if[..., None], out=_i_f_a_n[:, :2])
-    _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden)
-    _U_if_h_prev_matrix = _U_if_h_prev.reshape(2 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(_c[0], _initial.c.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_i, _parameters.U_f), out=_U_if_rows)
+    np.concatenate((_parameters.W_i, _parameters.W_f), out=_W_if_rows)
+    np.concatenate((_parameters.b_i, _parameters.b_f), out=_b_if_rows)
+    np.multiply(_UWb_if, 0.5, _UWb_if)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h, c = _initial.h.T, _initial.c.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _if_t = _i_f_a_n[_t, :2]
-        i, f, a_n = _i_f_a_n[_t]
-        c, c_prev = _c[_t + 1], _c[_t]
-        # U_i @ h_prev, U_f @ h_prev
-        np.matmul(_U_if_matrix, h_prev, out=_U_if_h_prev_matrix)
-        # a_k = a_k_x + U_k @ h_prev  for k = i, f
-        np.add(_if_t, _U_if_h_prev, out=_if_t)
-        # k = sigmoid(a_k)  for k = i, f  (input gate, forget gate)
-        np.multiply(_if_t, 0.5, out=_if_t)
-        np.tanh(_if_t, out=_if_t)
-        np.multiply(_if_t, 0.5, out=_if_t)
-        np.add(_if_t, 0.5, out=_if_t)
-        # c = i * a_n + f * c_prev  (cell state)
-        np.multiply(i, a_n, out=c)
-        np.multiply(f, c_prev, out=_temporary0)
-        np.add(c, _temporary0, out=c)
-        # h = tanh(c)  (hidden state)
-        np.tanh(c, out=h)
+    for _now, _h_x_one, _c, _a_n, _windows in _chunks:
+        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_x_one[0, :_hidden], h)
+        np.copyto(_c[0], c)
+        # a_n = W_n @ x
+        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_a_n)
+        for h_x_one, _if_t, _if_matrix, c, i, a_n, f, c_prev, h in _windows:
+            # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, f
+            np.dot(_UWb_if_matrix, h_x_one, _if_matrix)
+            # tanh_half_a_k = tanh(half_a_k)  for k = i, f
+            np.tanh(_if_t, _if_t)
+            # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = i, f  (input gate, forget gate)
+            np.multiply(_half, _if_t, _if_t)
+            np.add(_if_t, _half, _if_t)
+            # c = i * a_n + f * c_prev  (cell state)
+            np.multiply(i, a_n, c)
+            np.multiply(f, c_prev, _temporary0)
+            np.add(c, _temporary0, c)
+            # h = tanh(c)  (hidden state)
+            np.tanh(c, h)
+        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=_c[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "c": _c,
-        "i_f_a_n": _i_f_a_n,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy(), c=c.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_c = _saved["c"]
+    _all_a_n = _saved["a_n"]
+    _all_if = _saved["if"]
     # Parameters that enter one product or one call lie side by side.
-    _W_ifn = np.stack((_parameters.W_i, _parameters.W_f, _parameters.W_n), out=_take("W_ifn", (3, _hidden, _features)))
-    _U_if = np.stack((_parameters.U_i, _parameters.U_f), out=_take("U_if", (2, _hidden, _hidden)))
-    _b_if = np.stack((_parameters.b_i, _parameters.b_f), out=_take("b_if", (2, _hidden)))
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _i_f_a_n = _take("i_f_a_n", (_steps, 3, _hidden, _batch))
+    _W_ifn = np.empty((3, _hidden, _features), _dtype)
+    _U_if = np.empty((2, _hidden, _hidden), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_ifn = np.empty((_chunk, 3, _hidden, _batch), _dtype)
+    _all_dh_dc = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_c = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    c_prev = _take("c_prev", (_hidden, _batch))
-    c = _take("c", (_hidden, _batch))
-    _U_if_h_prev = _take("U_if_h_prev", (2, _hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # a_n = W_n @ x
-    np.matmul(_W_ifn.reshape(3 * _hidden, _features), _x, out=_i_f_a_n.reshape(_steps, 3 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = i, f
-    np.add(_i_f_a_n[:, :2], _b_if[..., None], out=_i_f_a_n[:, :2])
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    d_c_next = np.empty((_hidden, _batch), _dtype)
+    _d_UWb_if = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _features), _dtype)
+    _temporary2 = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    _U_if_transposed = np.empty((_hidden, 2 * _hidden), _dtype)
+    d_h = _scratch0
+    d_h_prev = d_h_next
+    d_c_prev = d_c_next
+    _all_d_a_ifn_by_slot = np.empty((3, _hidden, _chunk, _batch), _dtype)
+    _all_d_a_n_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
+    _W_ifn_matrix = _W_ifn.reshape(3 * _hidden, _features)
     _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden)
-    _U_if_h_prev_matrix = _U_if_h_prev.reshape(2 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(c_prev, _initial.c.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _if_t = _i_f_a_n[_t, :2]
-        i, f, a_n = _i_f_a_n[_t]
-        # U_i @ h_prev, U_f @ h_prev
-        np.matmul(_U_if_matrix, h_prev, out=_U_if_h_prev_matrix)
-        # a_k = a_k_x + U_k @ h_prev  for k = i, f
-        np.add(_if_t, _U_if_h_prev, out=_if_t)
-        # k = sigmoid(a_k)  for k = i, f  (input gate, forget gate)
-        np.multiply(_if_t, 0.5, out=_if_t)
-        np.tanh(_if_t, out=_if_t)
-        np.multiply(_if_t, 0.5, out=_if_t)
-        np.add(_if_t, 0.5, out=_if_t)
-        # c = i * a_n + f * c_prev  (cell state)
-        np.multiply(i, a_n, out=c)
-        np.multiply(f, c_prev, out=_temporary0)
-        np.add(c, _temporary0, out=c)
-        # h = tanh(c)  (hidden state)
-        np.tanh(c, out=h)
-        c_prev, c = c, c_prev
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=c_prev.T.copy())
-    return _outputs, _final
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _dh_dc = _part(_all_dh_dc, _now)
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _d_a_ifn = _part(_all_d_a_ifn, _now)
+        _c = _part(_all_c, _now, 1)
+        _if = _part(_all_if, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _a_n = _part(_all_a_n, _now)
+        _d_c = _part(_all_d_c, _now)
+        _d_a_ifn_by_slot = _beginning(_all_d_a_ifn_by_slot, (3, _hidden, _count, _batch))
+        _d_a_n_by_hidden = _beginning(_all_d_a_n_by_hidden, (_hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _windows = list(zip(_d_outputs, _d_c, _dh_dc, _d_a_ifn[:, :2], _if[:, 1], strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _dh_dc, _h_x_one, _d_a_ifn, _c, _if, _temporary0, _a_n, _d_c,
+            _d_a_ifn_by_slot, _d_a_n_by_hidden, _x_by_features, _h_x_one_by_part, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _W_ifn, _U_if, d_h_next, d_c_next, _d_UWb_if, _temporary1, _temporary2, _U_if_transposed, d_h, d_h_prev,
+        d_c_prev, _W_ifn_matrix, _U_if_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _c = _saved["c"]
-    _i_f_a_n = _saved["i_f_a_n"]
+    (
+        _W_ifn, _U_if, d_h_next, d_c_next, _d_UWb_if, _temporary1, _temporary2, _U_if_transposed, d_h, d_h_prev,
+        d_c_prev, _W_ifn_matrix, _U_if_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_ifn = np.stack((_parameters.W_i, _parameters.W_f, _parameters.W_n), out=_take("W_ifn", (3, _hidden, _features)))
-    _U_if = np.stack((_parameters.U_i, _parameters.U_f), out=_take("U_if", (2, _hidden, _hidden)))
-    # Arrays for all steps.
-    _d_a_ifn = _take("d_a_ifn", (_steps, 3, _hidden, _batch))
-    _d_c = _take("d_c", (_steps, _hidden, _batch))
+    np.concatenate((_parameters.W_i, _parameters.W_f, _parameters.W_n), out=_W_ifn_matrix)
+    np.concatenate((_parameters.U_i, _parameters.U_f), out=_U_if_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
-    _d_W_ifn = _take("d_W_ifn", (3, _hidden, _features))
-    _d_U_if = _take("d_U_if", (2, _hidden, _hidden))
-    _d_b_if = _take("d_b_if", (2, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (2, _hidden, _batch))
-    d_h = _scratch0
-    _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden).T
+    _d_UWb_if.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
     np.copyto(d_c_next, _d_final.c.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_U_if.reshape(2 * _hidden, _hidden), _U_if_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        h = _h[_t + 1]
-        d_c = _d_c[_t]
-        c_prev = _c[_t]
-        d_i = _d_a_ifn[_t, 0]
-        d_f = _d_a_ifn[_t, 1]
-        f = _i_f_a_n[_t, 1]
-        a_n = _i_f_a_n[_t, 2]
-        _d_a_if_t = _d_a_ifn[_t, :2]
-        _if_t = _i_f_a_n[_t, :2]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_c = d_c_next + d_h * (1 - h**2)
-        np.square(h, out=d_c)
-        np.subtract(1.0, d_c, out=d_c)
-        np.multiply(d_h, d_c, out=d_c)
-        np.add(d_c_next, d_c, out=d_c)
-        # d_f = d_c * c_prev
-        np.multiply(d_c, c_prev, out=d_f)
-        # d_i = d_c * a_n
-        np.multiply(d_c, a_n, out=d_i)
-        # d_a_k = d_k * k * (1 - k)  for k = i, f
-        np.multiply(_d_a_if_t, _if_t, out=_d_a_if_t)
-        np.subtract(1.0, _if_t, out=_temporary0)
-        np.multiply(_d_a_if_t, _temporary0, out=_d_a_if_t)
-        # d_h_prev = U_f.T @ d_a_f + U_i.T @ d_a_i
-        np.matmul(_U_if_matrix, _d_a_if_t.reshape(2 * _hidden, _batch), out=d_h_prev)
-        # d_c_prev = d_c * f
-        np.multiply(d_c, f, out=d_c_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
-        d_c_next, d_c_prev = d_c_prev, d_c_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _dh_dc, _h_x_one, _d_a_ifn, _c, _if, _temporary0, _a_n, _d_c, _d_a_ifn_by_slot,
+        _d_a_n_by_hidden, _x_by_features, _h_x_one_by_part, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_dc = 1 - h**2
+        np.square(_h_x_one[1:, :_hidden], _dh_dc)
+        np.subtract(1.0, _dh_dc, _dh_dc)
+        # dc_da_f = c_prev * f * (1 - f)
+        np.multiply(_c[:-1], _if[:, 1], _d_a_ifn[:, 1])
+        np.subtract(1.0, _if[:, 1], _temporary0)
+        np.multiply(_d_a_ifn[:, 1], _temporary0, _d_a_ifn[:, 1])
+        # dc_da_i = a_n * i * (1 - i)
+        np.multiply(_a_n, _if[:, 0], _d_a_ifn[:, 0])
+        np.subtract(1.0, _if[:, 0], _temporary0)
+        np.multiply(_d_a_ifn[:, 0], _temporary0, _d_a_ifn[:, 0])
+        for d_outputs, d_c, dh_dc, _d_a_if_t, f in _windows:
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_c = d_c_next + d_h * dh_dc
+            np.multiply(d_h, dh_dc, d_c)
+            np.add(d_c_next, d_c, d_c)
+            # d_a_k = d_c * dc_da_k  for k = i, f
+            np.multiply(d_c, _d_a_if_t, _d_a_if_t)
+            # d_h_prev = U_f.T @ d_a_f + U_i.T @ d_a_i
+            np.dot(_U_if_transposed, _d_a_if_t.reshape(2 * _hidden, _batch), d_h_prev)
+            # d_c_prev = d_c * f
+            np.multiply(d_c, f, d_c_prev)
+        # d_a_n = d_c * i
+        np.multiply(_d_c, _if[:, 0], _d_a_ifn[:, 2])
+        # d_x = W_f.T @ d_a_f + W_i.T @ d_a_i + W_n.T @ d_a_n
+        np.copyto(_d_a_ifn_by_slot, _d_a_ifn.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_ifn_by_slot.reshape(3 * _hidden, _count * _batch).T,
+            _W_ifn.reshape(3 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_W_n = total(outer(d_a_n, x))
+        np.copyto(_d_a_n_by_hidden, _d_a_ifn[:, 2].transpose(1, 0, 2))
+        np.copyto(_x_by_features, _h_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_n_by_hidden.reshape(_hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary1,
+        )
+        np.add(_gradients.W_n, _temporary1, _gradients.W_n)
+        # d_U_k = total(outer(d_a_k, h_prev))  for k = i, f
+        # d_W_k = total(outer(d_a_k, x))  for k = i, f
+        # d_b_k = total(d_a_k)  for k = i, f
+        np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_ifn_by_slot[:2].reshape(2 * _hidden, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            out=_temporary2.reshape(2 * _hidden, _hidden + _features + 1),
+        )
+        np.add(_d_UWb_if, _temporary2, _d_UWb_if)
 
-    # d_a_n = d_c * i
-    np.multiply(_d_c, _i_f_a_n[:, 0], out=_d_a_ifn[:, 2])
-    # d_x = W_f.T @ d_a_f + W_i.T @ d_a_i + W_n.T @ d_a_n
-    _d_a_ifn_by_step = _take("d_a_ifn_by_step", (_steps, _batch, 3, _hidden))
-    np.copyto(_d_a_ifn_by_step, _d_a_ifn.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_ifn_by_step.reshape(_steps * _batch, 3 * _hidden),
-        _W_ifn.reshape(3 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_W_k = total(outer(d_a_k, x))  for k = i, f, n
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_ifn_by_step.reshape(_steps * _batch, 3 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_ifn.reshape(3 * _hidden, _features),
-    )
-    # d_U_k = total(outer(d_a_k, h_prev))  for k = i, f
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_ifn_by_step[:, :, :2].reshape(_steps * _batch, 2 * _hidden).T,
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_U_if.reshape(2 * _hidden, _hidden),
-    )
-    # d_b_k = total(d_a_k)  for k = i, f
-    np.sum(_d_a_ifn[:, :2], axis=(0, 3), out=_d_b_if)
-    _gradients.W_i, _gradients.W_f, _gradients.W_n = _d_W_ifn
-    _gradients.U_i, _gradients.U_f = _d_U_if
-    _gradients.b_i, _gradients.b_f = _d_b_if
+    _gradients.W_i[...], _gradients.W_f[...] = _d_UWb_if[:, :, _hidden : _hidden + _features]
+    _gradients.U_i[...], _gradients.U_f[...] = _d_UWb_if[:, :, :_hidden]
+    _gradients.b_i[...], _gradients.b_f[...] = _d_UWb_if[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy(), c=d_c_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_c = _saved["c"]
+    # Parameters that enter one product or one call lie side by side.
+    _UWb_if = np.empty((2, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_if = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _all_a_n = np.empty((_chunk, _hidden, _batch), _dtype)
+    _UWb_if_matrix = _UWb_if.reshape(2 * _hidden, _hidden + _features + 1)
+    _U_if_rows = _UWb_if_matrix[:, :_hidden]
+    _W_if_rows = _UWb_if_matrix[:, _hidden : _hidden + _features]
+    _b_if_rows = _UWb_if_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _a_n = _part(_all_a_n, _now)
+        _if = _part(_all_if, _now)
+        _chunks.append((_count, _h_x_one, _a_n, _if))
+    _residuals = {"h_x_one": _all_h_x_one, "c": _all_c, "a_n": _all_a_n, "if": _all_if}
+    return _Arrays(_residuals, (_UWb_if, _U_if_rows, _W_if_rows, _b_if_rows, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_UWb_if, _U_if_rows, _W_if_rows, _b_if_rows, _chunks) = _arrays.of_pass
+    _W_n = _parameters.W_n
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.U_i, _parameters.U_f), out=_U_if_rows)
+    np.concatenate((_parameters.W_i, _parameters.W_f), out=_W_if_rows)
+    np.concatenate((_parameters.b_i, _parameters.b_f), out=_b_if_rows)
+    np.multiply(_UWb_if, 0.5, _UWb_if)
+
+    for _count, _h_x_one, _a_n, _if in _chunks:
+        # a_n = W_n @ x
+        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_a_n)
+        # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, f
+        np.matmul(
+            _UWb_if.reshape(2 * _hidden, _hidden + _features + 1),
+            _h_x_one[:-1],
+            out=_if.reshape(_count, 2 * _hidden, _batch),
+        )
+        # tanh_half_a_k = tanh(half_a_k)  for k = i, f
+        np.tanh(_if, _if)
+        # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = i, f  (input gate, forget gate)
+        np.multiply(0.5, _if, _if)
+        np.add(_if, 0.5, _if)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -645,6 +734,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -709,7 +810,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -766,26 +868,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -23,15 +23,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -50,12 +56,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -106,20 +106,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -301,28 +294,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -338,32 +335,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, readout), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -373,8 +380,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -398,298 +405,312 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("readout",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features = _parameters.features
+    _context = _parameters.context
+    _hidden = _parameters.hidden
+    _readout = _parameters.readout
+    _chunk = _chunk_length(_steps, _batch)
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _P = np.empty((_hidden, _context), _dtype)
+    _RA = np.empty((_hidden, _hidden + _features), _dtype)
+    # Arrays by step.
+    # h_x: what one product multiplies, one below the other.
+    _all_h_x = np.empty((_kept + 1, _hidden + _features, _batch), _dtype)
+    _all_s = np.empty((_kept + 1, _context, _batch), _dtype)
+    _all_B_x = np.empty((_chunk, _context, _batch), _dtype)
+    _all_s_B_x = np.empty((_chunk, _context, _batch), _dtype)
+    _all_U_h = np.empty((_chunk, _readout, _batch), _dtype)
+    _all_V_s = np.empty((_chunk, _readout, _batch), _dtype)
+    _all_y = np.empty((_chunk, _readout, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    P_s = half_a_h = _scratch0
+    half_a_h_product = _scratch1
+    _number0 = np.array(0.95, _dtype)
+    _half = np.array(0.5, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _h_x = _part(_all_h_x, _now, 1)
+        _s = _part(_all_s, _now, 1)
+        _y = _part(_all_y, _now)
+        _B_x = _part(_all_B_x, _now)
+        _s_B_x = _part(_all_s_B_x, _now)
+        _U_h = _part(_all_U_h, _now)
+        _V_s = _part(_all_V_s, _now)
+        _windows = list(zip(_s[1:], _s[:-1], _s_B_x, _h_x[:-1], _h_x[1:, :_hidden], strict=True))
+        _chunks.append((_now, _h_x, _s, _y, _B_x, _s_B_x, _U_h, _V_s, _windows))
+    _residuals = {"h_x": _all_h_x, "s": _all_s}
+    return _Arrays(_residuals, (_P, _RA, P_s, half_a_h, half_a_h_product, _number0, _half, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
+    _hidden, _readout = _parameters.hidden, _parameters.readout
+    (_P, _RA, P_s, half_a_h, half_a_h_product, _number0, _half, _chunks) = _arrays.of_pass
+    _B = _parameters.B
+    _U = _parameters.U
+    _V = _parameters.V
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.copyto(_P, _parameters.P)
+    np.multiply(_P, 0.5, _P)
+    np.copyto(_RA[:, :_hidden], _parameters.R)
+    np.copyto(_RA[:, _hidden:], _parameters.A)
+    np.multiply(_RA, 0.5, _RA)
+    _returned_y = np.empty((_steps, _batch, _readout), _dtype)
+    s, h = _initial.s.T, _initial.h.T
+
+    for _now, _h_x, _s, _y, _B_x, _s_B_x, _U_h, _V_s, _windows in _chunks:
+        np.copyto(_h_x[:-1, _hidden:], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_s[0], s)
+        np.copyto(_h_x[0, :_hidden], h)
+        # B @ x
+        np.matmul(_B, _h_x[:-1, _hidden:], out=_B_x)
+        # s_B_x = 0.050000000000000044 * (B @ x)
+        np.multiply(0.050000000000000044, _B_x, _s_B_x)
+        for s, s_prev, s_B_x, h_x, h in _windows:
+            # s = s_B_x + 0.95 * s_prev  (context)
+            np.multiply(_number0, s_prev, s)
+            np.add(s_B_x, s, s)
+            # (P / 2) @ s
+            np.dot(_P, s, P_s)
+            # half_a_h_product = (A / 2) @ x + (R / 2) @ h_prev
+            np.dot(_RA, h_x, half_a_h_product)
+            # half_a_h = half_a_h_product + (P / 2) @ s
+            np.add(half_a_h_product, P_s, half_a_h)
+            # h = 1/2 * tanh(half_a_h) + 1/2 = sigmoid(a_h)  (hidden state)
+            np.tanh(half_a_h, h)
+            np.multiply(_half, h, h)
+            np.add(h, _half, h)
+        # U @ h
+        np.matmul(_U, _h_x[1:, :_hidden], out=_U_h)
+        # V @ s
+        np.matmul(_V, _s[1:], out=_V_s)
+        # y = U @ h + V @ s  (readout)
+        np.add(_U_h, _V_s, _y)
+        np.copyto(_returned_y[_now], _y.transpose(0, 2, 1))
+
+    _final = State(s=s.T.copy(), h=h.T.copy())
+    return _returned_y, _final, _arrays.residuals
+
+
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features = _parameters.features
     _context = _parameters.context
     _hidden = _parameters.hidden
     _readout = _parameters.readout
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _B = _parameters.B
-    _P = _parameters.P
-    _A = _parameters.A
-    _R = _parameters.R
-    _U = _parameters.U
-    _V = _parameters.V
-    # Arrays for all steps.
-    _s = _take("s", (_steps + 1, _context, _batch))
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _B_x = _take("B_x", (_steps, _context, _batch))
-    _A_x = _take("A_x", (_steps, _hidden, _batch))
-    _U_h = _take("U_h", (_steps, _readout, _batch))
-    _V_s = _take("V_s", (_steps, _readout, _batch))
-    _y = _take("y", (_steps, _readout, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x = _saved["h_x"]
+    _all_s = _saved["s"]
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _readout, _batch), _dtype)
+    _all_d_s_V_s = np.empty((_chunk, _context, _batch), _dtype)
+    _all_d_h_U_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dh_da_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_x_A_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_s = np.empty((_chunk, _context, _batch), _dtype)
+    _all_d_B_x = np.empty((_chunk, _context, _batch), _dtype)
+    _all_d_x_B_x = np.empty((_chunk, _features, _batch), _dtype)
     # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_context, _batch))
-    # B @ x
-    np.matmul(_B, _x, out=_B_x)
-    # A @ x
-    np.matmul(_A, _x, out=_A_x)
-    P_s = a_h = _scratch0
-    R_h_prev = _scratch1
-    np.copyto(_s[0], _initial.s.T)
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        B_x = _B_x[_t]
-        s, s_prev = _s[_t + 1], _s[_t]
-        h, h_prev = _h[_t + 1], _h[_t]
-        A_x = _A_x[_t]
-        # s = 0.050000000000000044 * (B @ x) + 0.95 * s_prev  (context)
-        np.multiply(0.050000000000000044, B_x, out=s)
-        np.multiply(0.95, s_prev, out=_temporary0)
-        np.add(s, _temporary0, out=s)
-        # P @ s
-        np.matmul(_P, s, out=P_s)
-        # R @ h_prev
-        np.matmul(_R, h_prev, out=R_h_prev)
-        # a_h = P @ s + A @ x + R @ h_prev
-        np.add(P_s, A_x, out=a_h)
-        np.add(a_h, R_h_prev, out=a_h)
-        # h = sigmoid(a_h)  (hidden state)
-        np.multiply(a_h, 0.5, out=h)
-        np.tanh(h, out=h)
-        np.multiply(h, 0.5, out=h)
-        np.add(h, 0.5, out=h)
-
-    # U @ h
-    np.matmul(_U, _h[1:], out=_U_h)
-    # V @ s
-    np.matmul(_V, _s[1:], out=_V_s)
-    # y = U @ h + V @ s  (readout)
-    np.add(_U_h, _V_s, out=_y)
-    _outputs = _y.transpose(0, 2, 1).copy()
-    _final = State(s=_s[-1].T.copy(), h=_h[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "s": _s,
-    }
-    return _outputs, _final, _saved
-
-
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
-    _features = _parameters.features
-    _context = _parameters.context
-    _hidden = _parameters.hidden
-    _readout = _parameters.readout
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _B = _parameters.B
-    _P = _parameters.P
-    _A = _parameters.A
-    _R = _parameters.R
-    _U = _parameters.U
-    _V = _parameters.V
-    # Arrays for all steps.
-    _s = _take("s", (_steps + 1, _context, _batch))
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _B_x = _take("B_x", (_steps, _context, _batch))
-    _A_x = _take("A_x", (_steps, _hidden, _batch))
-    _U_h = _take("U_h", (_steps, _readout, _batch))
-    _V_s = _take("V_s", (_steps, _readout, _batch))
-    _y = _take("y", (_steps, _readout, _batch))
-    # Working space.
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_context, _batch))
-    # B @ x
-    np.matmul(_B, _x, out=_B_x)
-    # A @ x
-    np.matmul(_A, _x, out=_A_x)
-    P_s = a_h = _scratch0
-    R_h_prev = _scratch1
-    np.copyto(_s[0], _initial.s.T)
-    np.copyto(_h[0], _initial.h.T)
-
-    for _t in range(_steps):
-        B_x = _B_x[_t]
-        s, s_prev = _s[_t + 1], _s[_t]
-        h, h_prev = _h[_t + 1], _h[_t]
-        A_x = _A_x[_t]
-        # s = 0.050000000000000044 * (B @ x) + 0.95 * s_prev  (context)
-        np.multiply(0.050000000000000044, B_x, out=s)
-        np.multiply(0.95, s_prev, out=_temporary0)
-        np.add(s, _temporary0, out=s)
-        # P @ s
-        np.matmul(_P, s, out=P_s)
-        # R @ h_prev
-        np.matmul(_R, h_prev, out=R_h_prev)
-        # a_h = P @ s + A @ x + R @ h_prev
-        np.add(P_s, A_x, out=a_h)
-        np.add(a_h, R_h_prev, out=a_h)
-        # h = sigmoid(a_h)  (hidden state)
-        np.multiply(a_h, 0.5, out=h)
-        np.tanh(h, out=h)
-        np.multiply(h, 0.5, out=h)
-        np.add(h, 0.5, out=h)
-
-    # U @ h
-    np.matmul(_U, _h[1:], out=_U_h)
-    # V @ s
-    np.matmul(_V, _s[1:], out=_V_s)
-    # y = U @ h + V @ s  (readout)
-    np.add(_U_h, _V_s, out=_y)
-    _outputs = _y.transpose(0, 2, 1).copy()
-    _final = State(s=_s[-1].T.copy(), h=_h[-1].T.copy())
-    return _outputs, _final
+    d_s_next = np.empty((_context, _batch), _dtype)
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    _d_RA = np.empty((_hidden, _hidden + _features), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_context, _batch), _dtype)
+    _temporary0 = np.empty((_context, _features), _dtype)
+    _temporary1 = np.empty((_hidden, _context), _dtype)
+    _temporary2 = np.empty((_hidden, _hidden + _features), _dtype)
+    _temporary3 = np.empty((_readout, _hidden), _dtype)
+    _temporary4 = np.empty((_readout, _context), _dtype)
+    _P_transposed = np.empty((_context, _hidden), _dtype)
+    _R_transposed = np.empty((_hidden, _hidden), _dtype)
+    d_h = _scratch0
+    d_s_P_s = _scratch1
+    d_s_prev = d_s_next
+    d_h_prev = d_h_next
+    _all_d_B_x_by_context = np.empty((_context, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _all_d_a_h_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_s_by_context = np.empty((_context, _chunk, _batch), _dtype)
+    _all_h_x_by_part = np.empty((_hidden + _features, _chunk, _batch), _dtype)
+    _all_d_outputs_by_readout = np.empty((_readout, _chunk, _batch), _dtype)
+    _all_h_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _number0 = np.array(0.95, _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_s_V_s = _part(_all_d_s_V_s, _now)
+        _d_h_U_h = _part(_all_d_h_U_h, _now)
+        _dh_da_h = _part(_all_dh_da_h, _now)
+        _h_x = _part(_all_h_x, _now, 1)
+        _d_a_h = _part(_all_d_a_h, _now)
+        _d_s = _part(_all_d_s, _now)
+        _d_x_A_x = _part(_all_d_x_A_x, _now)
+        _d_B_x = _part(_all_d_B_x, _now)
+        _d_x_B_x = _part(_all_d_x_B_x, _now)
+        _d_B_x_by_context = _beginning(_all_d_B_x_by_context, (_context, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
+        _s_by_context = _beginning(_all_s_by_context, (_context, _count, _batch))
+        _s = _part(_all_s, _now, 1)
+        _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
+        _d_outputs_by_readout = _beginning(_all_d_outputs_by_readout, (_readout, _count, _batch))
+        _h_by_hidden = _beginning(_all_h_by_hidden, (_hidden, _count, _batch))
+        _windows = list(zip(_d_h_U_h, _d_a_h, _dh_da_h, _d_s, _d_s_V_s, strict=True))[::-1]
+        _chunks.append((
+            _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
+            _d_B_x_by_context, _x_by_features, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part,
+            _d_outputs_by_readout, _h_by_hidden, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        d_s_next, d_h_next, _d_RA, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _P_transposed,
+        _R_transposed, d_h, d_s_P_s, d_s_prev, d_h_prev, _number0, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features = _parameters.features
     _context = _parameters.context
     _hidden = _parameters.hidden
     _readout = _parameters.readout
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _readout, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _s = _saved["s"]
+    (
+        d_s_next, d_h_next, _d_RA, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _P_transposed,
+        _R_transposed, d_h, d_s_P_s, d_s_prev, d_h_prev, _number0, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _V = _parameters.V
     _U = _parameters.U
     _A = _parameters.A
     _P = _parameters.P
     _B = _parameters.B
     _R = _parameters.R
-    # Arrays for all steps.
-    _d_s_V_s = _take("d_s_V_s", (_steps, _context, _batch))
-    _d_h_U_h = _take("d_h_U_h", (_steps, _hidden, _batch))
-    _d_a_h = _take("d_a_h", (_steps, _hidden, _batch))
-    _d_x_A_x = _take("d_x_A_x", (_steps, _features, _batch))
-    _d_s = _take("d_s", (_steps, _context, _batch))
-    _d_B_x = _take("d_B_x", (_steps, _context, _batch))
-    _d_x_B_x = _take("d_x_B_x", (_steps, _features, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_s_next = _take("d_s_next", (_context, _batch))
-    d_s_prev = _take("d_s_prev", (_context, _batch))
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_context, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # V.T @ d_outputs
-    np.matmul(_V.T, _d_outputs, out=_d_s_V_s)
-    # U.T @ d_outputs
-    np.matmul(_U.T, _d_outputs, out=_d_h_U_h)
-    d_h = _scratch0
-    d_s_P_s = _scratch1
-    _P_matrix = _P.T
-    _R_matrix = _R.T
+    _d_RA.fill(0)
     np.copyto(d_s_next, _d_final.s.T)
     np.copyto(d_h_next, _d_final.h.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_P, _P_transposed)
+    _transpose(_R, _R_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_h_U_h = _d_h_U_h[_t]
-        h = _h[_t + 1]
-        d_a_h = _d_a_h[_t]
-        d_s_V_s = _d_s_V_s[_t]
-        d_s = _d_s[_t]
-        # d_h = d_h_next + U.T @ d_y
-        np.add(d_h_next, d_h_U_h, out=d_h)
-        # d_a_h = d_h * h * (1 - h)
-        np.multiply(d_h, h, out=d_a_h)
-        np.subtract(1.0, h, out=_temporary0)
-        np.multiply(d_a_h, _temporary0, out=d_a_h)
-        # P.T @ d_a_h
-        np.matmul(_P_matrix, d_a_h, out=d_s_P_s)
-        # d_s = d_s_next + V.T @ d_y + P.T @ d_a_h
-        np.add(d_s_next, d_s_V_s, out=d_s)
-        np.add(d_s, d_s_P_s, out=d_s)
-        # d_s_prev = 0.95 * d_s
-        np.multiply(0.95, d_s, out=d_s_prev)
-        # d_h_prev = R.T @ d_a_h
-        np.matmul(_R_matrix, d_a_h, out=d_h_prev)
-        d_s_next, d_s_prev = d_s_prev, d_s_next
-        d_h_next, d_h_prev = d_h_prev, d_h_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
+        _d_B_x_by_context, _x_by_features, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part, _d_outputs_by_readout,
+        _h_by_hidden, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # V.T @ d_outputs
+        np.matmul(_V.T, _d_outputs, out=_d_s_V_s)
+        # U.T @ d_outputs
+        np.matmul(_U.T, _d_outputs, out=_d_h_U_h)
+        # dh_da_h = h * (1 - h)
+        np.subtract(1.0, _h_x[1:, :_hidden], _dh_da_h)
+        np.multiply(_h_x[1:, :_hidden], _dh_da_h, _dh_da_h)
+        for d_h_U_h, d_a_h, dh_da_h, d_s, d_s_V_s in _windows:
+            # d_h = d_h_next + U.T @ d_y
+            np.add(d_h_next, d_h_U_h, d_h)
+            # d_a_h = d_h * dh_da_h
+            np.multiply(d_h, dh_da_h, d_a_h)
+            # P.T @ d_a_h
+            np.dot(_P_transposed, d_a_h, d_s_P_s)
+            # d_s = d_s_next + V.T @ d_y + P.T @ d_a_h
+            np.add(d_s_next, d_s_V_s, d_s)
+            np.add(d_s, d_s_P_s, d_s)
+            # d_s_prev = 0.95 * d_s
+            np.multiply(_number0, d_s, d_s_prev)
+            # d_h_prev = R.T @ d_a_h
+            np.dot(_R_transposed, d_a_h, d_h_prev)
+        # A.T @ d_a_h
+        np.matmul(_A.T, _d_a_h, out=_d_x_A_x)
+        # d_B_x = 0.050000000000000044 * d_s
+        np.multiply(0.050000000000000044, _d_s, _d_B_x)
+        # B.T @ d_B_x
+        np.matmul(_B.T, _d_B_x, out=_d_x_B_x)
+        # d_x = A.T @ d_a_h + B.T @ d_B_x
+        np.add(_d_x_A_x.transpose(0, 2, 1), _d_x_B_x.transpose(0, 2, 1), _d_x[_now])
+        # d_B = total(outer(d_B_x, x))
+        np.copyto(_d_B_x_by_context, _d_B_x.transpose(1, 0, 2))
+        np.copyto(_x_by_features, _h_x[:-1, _hidden:].transpose(1, 0, 2))
+        np.matmul(
+            _d_B_x_by_context.reshape(_context, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary0,
+        )
+        np.add(_gradients.B, _temporary0, _gradients.B)
+        # d_P = total(outer(d_a_h, s))
+        np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
+        np.copyto(_s_by_context, _s[1:].transpose(1, 0, 2))
+        np.dot(
+            _d_a_h_by_hidden.reshape(_hidden, _count * _batch),
+            _s_by_context.reshape(_context, _count * _batch).T,
+            _temporary1,
+        )
+        np.add(_gradients.P, _temporary1, _gradients.P)
+        # d_R = total(outer(d_a_h, h_prev))
+        # d_A = total(outer(d_a_h, x))
+        np.copyto(_h_x_by_part, _h_x[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_h_by_hidden.reshape(_hidden, _count * _batch),
+            _h_x_by_part.reshape(_hidden + _features, _count * _batch).T,
+            _temporary2,
+        )
+        np.add(_d_RA, _temporary2, _d_RA)
+        # d_U = total(outer(d_y, h))
+        np.copyto(_d_outputs_by_readout, _d_outputs.transpose(1, 0, 2))
+        np.copyto(_h_by_hidden, _h_x[1:, :_hidden].transpose(1, 0, 2))
+        np.matmul(
+            _d_outputs_by_readout.reshape(_readout, _count * _batch),
+            _h_by_hidden.reshape(_hidden, _count * _batch).T,
+            out=_temporary3,
+        )
+        np.add(_gradients.U, _temporary3, _gradients.U)
+        # d_V = total(outer(d_y, s))
+        np.dot(
+            _d_outputs_by_readout.reshape(_readout, _count * _batch),
+            _s_by_context.reshape(_context, _count * _batch).T,
+            _temporary4,
+        )
+        np.add(_gradients.V, _temporary4, _gradients.V)
 
-    # A.T @ d_a_h
-    np.matmul(_A.T, _d_a_h, out=_d_x_A_x)
-    # d_B_x = 0.050000000000000044 * d_s
-    np.multiply(0.050000000000000044, _d_s, out=_d_B_x)
-    # B.T @ d_B_x
-    np.matmul(_B.T, _d_B_x, out=_d_x_B_x)
-    # d_x = A.T @ d_a_h + B.T @ d_B_x
-    np.add(_d_x_A_x, _d_x_B_x, out=_d_x.transpose(0, 2, 1))
-    # d_A = total(outer(d_a_h, x))
-    _d_a_h_by_hidden = _take("d_a_h_by_hidden", (_hidden, _steps, _batch))
-    np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.A,
-    )
-    # d_B = total(outer(d_B_x, x))
-    _d_B_x_by_context = _take("d_B_x_by_context", (_context, _steps, _batch))
-    np.copyto(_d_B_x_by_context, _d_B_x.transpose(1, 0, 2))
-    np.matmul(
-        _d_B_x_by_context.reshape(_context, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.B,
-    )
-    # d_P = total(outer(d_a_h, s))
-    _s_by_step = _take("s_by_step", (_steps, _batch, _context))
-    np.copyto(_s_by_step, _s[1:].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
-        _s_by_step.reshape(_steps * _batch, _context),
-        out=_gradients.P,
-    )
-    # d_R = total(outer(d_a_h, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_h_by_hidden.reshape(_hidden, _steps * _batch),
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.R,
-    )
-    # d_U = total(outer(d_y, h))
-    _d_outputs_by_readout = _take("d_outputs_by_readout", (_readout, _steps, _batch))
-    np.copyto(_d_outputs_by_readout, _d_outputs.transpose(1, 0, 2))
-    _h_by_step = _take("h_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_by_step, _h[1:].transpose(0, 2, 1))
-    np.matmul(
-        _d_outputs_by_readout.reshape(_readout, _steps * _batch),
-        _h_by_step.reshape(_steps * _batch, _hidden),
-        out=_gradients.U,
-    )
-    # d_V = total(outer(d_y, s))
-    np.matmul(
-        _d_outputs_by_readout.reshape(_readout, _steps * _batch),
-        _s_by_step.reshape(_steps * _batch, _context),
-        out=_gradients.V,
-    )
+    _gradients.A[...] = _d_RA[:, _hidden:]
+    _gradients.R[...] = _d_RA[:, :_hidden]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(s=d_s_next.T.copy(), h=d_h_next.T.copy())
     return _d_inputs, _d_initial
@@ -714,6 +735,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -778,7 +811,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -835,26 +869,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

@@ -39,15 +39,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -66,12 +72,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -121,20 +121,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -371,28 +364,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -408,32 +405,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -443,8 +450,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -468,453 +475,543 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _checkpointed = _steps if _keep == "recompute" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _RWb_fzoi = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    # h_x_one: what one product multiplies, one below the other, ones for biases last.
+    _all_h_x_one = np.empty((_kept + 1, _hidden + _features + 1, _batch), _dtype)
+    _all_h_x_one[:, -1] = 1
+    _all_c = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_n = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_m = np.empty((_checkpointed + 1, _hidden, _batch), _dtype)
+    _all_log_f_z_o_log_i = np.empty((_saved, 4, _hidden, _batch), _dtype)
+    _all_m_sum = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_i = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_f_sum = np.empty((_saved, _hidden, _batch), _dtype)
+    _all_f = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _mask1 = np.empty((_hidden, _batch), bool)
+    m_part = a_i = a_f = _scratch0
+    _RWb_fzoi_matrix = _RWb_fzoi.reshape(4 * _hidden, _hidden + _features + 1)
+    _R_fzoi_rows = _RWb_fzoi_matrix[:, :_hidden]
+    _W_fzoi_rows = _RWb_fzoi_matrix[:, _hidden : _hidden + _features]
+    _b_fzoi_rows = _RWb_fzoi_matrix[:, -1]
+    _zero = np.array(0.0, _dtype)
+    _number0 = np.array(80.0, _dtype)
+    _half = np.array(0.5, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _c = _part(_all_c, _now, 1)
+        _n = _part(_all_n, _now, 1)
+        _m = _part(_all_m, _now, 1)
+        _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+        _m_sum = _part(_all_m_sum, _now)
+        _i = _part(_all_i, _now)
+        _f_sum = _part(_all_f_sum, _now)
+        _f = _part(_all_f, _now)
+        _windows = list(zip(
+            _h_x_one[:-1], _log_f_z_o_log_i.reshape(_count, 4 * _hidden, _batch), _log_f_z_o_log_i[:, 0],
+            _log_f_z_o_log_i[:, 0], _m_sum, _m[:-1], _log_f_z_o_log_i[:, 3], _n[:-1], _m[1:], _i, _f_sum, _f,
+            _n[1:], _log_f_z_o_log_i[:, 1:3], _c[1:], _c[:-1], _log_f_z_o_log_i[:, 1], _log_f_z_o_log_i[:, 2],
+            _log_f_z_o_log_i[:, 2], _h_x_one[1:, :_hidden], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _h_x_one, _c, _n, _m, _windows))
+    _residuals = {
+        "h_x_one": _all_h_x_one,
+        "c": _all_c,
+        "n": _all_n,
+        "log_f_z_o_log_i": _all_log_f_z_o_log_i,
+        "m_sum": _all_m_sum,
+        "i": _all_i,
+        "f_sum": _all_f_sum,
+        "f": _all_f,
+    }
+    if _keep == "recompute":
+        _residuals = {"h_x_one": _all_h_x_one, "c": _all_c, "n": _all_n, "m": _all_m}
+    _of_pass = (
+        _RWb_fzoi, _temporary0, _mask1, m_part, a_i, a_f, _RWb_fzoi_matrix, _R_fzoi_rows, _W_fzoi_rows, _b_fzoi_rows,
+        _zero, _number0, _half, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        _RWb_fzoi, _temporary0, _mask1, m_part, a_i, a_f, _RWb_fzoi_matrix, _R_fzoi_rows, _W_fzoi_rows, _b_fzoi_rows,
+        _zero, _number0, _half, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_fzoi = np.stack(
-        (_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i),
-        out=_take("W_fzoi", (4, _hidden, _features)),
-    )
-    _R_fzoi = np.stack(
-        (_parameters.R_f, _parameters.R_z, _parameters.R_o, _parameters.R_i), out=_take("R_fzoi", (4, _hidden, _hidden))
-    )
-    _b_fzoi = np.stack(
-        (_parameters.b_f, _parameters.b_z, _parameters.b_o, _parameters.b_i), out=_take("b_fzoi", (4, _hidden))
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _n = _take("n", (_steps + 1, _hidden, _batch))
-    _log_f_z_o_log_i = _take("log_f_z_o_log_i", (_steps, 4, _hidden, _batch))
-    _m_sum = _take("m_sum", (_steps, _hidden, _batch))
-    _i = _take("i", (_steps, _hidden, _batch))
-    _f_sum = _take("f_sum", (_steps, _hidden, _batch))
-    _f = _take("f", (_steps, _hidden, _batch))
-    # Working space.
-    m_prev = _take("m_prev", (_hidden, _batch))
-    m = _take("m", (_hidden, _batch))
-    _R_fzoi_h_prev = _take("R_fzoi_h_prev", (4, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _mask0 = _take("mask0", (_hidden, _batch), bool)
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # W_f @ x, W_z @ x, W_o @ x, W_i @ x
-    np.matmul(_W_fzoi.reshape(4 * _hidden, _features), _x, out=_log_f_z_o_log_i.reshape(_steps, 4 * _hidden, _batch))
-    # a_log_f_x = W_f @ x + b_f
-    # a_z_x = W_z @ x + b_z
-    # a_o_x = W_o @ x + b_o
-    # log_i_x = W_i @ x + b_i
-    np.add(_log_f_z_o_log_i, _b_fzoi[..., None], out=_log_f_z_o_log_i)
-    m_part = a_i = a_f = _scratch0
-    _R_fzoi_matrix = _R_fzoi.reshape(4 * _hidden, _hidden)
-    _R_fzoi_h_prev_matrix = _R_fzoi_h_prev.reshape(4 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(_c[0], _initial.c.T)
-    np.copyto(_n[0], _initial.n.T)
-    np.copyto(m_prev, _initial.m.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.R_f, _parameters.R_z, _parameters.R_o, _parameters.R_i), out=_R_fzoi_rows)
+    np.concatenate((_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i), out=_W_fzoi_rows)
+    np.concatenate((_parameters.b_f, _parameters.b_z, _parameters.b_o, _parameters.b_i), out=_b_fzoi_rows)
+    np.multiply(_RWb_fzoi[2:3], 0.5, _RWb_fzoi[2:3])
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    h, c, n, m = _initial.h.T, _initial.c.T, _initial.n.T, _initial.m.T
 
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _log_f_z_o_log_i_t = _log_f_z_o_log_i[_t]
-        log_f, z, o, log_i = _log_f_z_o_log_i[_t]
-        a_log_f, a_z, a_o = log_f, z, o
-        m_sum = _m_sum[_t]
-        n, n_prev = _n[_t + 1], _n[_t]
-        i = _i[_t]
-        f_sum = _f_sum[_t]
-        f = _f[_t]
-        c, c_prev = _c[_t + 1], _c[_t]
-        # R_f @ h_prev, R_z @ h_prev, R_o @ h_prev, R_i @ h_prev
-        np.matmul(_R_fzoi_matrix, h_prev, out=_R_fzoi_h_prev_matrix)
-        # a_log_f = a_log_f_x + R_f @ h_prev
-        # a_z = a_z_x + R_z @ h_prev
-        # a_o = a_o_x + R_o @ h_prev
-        # log_i = log_i_x + R_i @ h_prev  (logarithm of the input gate)
-        np.add(_log_f_z_o_log_i_t, _R_fzoi_h_prev, out=_log_f_z_o_log_i_t)
-        # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-        np.negative(a_log_f, out=log_f)
-        np.logaddexp(log_f, 0.0, out=log_f)
-        np.negative(log_f, out=log_f)
-        # m_sum = log_f + m_prev
-        np.add(log_f, m_prev, out=m_sum)
-        # m_part = maximum(m_sum, log_i)
-        np.maximum(m_sum, log_i, out=m_part)
-        # m = where(n_prev == 0, log_i, m_part)  (stabiliser)
-        np.equal(n_prev, 0.0, out=_mask0)
-        np.copyto(m, m_part)
-        np.copyto(m, log_i, where=_mask0)
-        # a_i = log_i - m
-        np.subtract(log_i, m, out=a_i)
-        # i = exp(a_i)  (input gate)
-        np.exp(a_i, out=i)
-        # f_sum = log_f + m_prev - m
-        np.add(log_f, m_prev, out=f_sum)
-        np.subtract(f_sum, m, out=f_sum)
-        # a_f = minimum(f_sum, 0)
-        np.minimum(f_sum, 0.0, out=a_f)
-        # f = exp(a_f)  (forget gate)
-        np.exp(a_f, out=f)
-        # z = tanh(a_z)  (cell input)
-        np.tanh(a_z, out=z)
-        # c = f * c_prev + i * z  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.multiply(i, z, out=_temporary1)
-        np.add(c, _temporary1, out=c)
-        # n = f * n_prev + i  (normaliser)
-        np.multiply(f, n_prev, out=n)
-        np.add(n, i, out=n)
-        # o = sigmoid(a_o)  (output gate)
-        np.multiply(a_o, 0.5, out=o)
-        np.tanh(o, out=o)
-        np.multiply(o, 0.5, out=o)
-        np.add(o, 0.5, out=o)
-        # h = o * c / n  (hidden state)
-        np.multiply(o, c, out=h)
-        np.divide(h, n, out=h)
-        m_prev, m = m, m_prev
+    for _now, _h_x_one, _c, _n, _m, _windows in _chunks:
+        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_h_x_one[0, :_hidden], h)
+        np.copyto(_c[0], c)
+        np.copyto(_n[0], n)
+        np.copyto(_m[0], m)
+        for (
+            h_x_one, _log_f_z_o_log_i_matrix, a_log_f, log_f, m_sum, m_prev, log_i, n_prev, m, i, f_sum, f, n,
+            _zo_t, c, c_prev, z, o, tanh_half_a_o, h,
+        ) in _windows:  # fmt: skip
+            # a_log_f = W_f @ x + R_f @ h_prev + b_f
+            # a_z = W_z @ x + R_z @ h_prev + b_z
+            # half_a_o = (W_o / 2) @ x + (R_o / 2) @ h_prev + b_o / 2
+            # log_i = W_i @ x + R_i @ h_prev + b_i  (logarithm of the input gate)
+            np.dot(_RWb_fzoi_matrix, h_x_one, _log_f_z_o_log_i_matrix)
+            # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
+            np.minimum(a_log_f, _zero, out=_temporary0)
+            np.absolute(a_log_f, log_f)
+            np.minimum(log_f, _number0, out=log_f)
+            np.negative(log_f, log_f)
+            np.exp(log_f, log_f)
+            np.log1p(log_f, log_f)
+            np.subtract(_temporary0, log_f, log_f)
+            # m_sum = log_f + m_prev
+            np.add(log_f, m_prev, m_sum)
+            # m_part = maximum(m_sum, log_i)
+            np.maximum(m_sum, log_i, out=m_part)
+            # m = where(n_prev == 0, log_i, m_part)  (stabiliser)
+            np.equal(n_prev, _zero, _mask1)
+            np.copyto(m, m_part)
+            np.copyto(m, log_i, where=_mask1)
+            # a_i = log_i - m
+            np.subtract(log_i, m, a_i)
+            # i = exp(a_i)  (input gate)
+            np.exp(a_i, i)
+            # f_sum = log_f + m_prev - m
+            np.add(log_f, m_prev, f_sum)
+            np.subtract(f_sum, m, f_sum)
+            # a_f = minimum(f_sum, 0)
+            np.minimum(f_sum, _zero, out=a_f)
+            # f = exp(a_f)  (forget gate)
+            np.exp(a_f, f)
+            # n = f * n_prev + i  (normaliser)
+            np.multiply(f, n_prev, n)
+            np.add(n, i, n)
+            # z = tanh(a_z)  (cell input)
+            # tanh_half_a_o = tanh(half_a_o)
+            np.tanh(_zo_t, _zo_t)
+            # c = f * c_prev + i * z  (cell state)
+            np.multiply(f, c_prev, c)
+            np.multiply(i, z, _temporary0)
+            np.add(c, _temporary0, c)
+            # o = 1/2 * tanh_half_a_o + 1/2 = sigmoid(a_o)  (output gate)
+            np.multiply(_half, tanh_half_a_o, o)
+            np.add(o, _half, o)
+            # h = o * c / n  (hidden state)
+            np.multiply(o, c, h)
+            np.divide(h, n, h)
+        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
 
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=_c[-1].T.copy(), n=_n[-1].T.copy(), m=m_prev.T.copy())
-    _saved = {
-        "x": _x,
-        "h": _h,
-        "c": _c,
-        "n": _n,
-        "log_f_z_o_log_i": _log_f_z_o_log_i,
-        "m_sum": _m_sum,
-        "i": _i,
-        "f_sum": _f_sum,
-        "f": _f,
-    }
-    return _outputs, _final, _saved
+    _final = State(h=h.T.copy(), c=c.T.copy(), n=n.T.copy(), m=m.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_c = _saved["c"]
+    _all_n = _saved["n"]
+    _all_log_f_z_o_log_i = _saved["log_f_z_o_log_i"]
+    _all_m_sum = _saved["m_sum"]
+    _all_i = _saved["i"]
+    _all_f_sum = _saved["f_sum"]
+    _all_f = _saved["f"]
     # Parameters that enter one product or one call lie side by side.
-    _W_fzoi = np.stack(
-        (_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i),
-        out=_take("W_fzoi", (4, _hidden, _features)),
-    )
-    _R_fzoi = np.stack(
-        (_parameters.R_f, _parameters.R_z, _parameters.R_o, _parameters.R_i), out=_take("R_fzoi", (4, _hidden, _hidden))
-    )
-    _b_fzoi = np.stack(
-        (_parameters.b_f, _parameters.b_z, _parameters.b_o, _parameters.b_i), out=_take("b_fzoi", (4, _hidden))
-    )
-    # Arrays for all steps.
-    _h = _take("h", (_steps + 1, _hidden, _batch))
-    _fzoi = _take("fzoi", (_steps, 4, _hidden, _batch))
+    _R_fzoi = np.empty((4, _hidden, _hidden), _dtype)
+    _W_fzoi = np.empty((4, _hidden, _features), _dtype)
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_log_f_a_z_a_o_log_i = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_dh_dn = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dh_dc = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_f_sum_part = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_df_df_sum = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dm_dm_part = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_m_sum_part = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_exp_log_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_dm_part_dlog_i = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    c_prev = _take("c_prev", (_hidden, _batch))
-    c = _take("c", (_hidden, _batch))
-    n_prev = _take("n_prev", (_hidden, _batch))
-    n = _take("n", (_hidden, _batch))
-    m_prev = _take("m_prev", (_hidden, _batch))
-    m = _take("m", (_hidden, _batch))
-    _R_fzoi_h_prev = _take("R_fzoi_h_prev", (4, _hidden, _batch))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _mask0 = _take("mask0", (_hidden, _batch), bool)
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # W_f @ x, W_z @ x, W_o @ x, W_i @ x
-    np.matmul(_W_fzoi.reshape(4 * _hidden, _features), _x, out=_fzoi.reshape(_steps, 4 * _hidden, _batch))
-    # a_log_f_x = W_f @ x + b_f
-    # a_z_x = W_z @ x + b_z
-    # a_o_x = W_o @ x + b_o
-    # log_i_x = W_i @ x + b_i
-    np.add(_fzoi, _b_fzoi[..., None], out=_fzoi)
-    m_sum = m_part = _scratch0
+    d_h_next = np.empty((_hidden, _batch), _dtype)
+    d_c_next = np.empty((_hidden, _batch), _dtype)
+    d_n_next = np.empty((_hidden, _batch), _dtype)
+    d_m_next = np.empty((_hidden, _batch), _dtype)
+    _d_RWb_fzoi = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    _scratch1 = np.empty((_hidden, _batch), _dtype)
+    _scratch2 = np.empty((_hidden, _batch), _dtype)
+    _scratch3 = np.empty((_hidden, _batch), _dtype)
+    _scratch4 = np.empty((_hidden, _batch), _dtype)
+    _scratch5 = np.empty((_hidden, _batch), _dtype)
+    _scratch6 = np.empty((_hidden, _batch), _dtype)
+    _scratch7 = np.empty((_hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _batch), _dtype)
+    _temporary2 = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    _R_fzoi_transposed = np.empty((_hidden, 4 * _hidden), _dtype)
+    d_h = d_c = _scratch0
+    d_n = _scratch1
+    d_f = d_f_sum = _scratch2
+    d_i = d_a_i = _scratch3
+    d_m = _scratch4
+    d_m_part = _scratch5
+    d_m_sum = _scratch6
+    d_log_f = _scratch7
+    d_h_prev = d_h_next
+    d_c_prev = d_c_next
+    d_n_prev = d_n_next
+    d_m_prev = d_m_next
+    _all_d_a_log_f_a_z_a_o_log_i_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
+    _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
     _R_fzoi_matrix = _R_fzoi.reshape(4 * _hidden, _hidden)
-    _R_fzoi_h_prev_matrix = _R_fzoi_h_prev.reshape(4 * _hidden, _batch)
-    np.copyto(_h[0], _initial.h.T)
-    np.copyto(c_prev, _initial.c.T)
-    np.copyto(n_prev, _initial.n.T)
-    np.copyto(m_prev, _initial.m.T)
-
-    for _t in range(_steps):
-        h, h_prev = _h[_t + 1], _h[_t]
-        _fzoi_t = _fzoi[_t]
-        f, z, o, i = _fzoi[_t]
-        a_log_f, log_f, f_sum, a_f, log_i, a_i, a_z, a_o = f, f, f, f, i, i, z, o
-        # R_f @ h_prev, R_z @ h_prev, R_o @ h_prev, R_i @ h_prev
-        np.matmul(_R_fzoi_matrix, h_prev, out=_R_fzoi_h_prev_matrix)
-        # a_log_f = a_log_f_x + R_f @ h_prev
-        # a_z = a_z_x + R_z @ h_prev
-        # a_o = a_o_x + R_o @ h_prev
-        # log_i = log_i_x + R_i @ h_prev  (logarithm of the input gate)
-        np.add(_fzoi_t, _R_fzoi_h_prev, out=_fzoi_t)
-        # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-        np.negative(a_log_f, out=log_f)
-        np.logaddexp(log_f, 0.0, out=log_f)
-        np.negative(log_f, out=log_f)
-        # m_sum = log_f + m_prev
-        np.add(log_f, m_prev, out=m_sum)
-        # m_part = maximum(m_sum, log_i)
-        np.maximum(m_sum, log_i, out=m_part)
-        # m = where(n_prev == 0, log_i, m_part)  (stabiliser)
-        np.equal(n_prev, 0.0, out=_mask0)
-        np.copyto(m, m_part)
-        np.copyto(m, log_i, where=_mask0)
-        # a_i = log_i - m
-        np.subtract(log_i, m, out=a_i)
-        # i = exp(a_i)  (input gate)
-        np.exp(a_i, out=i)
-        # f_sum = log_f + m_prev - m
-        np.add(log_f, m_prev, out=f_sum)
-        np.subtract(f_sum, m, out=f_sum)
-        # a_f = minimum(f_sum, 0)
-        np.minimum(f_sum, 0.0, out=a_f)
-        # f = exp(a_f)  (forget gate)
-        np.exp(a_f, out=f)
-        # z = tanh(a_z)  (cell input)
-        np.tanh(a_z, out=z)
-        # c = f * c_prev + i * z  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.multiply(i, z, out=_temporary1)
-        np.add(c, _temporary1, out=c)
-        # n = f * n_prev + i  (normaliser)
-        np.multiply(f, n_prev, out=n)
-        np.add(n, i, out=n)
-        # o = sigmoid(a_o)  (output gate)
-        np.multiply(a_o, 0.5, out=o)
-        np.tanh(o, out=o)
-        np.multiply(o, 0.5, out=o)
-        np.add(o, 0.5, out=o)
-        # h = o * c / n  (hidden state)
-        np.multiply(o, c, out=h)
-        np.divide(h, n, out=h)
-        c_prev, c = c, c_prev
-        n_prev, n = n, n_prev
-        m_prev, m = m, m_prev
-
-    _outputs = _h[1:].transpose(0, 2, 1).copy()
-    _final = State(h=_h[-1].T.copy(), c=c_prev.T.copy(), n=n_prev.T.copy(), m=m_prev.T.copy())
-    return _outputs, _final
+    _W_fzoi_matrix = _W_fzoi.reshape(4 * _hidden, _features)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_log_f_a_z_a_o_log_i = _part(_all_d_a_log_f_a_z_a_o_log_i, _now)
+        _c = _part(_all_c, _now, 1)
+        _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _n = _part(_all_n, _now, 1)
+        _dh_dn = _part(_all_dh_dn, _now)
+        _dh_dc = _part(_all_dh_dc, _now)
+        _i = _part(_all_i, _now)
+        _d_f_sum_part = _part(_all_d_f_sum_part, _now)
+        _f_sum = _part(_all_f_sum, _now)
+        _df_df_sum = _part(_all_df_df_sum, _now)
+        _f = _part(_all_f, _now)
+        _dm_dm_part = _part(_all_dm_dm_part, _now)
+        _d_m_sum_part = _part(_all_d_m_sum_part, _now)
+        _m_sum = _part(_all_m_sum, _now)
+        _exp_log_f = _part(_all_exp_log_f, _now)
+        _dm_part_dlog_i = _part(_all_dm_part_dlog_i, _now)
+        _d_a_log_f_a_z_a_o_log_i_by_slot = _beginning(
+            _all_d_a_log_f_a_z_a_o_log_i_by_slot, (4, _hidden, _count, _batch)
+        )
+        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _windows = list(zip(
+            _d_outputs, _d_a_log_f_a_z_a_o_log_i[:, 2], _d_a_log_f_a_z_a_o_log_i[:, 2], _dh_dn, _dh_dc,
+            _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1], _n[:-1], _c[:-1], _df_df_sum,
+            _log_f_z_o_log_i[:, 1], _i, _dm_dm_part, _d_m_sum_part, _d_a_log_f_a_z_a_o_log_i[:, 0],
+            _d_a_log_f_a_z_a_o_log_i[:, 0], _d_a_log_f_a_z_a_o_log_i[:, 3], _d_a_log_f_a_z_a_o_log_i[:, 3],
+            _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _c, _log_f_z_o_log_i, _temporary0, _n, _dh_dn,
+            _dh_dc, _i, _d_f_sum_part, _f_sum, _df_df_sum, _f, _dm_dm_part, _d_m_sum_part, _m_sum, _exp_log_f,
+            _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        _R_fzoi, _W_fzoi, d_h_next, d_c_next, d_n_next, d_m_next, _d_RWb_fzoi, _temporary1, _temporary2,
+        _R_fzoi_transposed, d_h, d_c, d_n, d_f, d_f_sum, d_i, d_a_i, d_m, d_m_part, d_m_sum, d_log_f, d_h_prev,
+        d_c_prev, d_n_prev, d_m_prev, _R_fzoi_matrix, _W_fzoi_matrix, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _h = _saved["h"]
-    _c = _saved["c"]
-    _n = _saved["n"]
-    _log_f_z_o_log_i = _saved["log_f_z_o_log_i"]
-    _m_sum = _saved["m_sum"]
-    _i = _saved["i"]
-    _f_sum = _saved["f_sum"]
-    _f = _saved["f"]
+    (
+        _R_fzoi, _W_fzoi, d_h_next, d_c_next, d_n_next, d_m_next, _d_RWb_fzoi, _temporary1, _temporary2,
+        _R_fzoi_transposed, d_h, d_c, d_n, d_f, d_f_sum, d_i, d_a_i, d_m, d_m_part, d_m_sum, d_log_f, d_h_prev,
+        d_c_prev, d_n_prev, d_m_prev, _R_fzoi_matrix, _W_fzoi_matrix, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _R_fzoi = np.stack(
-        (_parameters.R_f, _parameters.R_z, _parameters.R_o, _parameters.R_i), out=_take("R_fzoi", (4, _hidden, _hidden))
-    )
-    _W_fzoi = np.stack(
-        (_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i),
-        out=_take("W_fzoi", (4, _hidden, _features)),
-    )
-    # Arrays for all steps.
-    _d_a_log_f_a_z_a_o_log_i = _take("d_a_log_f_a_z_a_o_log_i", (_steps, 4, _hidden, _batch))
-    _d_f_sum_part = _take("d_f_sum_part", (_steps, _hidden, _batch))
-    _d_m_part_part = _take("d_m_part_part", (_steps, _hidden, _batch))
-    _d_m_sum_part = _take("d_m_sum_part", (_steps, _hidden, _batch))
-    _exp_log_f = _take("exp_log_f", (_steps, _hidden, _batch))
+    np.concatenate((_parameters.R_f, _parameters.R_z, _parameters.R_o, _parameters.R_i), out=_R_fzoi_matrix)
+    np.concatenate((_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i), out=_W_fzoi_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_h_next = _take("d_h_next", (_hidden, _batch))
-    d_h_prev = _take("d_h_prev", (_hidden, _batch))
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
-    d_n_next = _take("d_n_next", (_hidden, _batch))
-    d_n_prev = _take("d_n_prev", (_hidden, _batch))
-    d_m_next = _take("d_m_next", (_hidden, _batch))
-    d_m_prev = _take("d_m_prev", (_hidden, _batch))
-    _d_W_fzoi = _take("d_W_fzoi", (4, _hidden, _features))
-    _d_R_fzoi = _take("d_R_fzoi", (4, _hidden, _hidden))
-    _d_b_fzoi = _take("d_b_fzoi", (4, _hidden))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    _scratch1 = _take("scratch1", (_hidden, _batch))
-    _scratch2 = _take("scratch2", (_hidden, _batch))
-    _scratch3 = _take("scratch3", (_hidden, _batch))
-    _scratch4 = _take("scratch4", (_hidden, _batch))
-    _scratch5 = _take("scratch5", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    # d_f_sum_part = where(f_sum <= 0, 1, 0)
-    np.less_equal(_f_sum, 0.0, out=_d_f_sum_part)
-    # d_m_part_part = where(n_prev == 0, 1, 0)
-    np.equal(_n[:-1], 0.0, out=_d_m_part_part)
-    # d_m_sum_part = where(m_sum >= log_i, 1, 0)
-    np.greater_equal(_m_sum, _log_f_z_o_log_i[:, 3], out=_d_m_sum_part)
-    # exp_log_f = exp(log_f)
-    np.exp(_log_f_z_o_log_i[:, 0], out=_exp_log_f)
-    d_h = d_c = _scratch0
-    d_n = _scratch1
-    d_f = d_a_f = d_f_sum = _scratch2
-    d_m = _scratch3
-    d_m_part = _scratch4
-    d_m_sum = _scratch5
-    _R_fzoi_matrix = _R_fzoi.reshape(4 * _hidden, _hidden).T
-    _d_a_log_f_a_z_a_o_log_i_matrices = _d_a_log_f_a_z_a_o_log_i.reshape(_steps, 4 * _hidden, _batch)
+    _d_RWb_fzoi.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
     np.copyto(d_c_next, _d_final.c.T)
     np.copyto(d_n_next, _d_final.n.T)
     np.copyto(d_m_next, _d_final.m.T)
+    # Matrices that each step multiplies with lie in memory as the product runs through them.
+    _transpose(_R_fzoi.reshape(4 * _hidden, _hidden), _R_fzoi_transposed)
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        c, c_prev = _c[_t + 1], _c[_t]
-        d_a_log_f, d_a_z, d_a_o, d_log_i = _d_a_log_f_a_z_a_o_log_i[_t]
-        d_o, d_z, d_i, d_a_i, d_log_f = d_a_o, d_a_z, d_log_i, d_log_i, d_a_log_f
-        n, n_prev = _n[_t + 1], _n[_t]
-        z = _log_f_z_o_log_i[_t, 1]
-        o = _log_f_z_o_log_i[_t, 2]
-        i = _i[_t]
-        f = _f[_t]
-        d_f_sum_part = _d_f_sum_part[_t]
-        d_m_part_part = _d_m_part_part[_t]
-        d_m_sum_part = _d_m_sum_part[_t]
-        exp_log_f = _exp_log_f[_t]
-        # d_h = d_outputs + d_h_next
-        np.add(d_outputs, d_h_next, out=d_h)
-        # d_o = d_h * c / n
-        np.multiply(d_h, c, out=d_o)
-        np.divide(d_o, n, out=d_o)
-        # d_a_o = d_o * o * (1 - o)
-        np.multiply(d_o, o, out=d_a_o)
-        np.subtract(1.0, o, out=_temporary0)
-        np.multiply(d_a_o, _temporary0, out=d_a_o)
-        # d_n = d_n_next - d_h * c * o / n**2
-        np.multiply(d_h, c, out=d_n)
-        np.multiply(d_n, o, out=d_n)
-        np.square(n, out=_temporary0)
-        np.divide(d_n, _temporary0, out=d_n)
-        np.subtract(d_n_next, d_n, out=d_n)
-        # d_c = d_c_next + d_h * o / n
-        np.multiply(d_h, o, out=d_c)
-        np.divide(d_c, n, out=d_c)
-        np.add(d_c_next, d_c, out=d_c)
-        # d_z = d_c * i
-        np.multiply(d_c, i, out=d_z)
-        # d_a_z = d_z * (1 - z**2)
-        np.square(z, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_z, _temporary0, out=d_a_z)
-        # d_f = d_n * n_prev + d_c * c_prev
-        np.multiply(d_n, n_prev, out=d_f)
-        np.multiply(d_c, c_prev, out=_temporary0)
-        np.add(d_f, _temporary0, out=d_f)
-        # d_a_f = d_f * f
-        np.multiply(d_f, f, out=d_a_f)
-        # d_f_sum = d_a_f * d_f_sum_part
-        np.multiply(d_a_f, d_f_sum_part, out=d_f_sum)
-        # d_i = d_n + d_c * z
-        np.multiply(d_c, z, out=d_i)
-        np.add(d_n, d_i, out=d_i)
-        # d_a_i = d_i * i
-        np.multiply(d_i, i, out=d_a_i)
-        # d_m = d_m_next - d_f_sum - d_a_i
-        np.subtract(d_m_next, d_f_sum, out=d_m)
-        np.subtract(d_m, d_a_i, out=d_m)
-        # d_m_part = d_m * (1 - d_m_part_part)
-        np.subtract(1.0, d_m_part_part, out=d_m_part)
-        np.multiply(d_m, d_m_part, out=d_m_part)
-        # d_m_sum = d_m_part * d_m_sum_part
-        np.multiply(d_m_part, d_m_sum_part, out=d_m_sum)
-        # d_log_f = d_f_sum + d_m_sum
-        np.add(d_f_sum, d_m_sum, out=d_log_f)
-        # d_a_log_f = d_log_f * (1 - exp_log_f)
-        np.subtract(1.0, exp_log_f, out=_temporary0)
-        np.multiply(d_log_f, _temporary0, out=d_a_log_f)
-        # d_log_i = d_a_i + d_m * d_m_part_part + d_m_part * (1 - d_m_sum_part)
-        np.multiply(d_m, d_m_part_part, out=_temporary0)
-        np.add(d_a_i, _temporary0, out=d_log_i)
-        np.subtract(1.0, d_m_sum_part, out=_temporary0)
-        np.multiply(d_m_part, _temporary0, out=_temporary0)
-        np.add(d_log_i, _temporary0, out=d_log_i)
-        # d_h_prev = R_o.T @ d_a_o + R_z.T @ d_a_z + R_f.T @ d_a_log_f + R_i.T @ d_log_i
-        np.matmul(_R_fzoi_matrix, _d_a_log_f_a_z_a_o_log_i_matrices[_t], out=d_h_prev)
-        # d_c_prev = d_c * f
-        np.multiply(d_c, f, out=d_c_prev)
-        # d_n_prev = d_n * f
-        np.multiply(d_n, f, out=d_n_prev)
-        # d_m_prev = d_f_sum + d_m_sum
-        np.add(d_f_sum, d_m_sum, out=d_m_prev)
-        d_h_next, d_h_prev = d_h_prev, d_h_next
-        d_c_next, d_c_prev = d_c_prev, d_c_next
-        d_n_next, d_n_prev = d_n_prev, d_n_next
-        d_m_next, d_m_prev = d_m_prev, d_m_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _c, _log_f_z_o_log_i, _temporary0, _n, _dh_dn, _dh_dc, _i,
+        _d_f_sum_part, _f_sum, _df_df_sum, _f, _dm_dm_part, _d_m_sum_part, _m_sum, _exp_log_f, _dm_part_dlog_i,
+        _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dh_da_o = c * o * (1 - o) / n
+        np.multiply(_c[1:], _log_f_z_o_log_i[:, 2], _d_a_log_f_a_z_a_o_log_i[:, 2])
+        np.subtract(1.0, _log_f_z_o_log_i[:, 2], _temporary0)
+        np.multiply(_d_a_log_f_a_z_a_o_log_i[:, 2], _temporary0, _d_a_log_f_a_z_a_o_log_i[:, 2])
+        np.divide(_d_a_log_f_a_z_a_o_log_i[:, 2], _n[1:], _d_a_log_f_a_z_a_o_log_i[:, 2])
+        # dh_dn = -c * o / n**2
+        np.multiply(_c[1:], _log_f_z_o_log_i[:, 2], _dh_dn)
+        np.square(_n[1:], _temporary0)
+        np.divide(_dh_dn, _temporary0, _dh_dn)
+        np.negative(_dh_dn, _dh_dn)
+        # dh_dc = o / n
+        np.divide(_log_f_z_o_log_i[:, 2], _n[1:], _dh_dc)
+        # dc_da_z = i * (1 - z**2)
+        np.square(_log_f_z_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1])
+        np.subtract(1.0, _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1])
+        np.multiply(_i, _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1])
+        # d_f_sum_part = where(f_sum <= 0, 1, 0)
+        np.less_equal(_f_sum, 0.0, _d_f_sum_part)
+        # df_df_sum = f * d_f_sum_part
+        np.multiply(_f, _d_f_sum_part, _df_df_sum)
+        # d_m_part_part = where(n_prev == 0, 1, 0)
+        np.equal(_n[:-1], 0.0, _d_a_log_f_a_z_a_o_log_i[:, 3])
+        # dm_dm_part = 1 - d_m_part_part
+        np.subtract(1.0, _d_a_log_f_a_z_a_o_log_i[:, 3], _dm_dm_part)
+        # d_m_sum_part = where(m_sum >= log_i, 1, 0)
+        np.greater_equal(_m_sum, _log_f_z_o_log_i[:, 3], _d_m_sum_part)
+        # exp_log_f = exp(log_f)
+        np.exp(_log_f_z_o_log_i[:, 0], _exp_log_f)
+        # dlog_f_da_log_f = 1 - exp_log_f
+        np.subtract(1.0, _exp_log_f, _d_a_log_f_a_z_a_o_log_i[:, 0])
+        # dm_part_dlog_i = 1 - d_m_sum_part
+        np.subtract(1.0, _d_m_sum_part, _dm_part_dlog_i)
+        for (
+            d_outputs, d_a_o, dh_da_o, dh_dn, dh_dc, d_a_z, dc_da_z, n_prev, c_prev, df_df_sum, z, i, dm_dm_part,
+            d_m_sum_part, d_a_log_f, dlog_f_da_log_f, d_log_i, d_m_part_part, dm_part_dlog_i,
+            _d_a_log_f_a_z_a_o_log_i_matrix, f,
+        ) in _windows:  # fmt: skip
+            # d_h = d_outputs + d_h_next
+            np.add(d_outputs, d_h_next, d_h)
+            # d_a_o = d_h * dh_da_o
+            np.multiply(d_h, dh_da_o, d_a_o)
+            # d_n = d_n_next + d_h * dh_dn
+            np.multiply(d_h, dh_dn, d_n)
+            np.add(d_n_next, d_n, d_n)
+            # d_c = d_c_next + d_h * dh_dc
+            np.multiply(d_h, dh_dc, d_c)
+            np.add(d_c_next, d_c, d_c)
+            # d_a_z = d_c * dc_da_z
+            np.multiply(d_c, dc_da_z, d_a_z)
+            # d_f = d_n * n_prev + d_c * c_prev
+            np.multiply(d_n, n_prev, d_f)
+            np.multiply(d_c, c_prev, _temporary1)
+            np.add(d_f, _temporary1, d_f)
+            # d_f_sum = d_f * df_df_sum
+            np.multiply(d_f, df_df_sum, d_f_sum)
+            # d_i = d_n + d_c * z
+            np.multiply(d_c, z, d_i)
+            np.add(d_n, d_i, d_i)
+            # d_a_i = d_i * i
+            np.multiply(d_i, i, d_a_i)
+            # d_m = d_m_next - d_f_sum - d_a_i
+            np.subtract(d_m_next, d_f_sum, d_m)
+            np.subtract(d_m, d_a_i, d_m)
+            # d_m_part = d_m * dm_dm_part
+            np.multiply(d_m, dm_dm_part, d_m_part)
+            # d_m_sum = d_m_part * d_m_sum_part
+            np.multiply(d_m_part, d_m_sum_part, d_m_sum)
+            # d_log_f = d_f_sum + d_m_sum
+            np.add(d_f_sum, d_m_sum, d_log_f)
+            # d_a_log_f = d_log_f * dlog_f_da_log_f
+            np.multiply(d_log_f, dlog_f_da_log_f, d_a_log_f)
+            # d_log_i = d_a_i + d_m * d_m_part_part + d_m_part * dm_part_dlog_i
+            np.multiply(d_m, d_m_part_part, d_log_i)
+            np.add(d_a_i, d_log_i, d_log_i)
+            np.multiply(d_m_part, dm_part_dlog_i, _temporary1)
+            np.add(d_log_i, _temporary1, d_log_i)
+            # d_h_prev = R_o.T @ d_a_o + R_z.T @ d_a_z + R_f.T @ d_a_log_f + R_i.T @ d_log_i
+            np.dot(_R_fzoi_transposed, _d_a_log_f_a_z_a_o_log_i_matrix, d_h_prev)
+            # d_c_prev = d_c * f
+            np.multiply(d_c, f, d_c_prev)
+            # d_n_prev = d_n * f
+            np.multiply(d_n, f, d_n_prev)
+            # d_m_prev = d_f_sum + d_m_sum
+            np.add(d_f_sum, d_m_sum, d_m_prev)
+        # d_x = W_o.T @ d_a_o + W_z.T @ d_a_z + W_f.T @ d_a_log_f + W_i.T @ d_log_i
+        np.copyto(_d_a_log_f_a_z_a_o_log_i_by_slot, _d_a_log_f_a_z_a_o_log_i.transpose(1, 2, 0, 3))
+        np.dot(
+            _d_a_log_f_a_z_a_o_log_i_by_slot.reshape(4 * _hidden, _count * _batch).T,
+            _W_fzoi.reshape(4 * _hidden, _features),
+            _d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_R_f = total(outer(d_a_log_f, h_prev))
+        # d_R_k = total(outer(d_a_k, h_prev))  for k = z, o
+        # d_R_i = total(outer(d_log_i, h_prev))
+        # d_W_f = total(outer(d_a_log_f, x))
+        # d_W_k = total(outer(d_a_k, x))  for k = z, o
+        # d_W_i = total(outer(d_log_i, x))
+        # d_b_f = total(d_a_log_f)
+        # d_b_k = total(d_a_k)  for k = z, o
+        # d_b_i = total(d_log_i)
+        np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
+        np.dot(
+            _d_a_log_f_a_z_a_o_log_i_by_slot.reshape(4 * _hidden, _count * _batch),
+            _h_x_one_by_part.reshape(_hidden + _features + 1, _count * _batch).T,
+            _temporary2.reshape(4 * _hidden, _hidden + _features + 1),
+        )
+        np.add(_d_RWb_fzoi, _temporary2, _d_RWb_fzoi)
 
-    # d_x = W_o.T @ d_a_o + W_z.T @ d_a_z + W_f.T @ d_a_log_f + W_i.T @ d_log_i
-    _d_a_log_f_a_z_a_o_log_i_by_step = _take("d_a_log_f_a_z_a_o_log_i_by_step", (_steps, _batch, 4, _hidden))
-    np.copyto(_d_a_log_f_a_z_a_o_log_i_by_step, _d_a_log_f_a_z_a_o_log_i.transpose(0, 3, 1, 2))
-    np.matmul(
-        _d_a_log_f_a_z_a_o_log_i_by_step.reshape(_steps * _batch, 4 * _hidden),
-        _W_fzoi.reshape(4 * _hidden, _features),
-        out=_d_x.reshape(_steps * _batch, _features),
-    )
-    # d_W_f = total(outer(d_a_log_f, x))
-    # d_W_z = total(outer(d_a_z, x))
-    # d_W_o = total(outer(d_a_o, x))
-    # d_W_i = total(outer(d_log_i, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_log_f_a_z_a_o_log_i_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_fzoi.reshape(4 * _hidden, _features),
-    )
-    # d_R_f = total(outer(d_a_log_f, h_prev))
-    # d_R_z = total(outer(d_a_z, h_prev))
-    # d_R_o = total(outer(d_a_o, h_prev))
-    # d_R_i = total(outer(d_log_i, h_prev))
-    _h_prev_by_step = _take("h_prev_by_step", (_steps, _batch, _hidden))
-    np.copyto(_h_prev_by_step, _h[:-1].transpose(0, 2, 1))
-    np.matmul(
-        _d_a_log_f_a_z_a_o_log_i_by_step.reshape(_steps * _batch, 4 * _hidden).T,
-        _h_prev_by_step.reshape(_steps * _batch, _hidden),
-        out=_d_R_fzoi.reshape(4 * _hidden, _hidden),
-    )
-    # d_b_f = total(d_a_log_f)
-    # d_b_z = total(d_a_z)
-    # d_b_o = total(d_a_o)
-    # d_b_i = total(d_log_i)
-    np.sum(_d_a_log_f_a_z_a_o_log_i_by_step, axis=(0, 1), out=_d_b_fzoi)
-    _gradients.W_f, _gradients.W_z, _gradients.W_o, _gradients.W_i = _d_W_fzoi
-    _gradients.R_f, _gradients.R_z, _gradients.R_o, _gradients.R_i = _d_R_fzoi
-    _gradients.b_f, _gradients.b_z, _gradients.b_o, _gradients.b_i = _d_b_fzoi
+    _gradients.W_f[...] = _d_RWb_fzoi[0, :, _hidden : _hidden + _features]
+    _gradients.W_z[...] = _d_RWb_fzoi[1, :, _hidden : _hidden + _features]
+    _gradients.W_o[...] = _d_RWb_fzoi[2, :, _hidden : _hidden + _features]
+    _gradients.W_i[...] = _d_RWb_fzoi[3, :, _hidden : _hidden + _features]
+    _gradients.R_f[...], _gradients.R_z[...], _gradients.R_o[...], _gradients.R_i[...] = _d_RWb_fzoi[:, :, :_hidden]
+    _gradients.b_f[...], _gradients.b_z[...], _gradients.b_o[...], _gradients.b_i[...] = _d_RWb_fzoi[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy(), c=d_c_next.T.copy(), n=d_n_next.T.copy(), m=d_m_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_h_x_one = _saved["h_x_one"]
+    _all_c = _saved["c"]
+    _all_n = _saved["n"]
+    _all_m = _saved["m"]
+    # Parameters that enter one product or one call lie side by side.
+    _RWb_fzoi = np.empty((4, _hidden, _hidden + _features + 1), _dtype)
+    # Arrays by step.
+    _all_log_f_z_o_log_i = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_m_sum = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_i = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f_sum = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_f = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _RWb_fzoi_matrix = _RWb_fzoi.reshape(4 * _hidden, _hidden + _features + 1)
+    _R_fzoi_rows = _RWb_fzoi_matrix[:, :_hidden]
+    _W_fzoi_rows = _RWb_fzoi_matrix[:, _hidden : _hidden + _features]
+    _b_fzoi_rows = _RWb_fzoi_matrix[:, -1]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _h_x_one = _part(_all_h_x_one, _now, 1)
+        _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _m_sum = _part(_all_m_sum, _now)
+        _m = _part(_all_m, _now, 1)
+        _a_i = _part(_all_a_i, _now)
+        _i = _part(_all_i, _now)
+        _f_sum = _part(_all_f_sum, _now)
+        _a_f = _part(_all_a_f, _now)
+        _f = _part(_all_f, _now)
+        _chunks.append((_count, _h_x_one, _log_f_z_o_log_i, _temporary0, _m_sum, _m, _a_i, _i, _f_sum, _a_f, _f))
+    _residuals = {
+        "h_x_one": _all_h_x_one,
+        "c": _all_c,
+        "n": _all_n,
+        "log_f_z_o_log_i": _all_log_f_z_o_log_i,
+        "m_sum": _all_m_sum,
+        "i": _all_i,
+        "f_sum": _all_f_sum,
+        "f": _all_f,
+    }
+    return _Arrays(_residuals, (_RWb_fzoi, _R_fzoi_rows, _W_fzoi_rows, _b_fzoi_rows, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_RWb_fzoi, _R_fzoi_rows, _W_fzoi_rows, _b_fzoi_rows, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.R_f, _parameters.R_z, _parameters.R_o, _parameters.R_i), out=_R_fzoi_rows)
+    np.concatenate((_parameters.W_f, _parameters.W_z, _parameters.W_o, _parameters.W_i), out=_W_fzoi_rows)
+    np.concatenate((_parameters.b_f, _parameters.b_z, _parameters.b_o, _parameters.b_i), out=_b_fzoi_rows)
+    np.multiply(_RWb_fzoi[2:3], 0.5, _RWb_fzoi[2:3])
+
+    for _count, _h_x_one, _log_f_z_o_log_i, _temporary0, _m_sum, _m, _a_i, _i, _f_sum, _a_f, _f in _chunks:
+        # a_log_f = W_f @ x + R_f @ h_prev + b_f
+        # a_z = W_z @ x + R_z @ h_prev + b_z
+        # half_a_o = (W_o / 2) @ x + (R_o / 2) @ h_prev + b_o / 2
+        # log_i = W_i @ x + R_i @ h_prev + b_i  (logarithm of the input gate)
+        np.matmul(
+            _RWb_fzoi.reshape(4 * _hidden, _hidden + _features + 1),
+            _h_x_one[:-1],
+            out=_log_f_z_o_log_i.reshape(_count, 4 * _hidden, _batch),
+        )
+        # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
+        np.minimum(_log_f_z_o_log_i[:, 0], 0.0, out=_temporary0)
+        np.absolute(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
+        np.minimum(_log_f_z_o_log_i[:, 0], 80.0, out=_log_f_z_o_log_i[:, 0])
+        np.negative(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
+        np.exp(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
+        np.log1p(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
+        np.subtract(_temporary0, _log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
+        # m_sum = log_f + m_prev
+        np.add(_log_f_z_o_log_i[:, 0], _m[:-1], _m_sum)
+        # a_i = log_i - m
+        np.subtract(_log_f_z_o_log_i[:, 3], _m[1:], _a_i)
+        # i = exp(a_i)  (input gate)
+        np.exp(_a_i, _i)
+        # f_sum = log_f + m_prev - m
+        np.add(_log_f_z_o_log_i[:, 0], _m[:-1], _f_sum)
+        np.subtract(_f_sum, _m[1:], _f_sum)
+        # a_f = minimum(f_sum, 0)
+        np.minimum(_f_sum, 0.0, out=_a_f)
+        # f = exp(a_f)  (forget gate)
+        np.exp(_a_f, _f)
+        # z = tanh(a_z)  (cell input)
+        # tanh_half_a_o = tanh(half_a_o)
+        np.tanh(_log_f_z_o_log_i[:, 1:3], _log_f_z_o_log_i[:, 1:3])
+        # o = 1/2 * tanh_half_a_o + 1/2 = sigmoid(a_o)  (output gate)
+        np.multiply(0.5, _log_f_z_o_log_i[:, 2], _log_f_z_o_log_i[:, 2])
+        np.add(_log_f_z_o_log_i[:, 2], 0.5, _log_f_z_o_log_i[:, 2])
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -943,6 +1040,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -1007,7 +1116,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -1064,26 +1174,60 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)
+
+
+def _transpose(matrix: Array, out: Array) -> None:
+    """`out` = the transpose of `matrix`, some rows at a time: all at once would drive itself out of the cache."""
+    for first in range(0, len(matrix), 64):
+        np.copyto(out[:, first : first + 64], matrix[first : first + 64].T)

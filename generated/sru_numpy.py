@@ -29,15 +29,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -56,12 +62,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -104,20 +104,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -314,28 +307,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -351,32 +348,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -386,8 +393,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -411,259 +418,349 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Parameters that enter one product or one call lie side by side.
+    _W_frnx = np.empty((4, _hidden, _features), _dtype)
+    _b_fr = np.empty((2, _hidden), _dtype)
+    _v_fr = np.empty((2, _hidden), _dtype)
+    # Arrays by step.
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_c = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_f_r_a_n_a_x = np.empty((_saved, 4, _hidden, _batch), _dtype)
+    _all_h = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary0 = np.empty((2, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _batch), _dtype)
+    _W_frnx_matrix = _W_frnx.reshape(4 * _hidden, _features)
+    _b_fr_matrix = _b_fr.reshape(2 * _hidden)
+    _v_fr_matrix = _v_fr.reshape(2 * _hidden)
+    _v_fr_wide = _v_fr[..., None]
+    _half = np.array(0.5, _dtype)
+    _one = np.array(1.0, _dtype)
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _c = _part(_all_c, _now, 1)
+        _h = _part(_all_h, _now)
+        _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+        _windows = list(zip(
+            _c[:-1], _f_r_a_n_a_x[:, :2], _c[1:], _f_r_a_n_a_x[:, 0], _f_r_a_n_a_x[:, 2], _h, _f_r_a_n_a_x[:, 1],
+            _f_r_a_n_a_x[:, 3], strict=True,
+        ))  # fmt: skip
+        _chunks.append((_now, _count, _x, _c, _h, _f_r_a_n_a_x, _windows))
+    _residuals = {"x": _all_x, "c": _all_c, "f_r_a_n_a_x": _all_f_r_a_n_a_x}
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "c": _all_c}
+    _of_pass = (
+        _W_frnx, _b_fr, _v_fr, _temporary0, _temporary1, _W_frnx_matrix, _b_fr_matrix, _v_fr_matrix, _v_fr_wide, _half,
+        _one, _chunks,
+    )  # fmt: skip
+    return _Arrays(_residuals, _of_pass)
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    (
+        _W_frnx, _b_fr, _v_fr, _temporary0, _temporary1, _W_frnx_matrix, _b_fr_matrix, _v_fr_matrix, _v_fr_wide, _half,
+        _one, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
-    _W_frnx = np.stack(
-        (_parameters.W_f, _parameters.W_r, _parameters.W_n, _parameters.W_x),
-        out=_take("W_frnx", (4, _hidden, _features)),
-    )
-    _b_fr = np.stack((_parameters.b_f, _parameters.b_r), out=_take("b_fr", (2, _hidden)))
-    _v_fr = np.stack((_parameters.v_f, _parameters.v_r), out=_take("v_fr", (2, _hidden)))
-    # Arrays for all steps.
-    _c = _take("c", (_steps + 1, _hidden, _batch))
-    _f_r_a_n_a_x = _take("f_r_a_n_a_x", (_steps, 4, _hidden, _batch))
-    _h = _take("h", (_steps, _hidden, _batch))
-    _temporary0 = _take("temporary0", (2, _hidden, _batch))
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # a_n = W_n @ x
-    # a_x = W_x @ x
-    np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_r_a_n_a_x.reshape(_steps, 4 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = f, r
-    np.add(_f_r_a_n_a_x[:, :2], _b_fr[..., None], out=_f_r_a_n_a_x[:, :2])
-    _v_fr_wide = _v_fr[..., None]
-    np.copyto(_c[0], _initial.c.T)
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_f, _parameters.W_r, _parameters.W_n, _parameters.W_x), out=_W_frnx_matrix)
+    np.multiply(_W_frnx[:2], 0.5, _W_frnx[:2])
+    np.concatenate((_parameters.b_f, _parameters.b_r), out=_b_fr_matrix)
+    np.multiply(_b_fr, 0.5, _b_fr)
+    np.concatenate((_parameters.v_f, _parameters.v_r), out=_v_fr_matrix)
+    np.multiply(_v_fr, 0.5, _v_fr)
+    _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
+    c = _initial.c.T
 
-    for _t in range(_steps):
-        c, c_prev = _c[_t + 1], _c[_t]
-        _fr_t = _f_r_a_n_a_x[_t, :2]
-        f, r, a_n, a_x = _f_r_a_n_a_x[_t]
-        h = _h[_t]
-        # a_k = a_k_x + v_k * c_prev  for k = f, r
-        np.multiply(_v_fr_wide, c_prev, out=_temporary0)
-        np.add(_fr_t, _temporary0, out=_fr_t)
-        # k = sigmoid(a_k)  for k = f, r  (forget gate, reset gate)
-        np.multiply(_fr_t, 0.5, out=_fr_t)
-        np.tanh(_fr_t, out=_fr_t)
-        np.multiply(_fr_t, 0.5, out=_fr_t)
-        np.add(_fr_t, 0.5, out=_fr_t)
-        # c = f * c_prev + (1 - f) * a_n  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.subtract(1.0, f, out=_temporary1)
-        np.multiply(_temporary1, a_n, out=_temporary1)
-        np.add(c, _temporary1, out=c)
-        # h = r * c + (1 - r) * a_x  (output)
-        np.multiply(r, c, out=h)
-        np.subtract(1.0, r, out=_temporary1)
-        np.multiply(_temporary1, a_x, out=_temporary1)
-        np.add(h, _temporary1, out=h)
+    for _now, _count, _x, _c, _h, _f_r_a_n_a_x, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_c[0], c)
+        # a_n = W_n @ x
+        # a_x = W_x @ x
+        np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_r_a_n_a_x.reshape(_count, 4 * _hidden, _batch))
+        # half_a_k_x = (W_k / 2) @ x + b_k / 2  for k = f, r
+        np.add(_f_r_a_n_a_x[:, :2], _b_fr[..., None], _f_r_a_n_a_x[:, :2])
+        for c_prev, _fr_t, c, f, a_n, h, r, a_x in _windows:
+            # half_a_k = half_a_k_x + v_k / 2 * c_prev  for k = f, r
+            np.multiply(_v_fr_wide, c_prev, _temporary0)
+            np.add(_fr_t, _temporary0, _fr_t)
+            # tanh_half_a_k = tanh(half_a_k)  for k = f, r
+            np.tanh(_fr_t, _fr_t)
+            # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = f, r  (forget gate, reset gate)
+            np.multiply(_half, _fr_t, _fr_t)
+            np.add(_fr_t, _half, _fr_t)
+            # c = f * c_prev + (1 - f) * a_n  (cell state)
+            np.multiply(f, c_prev, c)
+            np.subtract(_one, f, _temporary1)
+            np.multiply(_temporary1, a_n, _temporary1)
+            np.add(c, _temporary1, c)
+            # h = r * c + (1 - r) * a_x  (output)
+            np.multiply(r, c, h)
+            np.subtract(_one, r, _temporary1)
+            np.multiply(_temporary1, a_x, _temporary1)
+            np.add(h, _temporary1, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
-    _outputs = _h.transpose(0, 2, 1).copy()
-    _final = State(c=_c[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "c": _c,
-        "f_r_a_n_a_x": _f_r_a_n_a_x,
-    }
-    return _outputs, _final, _saved
+    _final = State(c=c.T.copy())
+    return _returned_h, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    # Parameters that enter one product or one call lie side by side.
-    _W_frnx = np.stack(
-        (_parameters.W_f, _parameters.W_r, _parameters.W_n, _parameters.W_x),
-        out=_take("W_frnx", (4, _hidden, _features)),
-    )
-    _b_fr = np.stack((_parameters.b_f, _parameters.b_r), out=_take("b_fr", (2, _hidden)))
-    _v_fr = np.stack((_parameters.v_f, _parameters.v_r), out=_take("v_fr", (2, _hidden)))
-    # Arrays for all steps.
-    _f_h_a_n_a_x = _take("f_h_a_n_a_x", (_steps, 4, _hidden, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_c = _saved["c"]
+    _all_f_r_a_n_a_x = _saved["f_r_a_n_a_x"]
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_v_f_row_to_a_x = np.empty((_chunk, 6, _hidden, _batch), _dtype)
+    _all_d_x_a_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_c_known = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_c = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_r = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_x_W_r_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_x_W_f_x = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_x_a_n = np.empty((_chunk, _features, _batch), _dtype)
+    _all_d_c_prev_known = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    c_prev = _take("c_prev", (_hidden, _batch))
-    c = _take("c", (_hidden, _batch))
-    _temporary0 = _take("temporary0", (2, _hidden, _batch))
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # a_n = W_n @ x
-    # a_x = W_x @ x
-    np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_h_a_n_a_x.reshape(_steps, 4 * _hidden, _batch))
-    # a_k_x = W_k @ x + b_k  for k = f, r
-    np.add(_f_h_a_n_a_x[:, :2], _b_fr[..., None], out=_f_h_a_n_a_x[:, :2])
-    _v_fr_wide = _v_fr[..., None]
-    np.copyto(c_prev, _initial.c.T)
-
-    for _t in range(_steps):
-        _fh_t = _f_h_a_n_a_x[_t, :2]
-        f, h, a_n, a_x = _f_h_a_n_a_x[_t]
-        r = h
-        # a_k = a_k_x + v_k * c_prev  for k = f, r
-        np.multiply(_v_fr_wide, c_prev, out=_temporary0)
-        np.add(_fh_t, _temporary0, out=_fh_t)
-        # k = sigmoid(a_k)  for k = f, r  (forget gate, reset gate)
-        np.multiply(_fh_t, 0.5, out=_fh_t)
-        np.tanh(_fh_t, out=_fh_t)
-        np.multiply(_fh_t, 0.5, out=_fh_t)
-        np.add(_fh_t, 0.5, out=_fh_t)
-        # c = f * c_prev + (1 - f) * a_n  (cell state)
-        np.multiply(f, c_prev, out=c)
-        np.subtract(1.0, f, out=_temporary1)
-        np.multiply(_temporary1, a_n, out=_temporary1)
-        np.add(c, _temporary1, out=c)
-        # h = r * c + (1 - r) * a_x  (output)
-        np.multiply(r, c, out=_temporary1)
-        np.subtract(1.0, r, out=h)
-        np.multiply(h, a_x, out=h)
-        np.add(_temporary1, h, out=h)
-        c_prev, c = c, c_prev
-
-    _outputs = _f_h_a_n_a_x[:, 1].transpose(0, 2, 1).copy()
-    _final = State(c=c_prev.T.copy())
-    return _outputs, _final
+    d_c_next = np.empty((_hidden, _batch), _dtype)
+    _d_W_frnx = np.empty((4, _hidden, _features), _dtype)
+    _d_v_f_v_r_b_f_b_r = np.empty((4, _hidden), _dtype)
+    _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _batch), _dtype)
+    _temporary2 = np.empty((4, _hidden), _dtype)
+    _temporary3 = np.empty((4, _hidden, _features), _dtype)
+    d_c_prev = d_c_next
+    _all_d_v_f_row_to_a_x_by_slot = np.empty((6, _hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_v_f_row_to_a_x = _part(_all_d_v_f_row_to_a_x, _now)
+        _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+        _d_x_a_x = _part(_all_d_x_a_x, _now)
+        _d_c_known = _part(_all_d_c_known, _now)
+        _d_r = _part(_all_d_r, _now)
+        _c = _part(_all_c, _now, 1)
+        _temporary0 = _part(_all_temporary0, _now)
+        _d_x_W_r_x = _part(_all_d_x_W_r_x, _now)
+        _d_c_prev_known = _part(_all_d_c_prev_known, _now)
+        _d_c = _part(_all_d_c, _now)
+        _d_x_W_f_x = _part(_all_d_x_W_f_x, _now)
+        _d_x_a_n = _part(_all_d_x_a_n, _now)
+        _d_v_f_row_to_a_x_by_slot = _beginning(_all_d_v_f_row_to_a_x_by_slot, (6, _hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _windows = list(zip(
+            _d_c, _d_c_known, _d_v_f_row_to_a_x[:, 2], _d_v_f_row_to_a_x[:, 2], _f_r_a_n_a_x[:, 0], _d_c_prev_known,
+            strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_v_f_row_to_a_x, _f_r_a_n_a_x, _d_x_a_x, _d_c_known, _d_r, _c, _temporary0,
+            _d_x_W_r_x, _d_c_prev_known, _d_c, _d_x_W_f_x, _d_x_a_n, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
+            _windows,
+        ))  # fmt: skip
+    _of_pass = (d_c_next, _d_W_frnx, _d_v_f_v_r_b_f_b_r, _temporary1, _temporary2, _temporary3, d_c_prev, _chunks)
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _c = _saved["c"]
-    _f_r_a_n_a_x = _saved["f_r_a_n_a_x"]
+    (
+        d_c_next, _d_W_frnx, _d_v_f_v_r_b_f_b_r, _temporary1, _temporary2, _temporary3, d_c_prev, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _W_x = _parameters.W_x
     _W_r = _parameters.W_r
     _W_f = _parameters.W_f
     _W_n = _parameters.W_n
     _v_r = _parameters.v_r
     _v_f = _parameters.v_f
-    # Arrays for all steps.
-    _d_v_f_row_to_a_x = _take("d_v_f_row_to_a_x", (_steps, 6, _hidden, _batch))
-    _d_x_a_x = _take("d_x_a_x", (_steps, _features, _batch))
-    _d_c = _take("d_c", (_steps, _hidden, _batch))
-    _d_r = _take("d_r", (_steps, _hidden, _batch))
-    _d_x_W_r_x = _take("d_x_W_r_x", (_steps, _features, _batch))
-    _d_x_W_f_x = _take("d_x_W_f_x", (_steps, _features, _batch))
-    _d_x_a_n = _take("d_x_a_n", (_steps, _features, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_c_next = _take("d_c_next", (_hidden, _batch))
-    d_c_prev = _take("d_c_prev", (_hidden, _batch))
-    _d_W_frnx = _take("d_W_frnx", (4, _hidden, _features))
-    _d_v_f_v_r_b_f_b_r = _take("d_v_f_v_r_b_f_b_r", (4, _hidden))
-    _temporary0 = _take("temporary0", (_steps, _hidden, _batch))
-    _temporary1 = _take("temporary1", (_hidden, _batch))
-    # d_a_x = d_outputs * (1 - r)
-    np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_d_v_f_row_to_a_x[:, 5])
-    np.multiply(_d_outputs, _d_v_f_row_to_a_x[:, 5], out=_d_v_f_row_to_a_x[:, 5])
-    # W_x.T @ d_a_x
-    np.matmul(_W_x.T, _d_v_f_row_to_a_x[:, 5], out=_d_x_a_x)
-    # d_r = d_outputs * (c - a_x)
-    np.subtract(_c[1:], _f_r_a_n_a_x[:, 3], out=_d_r)
-    np.multiply(_d_outputs, _d_r, out=_d_r)
-    # d_a_r = d_r * r * (1 - r)
-    np.multiply(_d_r, _f_r_a_n_a_x[:, 1], out=_d_v_f_row_to_a_x[:, 3])
-    np.subtract(1.0, _f_r_a_n_a_x[:, 1], out=_temporary0)
-    np.multiply(_d_v_f_row_to_a_x[:, 3], _temporary0, out=_d_v_f_row_to_a_x[:, 3])
-    # d_v_r_row = d_a_r * c_prev
-    np.multiply(_d_v_f_row_to_a_x[:, 3], _c[:-1], out=_d_v_f_row_to_a_x[:, 1])
-    # W_r.T @ d_a_r
-    np.matmul(_W_r.T, _d_v_f_row_to_a_x[:, 3], out=_d_x_W_r_x)
-    _v_r_wide = _v_r[:, None]
-    _v_f_wide = _v_f[:, None]
+    _d_v_f_v_r_b_f_b_r.fill(0)
+    _d_W_frnx.fill(0)
     np.copyto(d_c_next, _d_final.c.T)
+    _v_f_wide = _v_f[:, None]
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        f = _f_r_a_n_a_x[_t, 0]
-        r = _f_r_a_n_a_x[_t, 1]
-        a_n = _f_r_a_n_a_x[_t, 2]
-        d_c = _d_c[_t]
-        c_prev = _c[_t]
-        d_f = d_a_f = _d_v_f_row_to_a_x[_t, 2]
-        d_a_r = _d_v_f_row_to_a_x[_t, 3]
-        # d_c = d_c_next + d_outputs * r
-        np.multiply(d_outputs, r, out=d_c)
-        np.add(d_c_next, d_c, out=d_c)
-        # d_f = d_c * (c_prev - a_n)
-        np.subtract(c_prev, a_n, out=d_f)
-        np.multiply(d_c, d_f, out=d_f)
-        # d_a_f = d_f * f * (1 - f)
-        np.multiply(d_f, f, out=d_a_f)
-        np.subtract(1.0, f, out=_temporary1)
-        np.multiply(d_a_f, _temporary1, out=d_a_f)
-        # d_c_prev = d_c * f + d_a_r * v_r + d_a_f * v_f
-        np.multiply(d_c, f, out=d_c_prev)
-        np.multiply(d_a_r, _v_r_wide, out=_temporary1)
-        np.add(d_c_prev, _temporary1, out=d_c_prev)
-        np.multiply(d_a_f, _v_f_wide, out=_temporary1)
-        np.add(d_c_prev, _temporary1, out=d_c_prev)
-        d_c_next, d_c_prev = d_c_prev, d_c_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_v_f_row_to_a_x, _f_r_a_n_a_x, _d_x_a_x, _d_c_known, _d_r, _c, _temporary0,
+        _d_x_W_r_x, _d_c_prev_known, _d_c, _d_x_W_f_x, _d_x_a_n, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
+        _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # d_a_x = d_outputs * (1 - r)
+        np.subtract(1.0, _f_r_a_n_a_x[:, 1], _d_v_f_row_to_a_x[:, 5])
+        np.multiply(_d_outputs, _d_v_f_row_to_a_x[:, 5], _d_v_f_row_to_a_x[:, 5])
+        # W_x.T @ d_a_x
+        np.matmul(_W_x.T, _d_v_f_row_to_a_x[:, 5], out=_d_x_a_x)
+        # d_c_known = d_outputs * r
+        np.multiply(_d_outputs, _f_r_a_n_a_x[:, 1], _d_c_known)
+        # d_r = d_outputs * (c - a_x)
+        np.subtract(_c[1:], _f_r_a_n_a_x[:, 3], _d_r)
+        np.multiply(_d_outputs, _d_r, _d_r)
+        # d_a_r = d_r * r * (1 - r)
+        np.multiply(_d_r, _f_r_a_n_a_x[:, 1], _d_v_f_row_to_a_x[:, 3])
+        np.subtract(1.0, _f_r_a_n_a_x[:, 1], _temporary0)
+        np.multiply(_d_v_f_row_to_a_x[:, 3], _temporary0, _d_v_f_row_to_a_x[:, 3])
+        # d_v_r_row = d_a_r * c_prev
+        np.multiply(_d_v_f_row_to_a_x[:, 3], _c[:-1], _d_v_f_row_to_a_x[:, 1])
+        # W_r.T @ d_a_r
+        np.matmul(_W_r.T, _d_v_f_row_to_a_x[:, 3], out=_d_x_W_r_x)
+        # dc_da_f = (c_prev - a_n) * f * (1 - f)
+        np.subtract(_c[:-1], _f_r_a_n_a_x[:, 2], _d_v_f_row_to_a_x[:, 2])
+        np.multiply(_d_v_f_row_to_a_x[:, 2], _f_r_a_n_a_x[:, 0], _d_v_f_row_to_a_x[:, 2])
+        np.subtract(1.0, _f_r_a_n_a_x[:, 0], _temporary0)
+        np.multiply(_d_v_f_row_to_a_x[:, 2], _temporary0, _d_v_f_row_to_a_x[:, 2])
+        # d_c_prev_known = d_a_r * v_r
+        np.multiply(_d_v_f_row_to_a_x[:, 3], _v_r[:, None], _d_c_prev_known)
+        for d_c, d_c_known, d_a_f, dc_da_f, f, d_c_prev_known in _windows:
+            # d_c = d_c_next + d_c_known
+            np.add(d_c_next, d_c_known, d_c)
+            # d_a_f = d_c * dc_da_f
+            np.multiply(d_c, dc_da_f, d_a_f)
+            # d_c_prev = d_c * f + d_c_prev_known + d_a_f * v_f
+            np.multiply(d_c, f, d_c_prev)
+            np.add(d_c_prev, d_c_prev_known, d_c_prev)
+            np.multiply(d_a_f, _v_f_wide, _temporary1)
+            np.add(d_c_prev, _temporary1, d_c_prev)
+        # d_v_f_row = d_a_f * c_prev
+        np.multiply(_d_v_f_row_to_a_x[:, 2], _c[:-1], _d_v_f_row_to_a_x[:, 0])
+        # W_f.T @ d_a_f
+        np.matmul(_W_f.T, _d_v_f_row_to_a_x[:, 2], out=_d_x_W_f_x)
+        # d_a_n = d_c * (1 - f)
+        np.subtract(1.0, _f_r_a_n_a_x[:, 0], _d_v_f_row_to_a_x[:, 4])
+        np.multiply(_d_c, _d_v_f_row_to_a_x[:, 4], _d_v_f_row_to_a_x[:, 4])
+        # W_n.T @ d_a_n
+        np.matmul(_W_n.T, _d_v_f_row_to_a_x[:, 4], out=_d_x_a_n)
+        # d_x = W_x.T @ d_a_x + W_r.T @ d_a_r + W_f.T @ d_a_f + W_n.T @ d_a_n
+        np.add(_d_x_a_x.transpose(0, 2, 1), _d_x_W_r_x.transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_x[_now], _d_x_W_f_x.transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_x[_now], _d_x_a_n.transpose(0, 2, 1), _d_x[_now])
+        # d_v_k = total(d_v_k_row)  for k = f, r
+        # d_b_k = total(d_a_k)  for k = f, r
+        np.sum(_d_v_f_row_to_a_x[:, :4], axis=(0, 3), out=_temporary2)
+        np.add(_d_v_f_v_r_b_f_b_r, _temporary2, _d_v_f_v_r_b_f_b_r)
+        # d_W_k = total(outer(d_a_k, x))  for k = f, r, n
+        # d_W_x = total(outer(d_a_x, x))
+        np.copyto(_d_v_f_row_to_a_x_by_slot, _d_v_f_row_to_a_x.transpose(1, 2, 0, 3))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.matmul(
+            _d_v_f_row_to_a_x_by_slot[2:6].reshape(4 * _hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary3.reshape(4 * _hidden, _features),
+        )
+        np.add(_d_W_frnx, _temporary3, _d_W_frnx)
 
-    # d_v_f_row = d_a_f * c_prev
-    np.multiply(_d_v_f_row_to_a_x[:, 2], _c[:-1], out=_d_v_f_row_to_a_x[:, 0])
-    # W_f.T @ d_a_f
-    np.matmul(_W_f.T, _d_v_f_row_to_a_x[:, 2], out=_d_x_W_f_x)
-    # d_a_n = d_c * (1 - f)
-    np.subtract(1.0, _f_r_a_n_a_x[:, 0], out=_d_v_f_row_to_a_x[:, 4])
-    np.multiply(_d_c, _d_v_f_row_to_a_x[:, 4], out=_d_v_f_row_to_a_x[:, 4])
-    # W_n.T @ d_a_n
-    np.matmul(_W_n.T, _d_v_f_row_to_a_x[:, 4], out=_d_x_a_n)
-    # d_x = W_x.T @ d_a_x + W_r.T @ d_a_r + W_f.T @ d_a_f + W_n.T @ d_a_n
-    np.add(_d_x_a_x, _d_x_W_r_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_W_f_x, out=_d_x.transpose(0, 2, 1))
-    np.add(_d_x.transpose(0, 2, 1), _d_x_a_n, out=_d_x.transpose(0, 2, 1))
-    # d_v_f = total(d_v_f_row)
-    # d_v_r = total(d_v_r_row)
-    # d_b_f = total(d_a_f)
-    # d_b_r = total(d_a_r)
-    np.sum(_d_v_f_row_to_a_x[:, :4], axis=(0, 3), out=_d_v_f_v_r_b_f_b_r)
-    # d_W_f = total(outer(d_a_f, x))
-    # d_W_r = total(outer(d_a_r, x))
-    # d_W_n = total(outer(d_a_n, x))
-    # d_W_x = total(outer(d_a_x, x))
-    _d_v_f_row_to_a_x_by_slot = _take("d_v_f_row_to_a_x_by_slot", (6, _hidden, _steps, _batch))
-    np.copyto(_d_v_f_row_to_a_x_by_slot, _d_v_f_row_to_a_x.transpose(1, 2, 0, 3))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_v_f_row_to_a_x_by_slot[2:6].reshape(4 * _hidden, _steps * _batch),
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_d_W_frnx.reshape(4 * _hidden, _features),
-    )
-    _gradients.W_f, _gradients.W_r, _gradients.W_n, _gradients.W_x = _d_W_frnx
-    _gradients.v_f, _gradients.v_r, _gradients.b_f, _gradients.b_r = _d_v_f_v_r_b_f_b_r
+    _gradients.W_f[...], _gradients.W_r[...], _gradients.W_n[...], _gradients.W_x[...] = _d_W_frnx
+    _gradients.v_f[...], _gradients.v_r[...], _gradients.b_f[...], _gradients.b_r[...] = _d_v_f_v_r_b_f_b_r
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(c=d_c_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_c = _saved["c"]
+    # Parameters that enter one product or one call lie side by side.
+    _W_frnx = np.empty((4, _hidden, _features), _dtype)
+    _b_fr = np.empty((2, _hidden), _dtype)
+    _v_fr = np.empty((2, _hidden), _dtype)
+    # Arrays by step.
+    _all_f_r_a_n_a_x = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_temporary0 = np.empty((_chunk, 2, _hidden, _batch), _dtype)
+    _W_frnx_matrix = _W_frnx.reshape(4 * _hidden, _features)
+    _b_fr_matrix = _b_fr.reshape(2 * _hidden)
+    _v_fr_matrix = _v_fr.reshape(2 * _hidden)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _x = _part(_all_x, _now)
+        _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+        _temporary0 = _part(_all_temporary0, _now)
+        _c = _part(_all_c, _now, 1)
+        _chunks.append((_count, _x, _f_r_a_n_a_x, _temporary0, _c))
+    _residuals = {"x": _all_x, "c": _all_c, "f_r_a_n_a_x": _all_f_r_a_n_a_x}
+    return _Arrays(_residuals, (_W_frnx, _b_fr, _v_fr, _W_frnx_matrix, _b_fr_matrix, _v_fr_matrix, _chunks))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    _features, _hidden = _parameters.features, _parameters.hidden
+    (_W_frnx, _b_fr, _v_fr, _W_frnx_matrix, _b_fr_matrix, _v_fr_matrix, _chunks) = _arrays.of_pass
+    # Parameters that enter one product or one call lie side by side.
+    # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
+    np.concatenate((_parameters.W_f, _parameters.W_r, _parameters.W_n, _parameters.W_x), out=_W_frnx_matrix)
+    np.multiply(_W_frnx[:2], 0.5, _W_frnx[:2])
+    np.concatenate((_parameters.b_f, _parameters.b_r), out=_b_fr_matrix)
+    np.multiply(_b_fr, 0.5, _b_fr)
+    np.concatenate((_parameters.v_f, _parameters.v_r), out=_v_fr_matrix)
+    np.multiply(_v_fr, 0.5, _v_fr)
+
+    for _count, _x, _f_r_a_n_a_x, _temporary0, _c in _chunks:
+        # a_n = W_n @ x
+        # a_x = W_x @ x
+        np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_r_a_n_a_x.reshape(_count, 4 * _hidden, _batch))
+        # half_a_k_x = (W_k / 2) @ x + b_k / 2  for k = f, r
+        np.add(_f_r_a_n_a_x[:, :2], _b_fr[..., None], _f_r_a_n_a_x[:, :2])
+        # half_a_k = half_a_k_x + v_k / 2 * c_prev  for k = f, r
+        np.multiply(_v_fr[..., None], _c[:-1][:, None, :, :], _temporary0)
+        np.add(_f_r_a_n_a_x[:, :2], _temporary0, _f_r_a_n_a_x[:, :2])
+        # tanh_half_a_k = tanh(half_a_k)  for k = f, r
+        np.tanh(_f_r_a_n_a_x[:, :2], _f_r_a_n_a_x[:, :2])
+        # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = f, r  (forget gate, reset gate)
+        np.multiply(0.5, _f_r_a_n_a_x[:, :2], _f_r_a_n_a_x[:, :2])
+        np.add(_f_r_a_n_a_x[:, :2], 0.5, _f_r_a_n_a_x[:, :2])
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -686,6 +783,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -750,7 +859,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -807,26 +917,54 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)

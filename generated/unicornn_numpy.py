@@ -26,15 +26,21 @@ One step computes
 where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at the step before. `d_v` is the gradient
 of the loss by `v`, `d_v_next` what the step after sends back.
 
-How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops the
-batch is the last axis of every array. A name with an underscore is an array for all steps, the same name without one
-its window at the current step. Values that are computed together lie side by side in one array, and several names may
-share a place: a value is overwritten once nothing reads it any more.
+How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
+steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
+array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
+step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
+one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
+before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -53,12 +59,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class _Take(Protocol):
-    """What gives a kernel its arrays: new ones, or those of a workspace."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], kind: Any = ...) -> Array: ...
 
 
 class Sizes(NamedTuple):
@@ -103,20 +103,13 @@ class Parameters:
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
-        shapes = _shapes(_checked_sizes(sizes))
-        total = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        places, total = _places(_checked_sizes(sizes))
         if not isinstance(flat, np.ndarray) or flat.dtype not in (np.float32, np.float64):
             raise TypeError(f"flat: expected an array of float32 or float64, got {_spell_type(flat)}")
         if flat.shape != (total,) or not (flat.flags.c_contiguous and flat.flags.writeable):
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
-        self._flat = flat
-        self._places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
-        start = 0
-        for name, shape in shapes.items():
-            stop = start + int(np.prod(shape, dtype=int))
-            self._places[name] = (start, stop, shape)
-            start = stop
+        self._flat, self._places = flat, places
 
     @classmethod
     def initialize(
@@ -273,28 +266,32 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of allocating their own, for loops that call with equal shapes.
+    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[str, str], Array] = {}
+        self._arrays: dict[str, tuple[Any, dict[str, Array], _Arrays]] = {}
         self._forwards = 0
 
 
 class Residuals:
-    """What `forward` saves for `backward`, read-only. `arrays` holds it by name."""
+    """What `forward` saves for `backward`, read-only. `arrays` holds it by name; `policy` is "save" or "recompute"."""
 
     def __init__(
-        self, arrays: dict[str, Array], p: Parameters, extent: tuple[int, int], workspace: Workspace | None
+        self, saved: dict[str, Array], p: Parameters, extent: tuple[int, int], policy: str, workspace: Workspace | None
     ) -> None:
-        self._extent = extent
-        self.arrays = {name: _read_only(array) for name, array in arrays.items()}
+        self._saved, self._extent, self.policy = saved, extent, policy
         self._sizes, self._dtype = p.sizes, p.dtype
         self._workspace = workspace
         self._forward = workspace._forwards if workspace is not None else 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What was saved, by name."""
+        return {name: _read_only(array) for name, array in self._saved.items()}
 
     def _check(self, p: Parameters) -> None:
         if self._workspace is not None and self._workspace._forwards != self._forward:
@@ -310,32 +307,42 @@ class Residuals:
 
 
 def forward(
-    p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
+    p: Parameters,
+    x: Array,
+    *,
+    initial: State | None = None,
+    residuals: Literal["save", "recompute"] = "save",
+    workspace: Workspace | None = None,
 ) -> tuple[Array, State, Residuals]:
     """Runs the cell over all steps and saves what `backward` needs.
 
     `x` is (steps, batch, features). `initial` is the state before the first step, zeros where None. Returns the outputs
     (steps, batch, hidden), the state after the last step, and the residuals.
 
-    Raises TypeError or ValueError for an argument of another type, dtype or shape than the parameters call for.
+    With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
+    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
+    parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "forward", p.dtype)
+    if residuals not in ("save", "recompute"):
+        raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
     if workspace is not None:
         workspace._forwards += 1
-    outputs, final, _saved = _forward(p, x, _start, _take)
-    return outputs, final, Residuals(_saved, p, (_steps, _batch), workspace)
+    outputs, final, _saved = _forward(p, x, _start, _arrays)
+    return outputs, final, Residuals(_saved, p, (_steps, _batch), residuals, workspace)
 
 
 def infer(
     p: Parameters, x: Array, *, initial: State | None = None, workspace: Workspace | None = None
 ) -> tuple[Array, State]:
     """Runs the cell over all steps like `forward`, but saves nothing for `backward`."""
-    _, _batch = _check_inputs(p, x)
+    _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
-    _take = _allocator(workspace, "infer", p.dtype)
-    return _infer(p, x, _start, _take)
+    _arrays = _reused(workspace, "infer", _forward_arrays, p, _steps, _batch, "nothing")
+    outputs, final, _ = _forward(p, x, _start, _arrays)
+    return outputs, final
 
 
 def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Array, State]:
@@ -345,8 +352,8 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _take = _allocator(None, "infer", p.dtype)
-    outputs, final = _infer(p, x_t[None], _start, _take)
+    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
 
@@ -370,262 +377,322 @@ def backward(
     _steps, _batch = residuals._extent
     _d_outputs = _full_seed("d_outputs", d_outputs, p, _steps, _batch, ("hidden",))
     _end = _full_state("d_final", d_final, p, _batch)
-    _take = _allocator(residuals._workspace, "backward", p.dtype)
+    _saved = residuals._saved
+    _rebuilt: Iterator[None] = itertools.repeat(None)
+    if residuals.policy == "recompute":
+        _again = _reused(residuals._workspace, "rebuild", _rebuild_arrays, p, _steps, _batch, _saved)
+        _rebuilt = _rebuild(p, _batch, _again)
+        _saved = _again.residuals
+    _arrays = _reused(residuals._workspace, "backward", _backward_arrays, p, _steps, _batch, _saved)
     parameters = p.zeros_like()
-    inputs, initial = _backward(p, residuals.arrays, _d_outputs, _end, parameters, _take)
+    inputs, initial = _backward(p, _saved, _d_outputs, _end, parameters, _arrays, _rebuilt)
     return Gradients(parameters, inputs, initial)
+
+
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+    """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
+    _dtype = _parameters.dtype
+    _features, _hidden = _parameters.features, _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _saved = _steps if _keep == "save" else _chunk
+    _kept = _chunk if _keep == "nothing" else _steps
+    # Arrays by step.
+    _all_x = np.empty((_kept, _features, _batch), _dtype)
+    _all_y = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_z = np.empty((_kept + 1, _hidden, _batch), _dtype)
+    _all_V_u_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_u_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_u = np.empty((_saved, _hidden, _batch), _dtype)
+    # Working space.
+    _sigmoid_c = np.empty((_hidden,), _dtype)
+    _s = np.empty((_hidden,), _dtype)
+    _scratch0 = np.empty((_hidden, _batch), _dtype)
+    a_u = _scratch0
+    _number0 = np.array(0.9, _dtype)
+    _s_wide = _s[:, None]
+    _chunks = []
+    for _first in range(0, _steps, _chunk):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _x = _part(_all_x, _now)
+        _y = _part(_all_y, _now, 1)
+        _z = _part(_all_z, _now, 1)
+        _V_u_x = _part(_all_V_u_x, _now)
+        _a_u_x = _part(_all_a_u_x, _now)
+        _u = _part(_all_u, _now)
+        _windows = list(zip(_y[:-1], _a_u_x, _u, _z[1:], _z[:-1], _y[1:], strict=True))
+        _chunks.append((_now, _x, _y, _z, _V_u_x, _a_u_x, _windows))
+    _residuals = {"x": _all_x, "y": _all_y, "u": _all_u, "z": _all_z}
+    if _keep == "recompute":
+        _residuals = {"x": _all_x, "y": _all_y, "z": _all_z}
+    return _Arrays(_residuals, (_sigmoid_c, _s, a_u, _number0, _s_wide, _chunks))
 
 
 def _forward(
     _parameters: Parameters,
-    _x: Array,
+    _given_x: Array,
     _initial: State,
-    _take: _Take,
+    _arrays: _Arrays,
 ) -> tuple[Array, State, dict[str, Array]]:
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
-    _steps, _batch = _x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
+    _dtype = _parameters.dtype
+    _steps, _batch = _given_x.shape[:2]
+    _hidden = _parameters.hidden
+    (_sigmoid_c, _s, a_u, _number0, _s_wide, _chunks) = _arrays.of_pass
     _c = _parameters.c
     _V_u = _parameters.V_u
     _b_u = _parameters.b_u
     _w_u = _parameters.w_u
-    # Arrays for all steps.
-    _y = _take("y", (_steps + 1, _hidden, _batch))
-    _z = _take("z", (_steps + 1, _hidden, _batch))
-    _V_u_x = _take("V_u_x", (_steps, _hidden, _batch))
-    _a_u_x = _take("a_u_x", (_steps, _hidden, _batch))
-    _u = _take("u", (_steps, _hidden, _batch))
-    # Working space.
-    _sigmoid_c = _take("sigmoid_c", (_hidden,))
-    _s = _take("s", (_hidden,))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
     # sigmoid_c = sigmoid(c)
-    np.multiply(_c, 0.5, out=_sigmoid_c)
-    np.tanh(_sigmoid_c, out=_sigmoid_c)
-    np.multiply(_sigmoid_c, 0.5, out=_sigmoid_c)
-    np.add(_sigmoid_c, 0.5, out=_sigmoid_c)
+    np.multiply(_c, 0.5, _sigmoid_c)
+    np.tanh(_sigmoid_c, _sigmoid_c)
+    np.multiply(_sigmoid_c, 0.5, _sigmoid_c)
+    np.add(_sigmoid_c, 0.5, _sigmoid_c)
     # s = 0.03 * sigmoid_c  (time step of each unit)
-    np.multiply(0.03, _sigmoid_c, out=_s)
-    # V_u @ x
-    np.matmul(_V_u, _x, out=_V_u_x)
-    # a_u_x = V_u @ x + b_u
-    np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
-    a_u = _scratch0
+    np.multiply(0.03, _sigmoid_c, _s)
+    _returned_y = np.empty((_steps, _batch, _hidden), _dtype)
+    y, z = _initial.y.T, _initial.z.T
     _w_u_wide = _w_u[:, None]
-    _s_wide = _s[:, None]
-    np.copyto(_y[0], _initial.y.T)
-    np.copyto(_z[0], _initial.z.T)
 
-    for _t in range(_steps):
-        y, y_prev = _y[_t + 1], _y[_t]
-        a_u_x = _a_u_x[_t]
-        u = _u[_t]
-        z, z_prev = _z[_t + 1], _z[_t]
-        # a_u = a_u_x + w_u * y_prev
-        np.multiply(_w_u_wide, y_prev, out=a_u)
-        np.add(a_u_x, a_u, out=a_u)
-        # u = tanh(a_u)  (driving force)
-        np.tanh(a_u, out=u)
-        # z = z_prev - s * (u + 0.9 * y_prev)  (velocity)
-        np.multiply(0.9, y_prev, out=z)
-        np.add(u, z, out=z)
-        np.multiply(_s_wide, z, out=z)
-        np.subtract(z_prev, z, out=z)
-        # y = y_prev + s * z  (position)
-        np.multiply(_s_wide, z, out=y)
-        np.add(y_prev, y, out=y)
+    for _now, _x, _y, _z, _V_u_x, _a_u_x, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
+        np.copyto(_y[0], y)
+        np.copyto(_z[0], z)
+        # V_u @ x
+        np.matmul(_V_u, _x, out=_V_u_x)
+        # a_u_x = V_u @ x + b_u
+        np.add(_V_u_x, _b_u[:, None], _a_u_x)
+        for y_prev, a_u_x, u, z, z_prev, y in _windows:
+            # a_u = a_u_x + w_u * y_prev
+            np.multiply(_w_u_wide, y_prev, a_u)
+            np.add(a_u_x, a_u, a_u)
+            # u = tanh(a_u)  (driving force)
+            np.tanh(a_u, u)
+            # z = z_prev - s * (u + 0.9 * y_prev)  (velocity)
+            np.multiply(_number0, y_prev, z)
+            np.add(u, z, z)
+            np.multiply(_s_wide, z, z)
+            np.subtract(z_prev, z, z)
+            # y = y_prev + s * z  (position)
+            np.multiply(_s_wide, z, y)
+            np.add(y_prev, y, y)
+        np.copyto(_returned_y[_now], _y[1:].transpose(0, 2, 1))
 
-    _outputs = _y[1:].transpose(0, 2, 1).copy()
-    _final = State(y=_y[-1].T.copy(), z=_z[-1].T.copy())
-    _saved = {
-        "x": _x,
-        "y": _y,
-        "u": _u,
-        "z": _z,
-    }
-    return _outputs, _final, _saved
+    _final = State(y=y.T.copy(), z=z.T.copy())
+    return _returned_y, _final, _arrays.residuals
 
 
-def _infer(
-    _parameters: Parameters,
-    _x: Array,
-    _initial: State,
-    _take: _Take,
-) -> tuple[Array, State]:
-    """Forward over all steps; returns outputs and final state."""
-    _steps, _batch = _x.shape[:2]
+def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_backward`, which reads those in `_saved`."""
+    _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
-    _x = _copied(_x.transpose(0, 2, 1), _take("x", (_steps, _features, _batch)))
-    _c = _parameters.c
-    _V_u = _parameters.V_u
-    _b_u = _parameters.b_u
-    _w_u = _parameters.w_u
-    # Arrays for all steps.
-    _y = _take("y", (_steps + 1, _hidden, _batch))
-    _V_u_x = _take("V_u_x", (_steps, _hidden, _batch))
-    _a_u_x = _take("a_u_x", (_steps, _hidden, _batch))
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_y = _saved["y"]
+    _all_u = _saved["u"]
+    _all_z = _saved["z"]
+    # Arrays by step.
+    _all_d_outputs = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_a_u_to_w_u_row = np.empty((_chunk, 4, _hidden, _batch), _dtype)
+    _all_d_y = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_d_z = np.empty((_chunk, _hidden, _batch), _dtype)
     # Working space.
-    z_prev = _take("z_prev", (_hidden, _batch))
-    z = _take("z", (_hidden, _batch))
-    _sigmoid_c = _take("sigmoid_c", (_hidden,))
-    _s = _take("s", (_hidden,))
-    _scratch0 = _take("scratch0", (_hidden, _batch))
-    # sigmoid_c = sigmoid(c)
-    np.multiply(_c, 0.5, out=_sigmoid_c)
-    np.tanh(_sigmoid_c, out=_sigmoid_c)
-    np.multiply(_sigmoid_c, 0.5, out=_sigmoid_c)
-    np.add(_sigmoid_c, 0.5, out=_sigmoid_c)
-    # s = 0.03 * sigmoid_c  (time step of each unit)
-    np.multiply(0.03, _sigmoid_c, out=_s)
-    # V_u @ x
-    np.matmul(_V_u, _x, out=_V_u_x)
-    # a_u_x = V_u @ x + b_u
-    np.add(_V_u_x, _b_u[:, None], out=_a_u_x)
-    a_u = u = _scratch0
-    _w_u_wide = _w_u[:, None]
+    d_y_next = np.empty((_hidden, _batch), _dtype)
+    d_z_next = np.empty((_hidden, _batch), _dtype)
+    _d_b_u_s_y_s_z_w_u = np.empty((4, _hidden), _dtype)
+    _sigmoid_c = np.empty((_hidden,), _dtype)
+    _s = np.empty((_hidden,), _dtype)
+    _dz_dy_prev = np.empty((_hidden,), _dtype)
+    _d_s = np.empty((_hidden,), _dtype)
+    _d_sigmoid_c = np.empty((_hidden,), _dtype)
+    _temporary0 = np.empty((_hidden, _batch), _dtype)
+    _temporary1 = np.empty((_hidden, _features), _dtype)
+    _temporary2 = np.empty((4, _hidden), _dtype)
+    _temporary3 = np.empty((_hidden,), _dtype)
+    d_y_prev = d_y_next
+    d_z_prev = d_z_next
+    _all_d_a_u_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
+    _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
     _s_wide = _s[:, None]
-    np.copyto(_y[0], _initial.y.T)
-    np.copyto(z_prev, _initial.z.T)
-
-    for _t in range(_steps):
-        y, y_prev = _y[_t + 1], _y[_t]
-        a_u_x = _a_u_x[_t]
-        # a_u = a_u_x + w_u * y_prev
-        np.multiply(_w_u_wide, y_prev, out=a_u)
-        np.add(a_u_x, a_u, out=a_u)
-        # u = tanh(a_u)  (driving force)
-        np.tanh(a_u, out=u)
-        # z = z_prev - s * (u + 0.9 * y_prev)  (velocity)
-        np.multiply(0.9, y_prev, out=z)
-        np.add(u, z, out=z)
-        np.multiply(_s_wide, z, out=z)
-        np.subtract(z_prev, z, out=z)
-        # y = y_prev + s * z  (position)
-        np.multiply(_s_wide, z, out=y)
-        np.add(y_prev, y, out=y)
-        z_prev, z = z, z_prev
-
-    _outputs = _y[1:].transpose(0, 2, 1).copy()
-    _final = State(y=_y[-1].T.copy(), z=z_prev.T.copy())
-    return _outputs, _final
+    _dz_dy_prev_wide = _dz_dy_prev[:, None]
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _count = _now.stop - _now.start
+        _d_outputs = _part(_all_d_outputs, _now)
+        _d_a_u_to_w_u_row = _part(_all_d_a_u_to_w_u_row, _now)
+        _u = _part(_all_u, _now)
+        _d_y = _part(_all_d_y, _now)
+        _d_z = _part(_all_d_z, _now)
+        _z = _part(_all_z, _now, 1)
+        _y = _part(_all_y, _now, 1)
+        _d_a_u_by_hidden = _beginning(_all_d_a_u_by_hidden, (_hidden, _count, _batch))
+        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+        _x = _part(_all_x, _now)
+        _windows = list(zip(
+            _d_y, _d_outputs, _d_z, _d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0], strict=True,
+        ))[::-1]  # fmt: skip
+        _chunks.append((
+            _now, _count, _d_outputs, _d_a_u_to_w_u_row, _u, _d_y, _d_z, _z, _y, _d_a_u_by_hidden, _x_by_features,
+            _x, _windows,
+        ))  # fmt: skip
+    _of_pass = (
+        d_y_next, d_z_next, _d_b_u_s_y_s_z_w_u, _sigmoid_c, _s, _dz_dy_prev, _d_s, _d_sigmoid_c, _temporary0,
+        _temporary1, _temporary2, _temporary3, d_y_prev, d_z_prev, _s_wide, _dz_dy_prev_wide, _chunks,
+    )  # fmt: skip
+    return _Arrays({}, _of_pass)
 
 
 def _backward(
     _parameters: Parameters,
     _saved: dict[str, Array],
-    _d_outputs: Array,
+    _given_d_outputs: Array,
     _d_final: State,
     _gradients: Parameters,
-    _take: _Take,
+    _arrays: _Arrays,
+    _rebuilt: Iterator[None],
 ) -> tuple[Inputs, State]:
     """Backward over all steps; fills `_gradients` and returns the gradients of inputs and initial state."""
     _dtype = _parameters.dtype
-    _steps, _batch = _d_outputs.shape[:2]
+    _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
-    _d_outputs = _copied(_d_outputs.transpose(0, 2, 1), _take("d_outputs", (_steps, _hidden, _batch)))
-    _x = _saved["x"]
-    _y = _saved["y"]
-    _u = _saved["u"]
-    _z = _saved["z"]
+    (
+        d_y_next, d_z_next, _d_b_u_s_y_s_z_w_u, _sigmoid_c, _s, _dz_dy_prev, _d_s, _d_sigmoid_c, _temporary0,
+        _temporary1, _temporary2, _temporary3, d_y_prev, d_z_prev, _s_wide, _dz_dy_prev_wide, _chunks,
+    ) = _arrays.of_pass  # fmt: skip
     _c = _parameters.c
     _w_u = _parameters.w_u
     _V_u = _parameters.V_u
-    # Arrays for all steps.
-    _d_a_u_to_w_u_row = _take("d_a_u_to_w_u_row", (_steps, 4, _hidden, _batch))
-    _d_y = _take("d_y", (_steps, _hidden, _batch))
-    _d_z = _take("d_z", (_steps, _hidden, _batch))
     _d_x = np.empty((_steps, _batch, _features), _dtype)
-    # Working space.
-    d_y_next = _take("d_y_next", (_hidden, _batch))
-    d_y_prev = _take("d_y_prev", (_hidden, _batch))
-    d_z_next = _take("d_z_next", (_hidden, _batch))
-    d_z_prev = _take("d_z_prev", (_hidden, _batch))
-    _d_b_u_s_y_s_z_w_u = _take("d_b_u_s_y_s_z_w_u", (4, _hidden))
-    _sigmoid_c = _take("sigmoid_c", (_hidden,))
-    _s = _take("s", (_hidden,))
-    _d_s = _take("d_s", (_hidden,))
-    _d_sigmoid_c = _take("d_sigmoid_c", (_hidden,))
-    _temporary0 = _take("temporary0", (_hidden, _batch))
-    _temporary1 = _take("temporary1", (_hidden,))
     # sigmoid_c = sigmoid(c)
-    np.multiply(_c, 0.5, out=_sigmoid_c)
-    np.tanh(_sigmoid_c, out=_sigmoid_c)
-    np.multiply(_sigmoid_c, 0.5, out=_sigmoid_c)
-    np.add(_sigmoid_c, 0.5, out=_sigmoid_c)
+    np.multiply(_c, 0.5, _sigmoid_c)
+    np.tanh(_sigmoid_c, _sigmoid_c)
+    np.multiply(_sigmoid_c, 0.5, _sigmoid_c)
+    np.add(_sigmoid_c, 0.5, _sigmoid_c)
     # s = 0.03 * sigmoid_c  (time step of each unit)
-    np.multiply(0.03, _sigmoid_c, out=_s)
-    _s_wide = _s[:, None]
-    _w_u_wide = _w_u[:, None]
+    np.multiply(0.03, _sigmoid_c, _s)
+    # dz_dy_prev = -0.9 * s
+    np.multiply(0.9, _s, _dz_dy_prev)
+    np.negative(_dz_dy_prev, _dz_dy_prev)
+    _d_b_u_s_y_s_z_w_u.fill(0)
     np.copyto(d_y_next, _d_final.y.T)
     np.copyto(d_z_next, _d_final.z.T)
+    _w_u_wide = _w_u[:, None]
 
-    for _t in range(_steps - 1, -1, -1):
-        d_outputs = _d_outputs[_t]
-        d_y = _d_y[_t]
-        d_z = _d_z[_t]
-        d_u = d_a_u = _d_a_u_to_w_u_row[_t, 0]
-        u = _u[_t]
-        # d_y = d_outputs + d_y_next
-        np.add(d_outputs, d_y_next, out=d_y)
-        # d_z = d_z_next + d_y * s
-        np.multiply(d_y, _s_wide, out=d_z)
-        np.add(d_z_next, d_z, out=d_z)
-        # d_u = -d_z * s
-        np.multiply(d_z, _s_wide, out=d_u)
-        np.negative(d_u, out=d_u)
-        # d_a_u = d_u * (1 - u**2)
-        np.square(u, out=_temporary0)
-        np.subtract(1.0, _temporary0, out=_temporary0)
-        np.multiply(d_u, _temporary0, out=d_a_u)
-        # d_y_prev = d_y - 0.9 * d_z * s + d_a_u * w_u
-        np.multiply(0.9, d_z, out=d_y_prev)
-        np.multiply(d_y_prev, _s_wide, out=d_y_prev)
-        np.subtract(d_y, d_y_prev, out=d_y_prev)
-        np.multiply(d_a_u, _w_u_wide, out=_temporary0)
-        np.add(d_y_prev, _temporary0, out=d_y_prev)
-        # d_z_prev = d_z
-        np.copyto(d_z_prev, d_z)
-        d_y_next, d_y_prev = d_y_prev, d_y_next
-        d_z_next, d_z_prev = d_z_prev, d_z_next
+    # What forward did not save is rebuilt as each chunk begins.
+    for (
+        _now, _count, _d_outputs, _d_a_u_to_w_u_row, _u, _d_y, _d_z, _z, _y, _d_a_u_by_hidden, _x_by_features, _x,
+        _windows,
+    ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
+        np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
+        # dz_da_u = -s * (1 - u**2)
+        np.square(_u, _d_a_u_to_w_u_row[:, 0])
+        np.subtract(1.0, _d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0])
+        np.multiply(_s[:, None], _d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0])
+        np.negative(_d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0])
+        for d_y, d_outputs, d_z, d_a_u, dz_da_u in _windows:
+            # d_y = d_outputs + d_y_next
+            np.add(d_outputs, d_y_next, d_y)
+            # d_z = d_z_next + d_y * s
+            np.multiply(d_y, _s_wide, d_z)
+            np.add(d_z_next, d_z, d_z)
+            # d_a_u = d_z * dz_da_u
+            np.multiply(d_z, dz_da_u, d_a_u)
+            # d_y_prev = d_y + d_z * dz_dy_prev + d_a_u * w_u
+            np.multiply(d_z, _dz_dy_prev_wide, d_y_prev)
+            np.add(d_y, d_y_prev, d_y_prev)
+            np.multiply(d_a_u, _w_u_wide, _temporary0)
+            np.add(d_y_prev, _temporary0, d_y_prev)
+            # d_z_prev = d_z
+            np.copyto(d_z_prev, d_z)
+        # d_s_row = d_y * z
+        np.multiply(_d_y, _z[1:], _d_a_u_to_w_u_row[:, 1])
+        # d_s_row_2 = d_z * (-0.9 * y_prev - u)
+        np.multiply(0.9, _y[:-1], _d_a_u_to_w_u_row[:, 2])
+        np.negative(_d_a_u_to_w_u_row[:, 2], _d_a_u_to_w_u_row[:, 2])
+        np.subtract(_d_a_u_to_w_u_row[:, 2], _u, _d_a_u_to_w_u_row[:, 2])
+        np.multiply(_d_z, _d_a_u_to_w_u_row[:, 2], _d_a_u_to_w_u_row[:, 2])
+        # d_w_u_row = d_a_u * y_prev
+        np.multiply(_d_a_u_to_w_u_row[:, 0], _y[:-1], _d_a_u_to_w_u_row[:, 3])
+        # d_x = V_u.T @ d_a_u
+        np.copyto(_d_a_u_by_hidden, _d_a_u_to_w_u_row[:, 0].transpose(1, 0, 2))
+        np.matmul(
+            _d_a_u_by_hidden.reshape(_hidden, _count * _batch).T,
+            _V_u,
+            out=_d_x[_now].reshape(_count * _batch, _features),
+        )
+        # d_V_u = total(outer(d_a_u, x))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
+        np.matmul(
+            _d_a_u_by_hidden.reshape(_hidden, _count * _batch),
+            _x_by_features.reshape(_features, _count * _batch).T,
+            out=_temporary1,
+        )
+        np.add(_gradients.V_u, _temporary1, _gradients.V_u)
+        # d_b_u = total(d_a_u)
+        # d_w_u = total(d_w_u_row)
+        np.sum(_d_a_u_to_w_u_row, axis=(0, 3), out=_temporary2)
+        np.add(_d_b_u_s_y_s_z_w_u, _temporary2, _d_b_u_s_y_s_z_w_u)
 
-    # d_s_row = d_y * z
-    np.multiply(_d_y, _z[1:], out=_d_a_u_to_w_u_row[:, 1])
-    # d_s_row_2 = d_z * (-0.9 * y_prev - u)
-    np.multiply(0.9, _y[:-1], out=_d_a_u_to_w_u_row[:, 2])
-    np.negative(_d_a_u_to_w_u_row[:, 2], out=_d_a_u_to_w_u_row[:, 2])
-    np.subtract(_d_a_u_to_w_u_row[:, 2], _u, out=_d_a_u_to_w_u_row[:, 2])
-    np.multiply(_d_z, _d_a_u_to_w_u_row[:, 2], out=_d_a_u_to_w_u_row[:, 2])
-    # d_w_u_row = d_a_u * y_prev
-    np.multiply(_d_a_u_to_w_u_row[:, 0], _y[:-1], out=_d_a_u_to_w_u_row[:, 3])
-    # d_x = V_u.T @ d_a_u
-    _d_a_u_by_step = _take("d_a_u_by_step", (_steps, _batch, _hidden))
-    np.copyto(_d_a_u_by_step, _d_a_u_to_w_u_row[:, 0].transpose(0, 2, 1))
-    np.matmul(_d_a_u_by_step.reshape(_steps * _batch, _hidden), _V_u, out=_d_x.reshape(_steps * _batch, _features))
-    # d_V_u = total(outer(d_a_u, x))
-    _x_by_step = _take("x_by_step", (_steps, _batch, _features))
-    np.copyto(_x_by_step, _x.transpose(0, 2, 1))
-    np.matmul(
-        _d_a_u_by_step.reshape(_steps * _batch, _hidden).T,
-        _x_by_step.reshape(_steps * _batch, _features),
-        out=_gradients.V_u,
-    )
-    # d_b_u = total(d_a_u)
-    # d_w_u = total(d_w_u_row)
-    np.sum(_d_a_u_to_w_u_row, axis=(0, 3), out=_d_b_u_s_y_s_z_w_u)
     # d_s = total(d_s_row) + total(d_s_row_2)
-    np.add(_d_b_u_s_y_s_z_w_u[1], _d_b_u_s_y_s_z_w_u[2], out=_d_s)
+    np.add(_d_b_u_s_y_s_z_w_u[1], _d_b_u_s_y_s_z_w_u[2], _d_s)
     # d_sigmoid_c = 0.03 * d_s
-    np.multiply(0.03, _d_s, out=_d_sigmoid_c)
+    np.multiply(0.03, _d_s, _d_sigmoid_c)
     # d_c = d_sigmoid_c * sigmoid_c * (1 - sigmoid_c)
-    np.multiply(_d_sigmoid_c, _sigmoid_c, out=_gradients.c)
-    np.subtract(1.0, _sigmoid_c, out=_temporary1)
-    np.multiply(_gradients.c, _temporary1, out=_gradients.c)
-    _gradients.b_u = _d_b_u_s_y_s_z_w_u[0]
-    _gradients.w_u = _d_b_u_s_y_s_z_w_u[3]
+    np.multiply(_d_sigmoid_c, _sigmoid_c, _gradients.c)
+    np.subtract(1.0, _sigmoid_c, _temporary3)
+    np.multiply(_gradients.c, _temporary3, _gradients.c)
+    _gradients.b_u[...] = _d_b_u_s_y_s_z_w_u[0]
+    _gradients.w_u[...] = _d_b_u_s_y_s_z_w_u[3]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(y=d_y_next.T.copy(), z=d_z_next.T.copy())
     return _d_inputs, _d_initial
+
+
+def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+    """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
+    _dtype = _parameters.dtype
+    _hidden = _parameters.hidden
+    _chunk = _chunk_length(_steps, _batch)
+    _all_x = _saved["x"]
+    _all_y = _saved["y"]
+    _all_z = _saved["z"]
+    # Arrays by step.
+    _all_V_u_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_u_x = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_a_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _all_u = np.empty((_chunk, _hidden, _batch), _dtype)
+    _chunks = []
+    for _first in reversed(range(0, _steps, _chunk)):
+        _now = slice(_first, min(_first + _chunk, _steps))
+        _x = _part(_all_x, _now)
+        _V_u_x = _part(_all_V_u_x, _now)
+        _a_u_x = _part(_all_a_u_x, _now)
+        _a_u = _part(_all_a_u, _now)
+        _y = _part(_all_y, _now, 1)
+        _u = _part(_all_u, _now)
+        _chunks.append((_x, _V_u_x, _a_u_x, _a_u, _y, _u))
+    _residuals = {"x": _all_x, "y": _all_y, "u": _all_u, "z": _all_z}
+    return _Arrays(_residuals, (_chunks,))
+
+
+def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
+    """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
+    (_chunks,) = _arrays.of_pass
+    _V_u = _parameters.V_u
+    _b_u = _parameters.b_u
+    _w_u = _parameters.w_u
+
+    for _x, _V_u_x, _a_u_x, _a_u, _y, _u in _chunks:
+        # V_u @ x
+        np.matmul(_V_u, _x, out=_V_u_x)
+        # a_u_x = V_u @ x + b_u
+        np.add(_V_u_x, _b_u[:, None], _a_u_x)
+        # a_u = a_u_x + w_u * y_prev
+        np.multiply(_w_u[:, None], _y[:-1], _a_u)
+        np.add(_a_u_x, _a_u, _a_u)
+        # u = tanh(a_u)  (driving force)
+        np.tanh(_a_u, _u)
+        yield
 
 
 # What each parameter's, state's and input's dimensions are, in the order of its axes.
@@ -644,6 +711,18 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each parameter, in the order of the flat buffer."""
     lengths = _lengths(sizes)
     return {name: tuple(lengths[dim] for dim in _DIMS[name]) for name in Parameters.names}
+
+
+@functools.lru_cache
+def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], int]:
+    """Where each parameter begins and ends in the flat buffer, with its shape; and the length of the whole."""
+    places = {}
+    start = 0
+    for name, shape in _shapes(sizes).items():
+        stop = start + math.prod(shape)
+        places[name] = (start, stop, shape)
+        start = stop
+    return places, start
 
 
 def _lengths(sizes: Sizes) -> dict[str, int]:
@@ -708,7 +787,8 @@ def _full_state(argument: str, state: State | None, p: Parameters, batch: int) -
         shape = (batch, *(lengths[dim] for dim in dims))
         if array is None:
             array = np.zeros(shape, p.dtype)
-        _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
+        else:
+            _check(f"{argument}.{name}", array, p.dtype, shape, ("batch", *dims))
         arrays.append(array)
     return State(*arrays)
 
@@ -765,26 +845,54 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _copied(array: Array, place: Array) -> Array:
-    np.copyto(place, array)
-    return place
+class _Arrays(NamedTuple):
+    """Arrays of one pass: those that backward is to read, by name, and what else the pass needs."""
+
+    residuals: dict[str, Array]
+    of_pass: tuple[Any, ...]
 
 
-def _allocator(workspace: Workspace | None, scope: str, dtype: Any) -> _Take:
-    """A function that makes arrays by name and shape, or finds them in the workspace."""
-
-    def fresh(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        return np.empty(shape, kind)
-
-    def reused(name: str, shape: tuple[int, ...], kind: Any = dtype) -> Array:
-        assert workspace is not None
-        array = workspace._arrays.get((scope, name))
-        if array is None or array.shape != shape or array.dtype != kind:
-            array = workspace._arrays[scope, name] = np.empty(shape, kind)
-        return array
-
+def _reused(
+    workspace: Workspace | None,
+    scope: str,
+    make: Callable[..., _Arrays],
+    p: Parameters,
+    steps: int,
+    batch: int,
+    read: Any,
+) -> _Arrays:
+    """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return fresh
+        return make(p, steps, batch, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
-    return reused
+    key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
+    last = workspace._arrays.get(scope)
+    if last is None or last[0] != key or last[1] is not read:
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+    return last[2]
+
+
+# A pass takes so many rows, steps times batch, at a time, but so many steps at least. What a chunk needs should stay in
+# the cache; but each adds its part to the gradients of the parameters, which costs as much as some 60 of its rows.
+_CHUNK_ROWS = 512
+_CHUNK_STEPS = 16
+
+
+def _chunk_length(steps: int, batch: int) -> int:
+    """The steps of a chunk."""
+    return max(1, min(steps, max(_CHUNK_STEPS, _CHUNK_ROWS // max(1, batch))))
+
+
+def _part(array: Array, now: slice, more: int = 0) -> Array:
+    """The entries for the steps `now`, and `more`, of an array for all steps; of one for a chunk the first entries."""
+    first = now.start if len(array) >= now.stop + more else 0
+    return array[first : first + now.stop - now.start + more]
+
+
+def _beginning(array: Array, shape: tuple[int, ...]) -> Array:
+    """An array of this shape, in one piece, in the memory of a larger one."""
+    size = 1
+    for length in shape:
+        size *= length
+    return array.reshape(-1)[:size].reshape(shape)

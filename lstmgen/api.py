@@ -4,17 +4,18 @@ For cells: :func:`cell` and the functions of equations, start values of paramete
 
 For back ends, which turn a scheduled gradient into source files:
 
-- what one is: :class:`Backend`, with a :class:`Target` that says which schedules it profits from, and
-  :class:`Provenance`, what a file says of its origin;
+- what one is: :class:`Backend`, with a :class:`Target` that says which schedules it profits from (:class:`Fold`: which
+  scaled functions), and :class:`Provenance`, what a file says of its origin;
 - what it is given: a :class:`Gradient` (with its :class:`Declaration`, made of :class:`Value`, and :class:`Seed`, the
   adjoints that come in from the loss or the next step: :class:`Origin`) and a :class:`Schedule`;
 - the loop programs to print: :func:`lower_passes` gives three :class:`Kernel`, made of statements (:data:`Statement`:
   :class:`Note`, :class:`Allocate`, :class:`Pack`, :class:`Product`, :class:`Block`, :class:`Call`, :class:`Reduce`,
-  :class:`Move`, :class:`Clear`, :class:`Loop`) on windows (:class:`View`) of arrays (:class:`Buffer`, of some
-  :class:`Use`) whose axes are named (:data:`STEPS`, :data:`NODES`, :data:`BATCH`, dimensions, and stacks, see
-  :func:`stack_count`). A block holds :class:`Assign`, whose value is a :data:`Scalar` (:class:`Const`, :class:`Size`,
-  :class:`Ref`, :class:`Apply`). :func:`walk` and :func:`views_in` go through statements, :func:`show` prints a kernel,
-  and :func:`buffered` breaks blocks up into calls of the :class:`Functions` that a target has;
+  :class:`Move`, :class:`Clear`, :class:`Chunks`, :class:`Loop`) on windows (:class:`View`) of arrays
+  (:class:`Buffer`, of some :class:`Use`) whose axes are named (:data:`STEPS`, :data:`NODES`, :data:`BATCH`,
+  dimensions, and stacks, see :func:`stack_count`). A block holds :class:`Assign`, whose value is a :data:`Scalar`
+  (:class:`Const`, :class:`Size`, :class:`Ref`, :class:`Apply`). :func:`walk` and :func:`views_in` go through
+  statements, :func:`show` prints a kernel, and :func:`buffered` breaks blocks up into calls of the
+  :class:`Functions` that a target has;
 - the module around them: :func:`module_text` writes all of the contract of generated modules but the :class:`Bodies` of
   its kernels, for back ends whose modules take and return NumPy arrays; :func:`load_source` makes a module of a text.
 
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         Block,
         Buffer,
         Call,
+        Chunks,
         Clear,
         Const,
         Kernel,
@@ -90,7 +92,7 @@ if TYPE_CHECKING:
         walk,
     )
     from lstmgen.schedule.lowering import lower_passes
-    from lstmgen.schedule.target import Target
+    from lstmgen.schedule.target import Fold, Target
     from lstmgen.schedule.work import Schedule, stack_count
 
 __all__ = [
@@ -104,10 +106,12 @@ __all__ = [
     "Buffer",
     "Call",
     "Cell",
+    "Chunks",
     "Clear",
     "Const",
     "Constant",
     "Declaration",
+    "Fold",
     "Functions",
     "Gradient",
     "Kernel",
@@ -189,6 +193,7 @@ _BACK_ENDS = {
         "Block",
         "Buffer",
         "Call",
+        "Chunks",
         "Clear",
         "Const",
         "Kernel",
@@ -209,7 +214,7 @@ _BACK_ENDS = {
         "walk",
     ),
     "lstmgen.schedule.lowering": ("lower_passes",),
-    "lstmgen.schedule.target": ("Target",),
+    "lstmgen.schedule.target": ("Fold", "Target"),
     "lstmgen.schedule.work": ("Schedule", "stack_count"),
 }
 """What back ends need, by the module that it is in."""

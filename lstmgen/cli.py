@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,6 +296,52 @@ def new(name: str) -> None:
     click.echo(f"wrote {place}; now: lstmgen build ./{place}")
 
 
+@main.command()
+@click.argument("cell", default="lstm", metavar="[CELL]")
+@_set_option
+@click.option("--shape", "shapes", multiple=True, metavar="T,B,F,H", help="Steps, batch, features, hidden; repeatable.")
+@click.option("--size", "sizes", multiple=True, metavar="NAME=SIZE", help="The size of another dimension; repeatable.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads and cores to use.")
+@click.option("--rounds", type=click.IntRange(1), help="How often everything takes a turn.  [default: 7; quick: 3]")
+@click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
+@click.option("--against", multiple=True, metavar="NAME", help="torch, onnxruntime, jax, tutorial, nobody; repeatable.")
+@click.option("--keep-blas-env", "keep_blas", is_flag=True, help="Heed OPENBLAS_CORETYPE and _L2_SIZE; else unset.")
+@click.option("--coretype", "core_type", default="", metavar="NAME", help="OpenBLAS's kernels, such as Haswell.")
+@click.option(
+    "--json", type=click.Path(path_type=Path, dir_okay=False), help="A file for everything that was measured."
+)
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="A file for a plot: .svg, .png or .pdf.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    is_flag=False,
+    flag_value="benchmarks/results",
+    help="A folder for report, JSON and plot.  [without a name: benchmarks/results]",
+)
+@click.option("--ablation", is_flag=True, help="Measure other schedules too: what each decision saves.")
+@click.option("--quick", is_flag=True, help="Fewer shapes, shorter turns.")
+@click.option("--limit", type=float, metavar="RATIO", help="Exit with 1 if forward+backward takes more of the floor.")
+@click.option("--explain", is_flag=True, help="Print what would be measured, and stop.")
+@click.pass_context
+def bench(ctx: click.Context, /, cell: str, settings: tuple[str, ...], explain: bool, **request: Any) -> None:
+    """Measure a cell's kernels against other implementations and the bare matrix products.
+
+    Without CELL, the LSTM. Exits with 1 if an implementation computes something else, or a limit is exceeded.
+    """
+    from lstmgen.bench import command
+
+    found = _find(cell)
+    asked = command.Request(found, _options(found, settings), **request)
+    if explain:
+        click.echo(command.explain(asked))
+        return
+    with _status() as tell:
+        failures = command.run(asked, click.echo, tell)
+    for failure in failures:
+        click.echo(f"error: {failure}", err=True)
+    ctx.exit(1 if failures else 0)
+
+
 # -- help for the commands --------------------------------------------------------------------------------------------
 
 
@@ -401,6 +447,18 @@ def _progress(what: str) -> Iterator[None]:
     finally:
         done.set()
         teller.join()
+        click.echo("\r\033[K", err=True, nl=False)
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """Shows what is going on in one line of a terminal, and takes it away again in the end."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    try:
+        yield lambda text: click.echo(f"\r\033[K{text}", err=True, nl=False)
+    finally:
         click.echo("\r\033[K", err=True, nl=False)
 
 

@@ -6,6 +6,7 @@ from lstmgen.calculus.graph import Dependence
 from lstmgen.calculus.text import Text
 from lstmgen.declare.symbols import Role
 from lstmgen.pipeline import Compiled
+from lstmgen.schedule.scaling import as_packed
 from lstmgen.schedule.work import Plan, Region
 
 
@@ -60,19 +61,22 @@ def _gradient(compiled: Compiled) -> str:
 def _schedule(compiled: Compiled) -> str:
     schedule = compiled.schedule
     affine = "affine" if schedule.recurrence.affine else "not affine"
+    checkpoints = ", ".join(value.name for value in schedule.checkpoints)
     lines = [
         f"schedule of {compiled.declaration.name} for {compiled.backend.name}",
         "",
         f"  exchanges a step: {schedule.recurrence.exchanges}; update {affine} in the states",
         f"  residuals: {', '.join(value.name for value in schedule.residuals)}",
+        f"  checkpoints, from which the others can be rebuilt: {checkpoints}",
+        f"  chunks of {schedule.chunk_rows} rows, but of {schedule.chunk_steps} steps at least",
     ]
-    for plan in (schedule.forward, schedule.infer, schedule.backward):
+    for plan in (schedule.forward, schedule.backward, schedule.rebuild):
         lines += ["", *_plan(plan)]
     return "\n".join(lines) + "\n"
 
 
 def _plan(plan: Plan) -> list[str]:
-    text = Text()
+    text = Text(as_packed(plan.scales))
     lines = [f"{plan.name}{', last step first' if plan.reverse else ''}"]
     for region in Region:
         work = plan.in_region(region)

@@ -228,8 +228,11 @@ def test_verify_prints_the_proof_and_writes_nothing(run: Run, desk: Path) -> Non
 LANDMARKS = {
     "graph": ["a_f = W_f_x + U_f_h_prev + b_f", "input-only W_f_x = W_f @ x", "recurrent  tanh_c = tanh(c)"],
     "gradient": ["d_a_f = d_f * f * (1 - f)", "d_outputs, from the loss", "d_c_next, from the next step"],
-    "schedule": ["exchanges a step: 1", "before the loop", "[f, i, o, g]", "residuals: x, h_prev, c_prev"],
-    "kernel": ["kernel forward", "kernel infer", "kernel backward"],
+    "schedule": [
+        *("exchanges a step: 1", "residuals: x, h_prev, c_prev", "checkpoints", "chunks of", "side by side"),
+        *("\nforward\n", "\nbackward, last step first\n", "\nrebuild, last step first\n", "  before the loop\n"),
+    ],
+    "kernel": ["kernel forward", "kernel backward", "kernel rebuild", "for each chunk of steps, last to first:"],
     "source": ["def forward(", "def backward(", "class Parameters:"],
 }
 
@@ -528,7 +531,7 @@ wrong, hosted = Wrong(), Hosted()
 @pytest.fixture
 def backends(package: Package) -> Iterator[None]:
     """Two more back ends: `wrong` plants a sign error in what it emits, `hosted` reaches the level `host`."""
-    source = BACKENDS.format("np.subtract(1.0, ", "np.add(1.0, ")
+    source = BACKENDS.format("np.subtract(", "np.add(")
     package(
         "proof_backends",
         "[lstmgen.backends]\nwrong = proof_backends_module:wrong\nhosted = proof_backends_module:hosted\n",

@@ -111,8 +111,8 @@ def test_what_its_back_end_writes_shows_every_loop_under_its_equation(python: Py
     kernels = python("-m", "lstmgen.cli", "show", "tide", "--backend", "loops", "--stage", "kernel").stdout
     assert [line for line in kernels.splitlines() if line.startswith("kernel ")] == [
         "kernel forward",
-        "kernel infer",
         "kernel backward",
+        "kernel rebuild",
     ]
 
 

@@ -20,6 +20,7 @@ from lstmgen.api import (
     Gradient,
     Loop,
     Move,
+    Product,
     Provenance,
     Reduce,
     Schedule,
@@ -124,12 +125,12 @@ def test_the_cells_are_legal_without_a_warning_and_have_all_kinds_of_values() ->
 
 @pytest.mark.parametrize("stacks", [True, False])
 def test_their_kernels_hold_every_statement_that_a_back_end_may_meet(stacks: bool) -> None:
-    target = Target("any", stacks_products=stacks, merges_calls=stacks)
+    target = Target("any", stacks_products=stacks, merges_calls=stacks, joins_operands=stacks)
     gradients = [gradient_of(each) for each in CELLS]
     kernels = [kernel for each in gradients for kernel in lower_passes(each, schedule(each, target))]
     statements = [each for one in kernels for each in walk(one.body)]
     kinds = {type(each) for each in statements}
-    never = {Call, *(() if stacks else (Pack,))}  # made by `buffered`; made of stacks
+    never = {Call, *(() if stacks else (Pack,))}  # made by `buffered`; made of stacks and of joined operands
     assert set(Statement.__args__) - kinds == never
     assert {each.kind for each in statements if isinstance(each, Move)} == {"transpose", "flatten", "unflatten", "copy"}
     assert {each.kind for each in statements if isinstance(each, Reduce)} == {"total", "sum", "max", "first maximum"}
@@ -138,6 +139,9 @@ def test_their_kernels_hold_every_statement_that_a_back_end_may_meet(stacks: boo
     assert {view.drop for view in views} == {"", "first", "last"}
     assert {view.step for view in views} == {None, 0, 1}
     assert any(view.start is not None for view in views) is stacks
+    assert any(view.part is not None for view in views) is stacks
+    assert {each.onto for each in statements if isinstance(each, Product)} == {False, True}
+    assert {each.onto for each in statements if isinstance(each, Reduce)} == {False, True}
 
 
 # -- the suite as a module ---------------------------------------------------------------------------------------------
@@ -227,6 +231,17 @@ def replaced(old: str, new: str, *, after: str = "") -> Planted:
     return Planted(change)
 
 
+def both(*faults: Planted) -> Planted:
+    """Back end with several changes, one after the other."""
+
+    def change(text: str) -> str:
+        for fault in faults:
+            text = fault.change(text)
+        return text
+
+    return Planted(change)
+
+
 def first_line(line: str, function: str = "_forward") -> Planted:
     """Back end whose modules run a line first in one of the functions around the kernels."""
 
@@ -256,7 +271,7 @@ FAULTS: dict[str, tuple[NumpyBackend, str, str]] = {
         "forward takes .*'start_'",
     ),
     "float64 whatever is asked for": (
-        replaced(".copy()", ".astype(np.float64)", after="    _outputs = "),
+        replaced("_dtype = _parameters.dtype", "_dtype = np.float64", after="\ndef _forward("),
         "shapes and dtypes",
         "output h is float64 for parameters of float32",
     ),
@@ -281,20 +296,62 @@ FAULTS: dict[str, tuple[NumpyBackend, str, str]] = {
         "arguments stay as they are",
         "backward .* written to d_final.h",
     ),
-    "outputs in the workspace": (
-        replaced(".copy()", "", after="    _outputs = "),
+    "states in the workspace": (
+        replaced(".copy()", "", after="    _final = "),
         "results have memory of their own",
-        "output h shares memory with residuals.h",
+        r"final h shares memory with residuals\.",
+    ),
+    "inferred states in the workspace": (
+        # The last of the arrays by step that inference keeps for itself: no residuals, and no argument.
+        replaced("return outputs, final\n", "return outputs, State(*_arrays.residuals.values())\n"),
+        "results have memory of their own",
+        r"inferred final h shares memory with workspace\.",
     ),
     "residuals that are the caller's input": (
-        replaced("    np.copyto(place, array)\n    return place", "    return array", after="\ndef _copied("),
+        both(
+            replaced("    return outputs, final, Res", "    _saved['late'] = x\n    return outputs, final, Res"),
+            replaced(
+                "p.zeros_like()",
+                "p.zeros_like()\n    _end = State(*(s + 0 * residuals._saved['late'].sum() for s in _end))",
+            ),
+        ),
         "residuals hold",
         "backward again, .*: d_W_f is not finite",
+    ),
+    "residuals that are the caller's result": (
+        replaced(".copy()", "", after="    _final = "),
+        "residuals hold",
+        r"backward again, .*: d_\w+ is not finite",
     ),
     "residuals that can be written to": (
         replaced("writeable = False", "writeable = True"),
         "residuals hold",
-        "residuals.h can be written to",
+        r"residuals\.\w+ can be written to",
+    ),
+    "residuals that backward wears out": (
+        replaced("    return Gradients(", "    residuals._saved.clear()\n    return Gradients("),
+        "residuals hold",
+        "KeyError",
+    ),
+    "rebuilt otherwise than saved": (
+        replaced("np.tanh(", "np.sin(", after="\ndef _rebuild("),
+        "residual policies agree",
+        'residuals="recompute" .*: d_W_f is off by',
+    ),
+    "any policy": (
+        replaced('if residuals not in ("save", "recompute"):', "if False:"),
+        "residual policies agree",
+        "residuals given 'other': accepted",
+    ),
+    "recomputing that saves more": (
+        replaced(
+            "    return outputs, final, Res",
+            '    if residuals == "recompute":\n'
+            '        _saved = {**_saved, "more": np.zeros(10**6)}\n'
+            "    return outputs, final, Res",
+        ),
+        "residual policies agree",
+        'residuals="recompute" leaves [0-9]{7,} bytes',
     ),
     "residuals that do not go stale": (
         replaced("workspace._forwards += 1", "pass"),
@@ -302,14 +359,19 @@ FAULTS: dict[str, tuple[NumpyBackend, str, str]] = {
         "backward takes residuals",
     ),
     "arrays of any shape from the workspace": (
-        replaced("array is None or array.shape != shape or array.dtype != kind", "array is None"),
+        replaced("if last is None or last[0] != key or last[1] is not read:", "if last is None:"),
         "workspaces can be used again",
-        "broadcast",
+        r"call \d+ on one workspace|broadcast|shape",
+    ),
+    "arrays of any policy from the workspace": (
+        replaced("last[0] != key or last[1] is not read:", "last[0] != key:"),
+        "workspaces can be used again",
+        r"call \d+ on one workspace \(as the first, 'save'\): d_U_o|KeyError",
     ),
     "one scratch for all": (
         Planted(
             lambda text: (
-                f"{text.replace('        return fresh', '        workspace = _SHARED')}\n_SHARED = Workspace()\n"
+                f"{text.replace('return make(p, steps, batch, read)', 'workspace = _SHARED')}\n_SHARED = Workspace()\n"
             )
         ),
         "two threads",

@@ -464,7 +464,7 @@ MUTABLE = [
 
 @pytest.mark.parametrize(("number", "call"), MUTABLE, ids=[f"{call[3:-1]}-{k}" for k, (_, call) in enumerate(MUTABLE)])
 def test_a_wrong_operation_in_emitted_code_is_found(number: int, call: str) -> None:
-    """Every elementwise operation of the LSTM's three kernels, replaced by another."""
+    """Every elementwise operation of the LSTM's kernels, replaced by another."""
 
     def change(source: str) -> str:
         rows = source.splitlines(keepends=True)
@@ -492,23 +492,61 @@ def test_a_millionth_in_one_entry_is_found(place: str, entry: int) -> None:
         end = "    return Gradients(parameters, inputs, initial)"
         return source.replace(end, f"    _place = {place}\n    _place[{entry}] *= 1 + 1e-6\n{end}")
 
+    failed = failures(change)
+    assert len({tensor for tensor, _ in failed}) == 1
+    assert {way for _, way in failed} == {*WAYS}
+
+
+WAYS = ("recomputed in chunks", "in chunks", "")
+"""How a proof runs the kernels: in several chunks, so that backward rebuilds residuals or not, and as they are."""
+
+
+def failures(change: Callable[[str], str]) -> set[tuple[str, str]]:
+    """The tensors of the LSTM's code that its proof finds wrong once the code is changed, and the ways of running."""
     with pytest.raises(ProofError) as caught:
         pipeline.prove(pipeline.compile_cell(lstm, Sabotaged(change), {}))
     report = caught.value.report
     assert isinstance(report, Report)
-    assert sum(not each.passed for each in report.interpreted) == 1
+    found = [each.tensor for each in report.interpreted if not each.passed]
+    ways = {tensor: next(way for way in WAYS if tensor.endswith(way)) for tensor in found}
+    return {(tensor.removesuffix(way).strip(), way) for tensor, way in ways.items()}
 
 
 def test_a_wrong_inference_is_found_though_its_forward_is_right() -> None:
-    def change(source: str) -> str:
-        before, kernel, after = re.split(r"(def _infer\(.*?\n\n\n)", source, maxsplit=1, flags=re.DOTALL)
-        return before + kernel.replace("_outputs = ", "_outputs = 1.0001 * ", 1) + after
+    """`infer` and `step` run the kernel of `forward`, without keeping anything."""
 
-    with pytest.raises(ProofError) as caught:
-        pipeline.prove(pipeline.compile_cell(lstm, Sabotaged(change), {}))
-    report = caught.value.report
-    assert isinstance(report, Report)
-    assert [each.tensor for each in report.interpreted if not each.passed] == ["inferred h", "stepped h"]
+    def change(source: str) -> str:
+        return re.sub(r"(    outputs, final, _ = _forward\(.*\)\n)", r"\1    outputs = 1.0001 * outputs\n", source)
+
+    assert failures(change) == {(tensor, way) for tensor in ("inferred h", "stepped h") for way in WAYS}
+
+
+CHUNKED = {
+    "a state that begins anew": (r"np\.copyto\((_c\[0\]), c\)", r"np.copyto(\1, _initial.c.T)", "output h"),
+    "a total over one chunk": (r"np\.add\((_d_\w+), (_temporary\d+), \1\)", r"np.copyto(\1, \2)", "d_U_g"),
+    "an output of one chunk": (r"(_returned_h)\[_now\]", r"\1[: len(_given_x[_now])]", "output h"),
+    "a gradient of one chunk": (r"(_d_x)\[_now\]", r"\1[: _now.stop - _now.start]", "d_x"),
+}
+
+
+@pytest.mark.parametrize("fault", CHUNKED)
+def test_what_is_wrong_in_several_chunks_alone_is_found(fault: str) -> None:
+    """In one chunk, which all steps of a sample fit into, each of these is right."""
+    pattern, replacement, tensor = CHUNKED[fault]
+    failed = failures(lambda source: re.sub(pattern, replacement, source))
+    assert {way for _, way in failed} == {"in chunks", "recomputed in chunks"}
+    assert (tensor, "in chunks") in failed
+
+
+def test_what_is_rebuilt_wrongly_is_found_though_all_that_is_saved_is_right() -> None:
+    def change(source: str) -> str:
+        before, mark, after = source.partition("\ndef _rebuild(")
+        return before + mark + after.replace("np.tanh(", "np.sin(", 1)
+
+    failed = failures(change)
+    assert {way for _, way in failed} == {"recomputed in chunks"}
+    assert ("d_U_g", "recomputed in chunks") in failed
+    assert not {tensor for tensor, _ in failed} & {"output h", "final h", "inferred h", "stepped h"}
 
 
 def test_code_that_is_exact_in_float64_alone_is_found() -> None:
@@ -583,9 +621,9 @@ def test_a_failed_proof_names_every_tensor_that_is_wrong() -> None:
         pipeline.prove(pipeline.compile_cell(lstm, Sabotaged(change), {}))
     rows = str(caught.value.report).splitlines()
     failed = {row.split("  ")[0] for row in rows if "FAILED" in row and not row.startswith("Taylor")}
-    assert failed == {"d_U_g", "d_initial c"}
+    assert failed == {f"{name} {way}".strip() for name in ("d_U_g", "d_initial c") for way in WAYS}
     for name in ("output h", "final c", "inferred h", "d_W_f", "d_b_o", "d_x", "d_initial h"):
-        assert any(row.startswith(f"{name} ") for row in rows)
+        assert any(row.startswith(f"{name}  ") for row in rows)
 
 
 def test_a_level_that_cannot_be_reached_is_refused() -> None:

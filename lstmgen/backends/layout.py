@@ -12,9 +12,27 @@ def transposed(text: str, order: list[int]) -> str:
     return f"{text}.T" if len(order) == 2 else f"{text}.transpose({', '.join(map(str, order))})"
 
 
+def listed(head: str, names: list[str], tail: str, *, room: int = 12) -> list[str]:
+    """Many names between ``head`` and ``tail``, filled into lines where a formatter would give each its own.
+
+    ``room`` is what later indentation may take of the width.
+    """
+    one = f"{head}{', '.join(names)}{',' if len(names) == 1 and tail.startswith(')') else ''}{tail}"
+    if len(one) <= WIDTH - room:
+        return [one]
+    opened = head if head.endswith("(") else f"{head}("
+    closed = tail if tail.startswith(")") else f"){tail}"
+    inner = [""]
+    for name in names:
+        if len(inner[-1]) + len(name) + 2 > WIDTH - room - 4:
+            inner.append("")
+        inner[-1] += f"{' ' if inner[-1] else ''}{name},"
+    return [opened, *(f"    {line}" for line in inner), f"{closed}  # fmt: skip"]
+
+
 def wrapped(line: str) -> list[str]:
     """``line`` itself, or several: the outermost call's arguments on a line of their own, or one each."""
-    if len(line) <= WIDTH:
+    if len(line) <= WIDTH or line.endswith("# fmt: skip"):
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
     if line.lstrip().startswith("#"):

@@ -26,16 +26,24 @@ from lstmgen.declare.symbols import Value
 
 @dataclass(frozen=True)
 class Bodies:
-    """What a back end adds to the shell of a module: the bodies of three functions that take and return NumPy arrays.
+    """What a back end adds to the shell of a module: the bodies of functions that take and return NumPy arrays.
 
-    ``_forward(_parameters, *given, _initial, _take)`` returns the outputs, the final ``State``, and the arrays for
-    ``_backward`` in a dictionary by name; ``_infer`` takes the same and returns the first two. ``_backward(_parameters,
-    _saved, *seeds, _d_final, _gradients, _take)`` fills the ``Parameters`` ``_gradients``, which are zeros before, and
-    returns ``Inputs`` and ``State``. Arguments have been checked, and every field of a state is an array; callers'
-    arrays are (steps, batch, ...) or (batch, ...) and must not be written to, nor be part of what is returned.
-    ``_take(name, shape)`` gives an array of undefined contents, in the workspace if there is one: saved arrays may come
-    from it, what is returned otherwise may not. Several outputs make an ``Outputs``; ``_CONSTANTS`` holds the cell's
-    constants by name, ``_parameters.hidden`` the size of a dimension.
+    ``_forward(_parameters, *given, _initial, _arrays)`` returns the outputs, the final ``State``, and the arrays for
+    ``_backward`` in a dictionary by name. ``_backward(_parameters, _saved, *seeds, _d_final, _gradients, _arrays,
+    _rebuilt)`` fills the ``Parameters`` ``_gradients``, which are zeros before, and returns ``Inputs`` and ``State``.
+    Arguments have been checked, and every field of a state is an array; callers' arrays are (steps, batch, ...) or
+    (batch, ...) and must not be written to, nor be part of what is returned. Several outputs make an ``Outputs``;
+    ``_CONSTANTS`` holds the cell's constants by name, ``_parameters.hidden`` the size of a dimension.
+
+    ``_arrays`` is an ``_Arrays`` that ``_forward_arrays(_parameters, _steps, _batch, _keep)`` or ``_backward_arrays(
+    _parameters, _steps, _batch, _saved)`` has made: ``residuals`` is that dictionary, ``of_pass`` what else the pass
+    needs. A workspace keeps it for the next call with equal shapes, so that what is returned must not lie in it.
+    ``_keep`` says what must hold for all steps: ``"save"`` what backward reads, ``"recompute"`` what that can be
+    rebuilt from, ``"nothing"`` for inference. Where forward keeps less than backward reads, ``_rebuild_arrays`` (of
+    the arguments of ``_backward_arrays``) makes arrays for all of it and ``_rebuild(_parameters, _batch, _arrays)`` is
+    a generator that fills them chunk by chunk, from the last to the first, each time ``_backward`` takes one value from
+    ``_rebuilt``; leave both empty if ``"recompute"`` keeps all. ``chunk_rows`` and ``chunk_steps`` are what
+    ``_chunk_length(_steps, _batch)`` goes by.
 
     ``given`` are the bodies' own names for what comes in at every step (``Declaration.given``), ``seeds`` those for the
     gradients of the loss by the outputs. Lines are indented as they stand in a function. ``kind`` completes "forward
@@ -48,8 +56,13 @@ class Bodies:
     given: tuple[str, ...]
     seeds: tuple[str, ...]
     forward: tuple[str, ...]
-    infer: tuple[str, ...]
     backward: tuple[str, ...]
+    forward_arrays: tuple[str, ...] = ("    return _Arrays({}, ())",)
+    backward_arrays: tuple[str, ...] = ("    return _Arrays({}, ())",)
+    rebuild_arrays: tuple[str, ...] = ()
+    rebuild: tuple[str, ...] = ()
+    chunk_rows: int = 512
+    chunk_steps: int = 16
     imports: tuple[str, ...] = ()
     erf_coefficients: tuple[str, ...] = ()
 
@@ -104,7 +117,6 @@ class Context:
     check_pairs: tuple[str, ...]
     step_names: str
     uses_step_index: bool
-    infer_steps: str
     step_output: str
     step_doc: tuple[str, ...]
     forward_call: tuple[str, ...]
@@ -113,9 +125,18 @@ class Context:
     backward_call: tuple[str, ...]
     seed_lines: tuple[str, ...]
     seed_arguments: str
+    forward_arrays: tuple[str, ...]
     forward: tuple[str, ...]
-    infer: tuple[str, ...]
+    backward_arrays: tuple[str, ...]
     backward: tuple[str, ...]
+    rebuilds: bool
+    rebuild_arrays: tuple[str, ...]
+    rebuild: tuple[str, ...]
+    chunk_rows: str
+    chunk_steps: str
+    uses_chunks: bool
+    uses_beginning: bool
+    uses_transpose: bool
     uses_erf: bool
     erf_coefficients: tuple[str, ...]
 
@@ -169,8 +190,10 @@ def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) ->
     of_forward = [
         "p: Parameters",
         *(f"{name}: Array" for name in names),
-        *("*", "initial: State | None = None", *start, "workspace: Workspace | None = None"),
+        *("*", "initial: State | None = None", *start),
     ]
+    keeping = ['residuals: Literal["save", "recompute"] = "save"']
+    workspace = ["workspace: Workspace | None = None"]
     of_step = [
         "p: Parameters",
         *(f"{name}_t: Array" for name in names),
@@ -233,8 +256,10 @@ def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) ->
         several_outputs=not single,
         outputs_type=outputs_type,
         forward_doc=_forward_doc(declaration),
-        forward_signature=_signature("forward", of_forward, f"tuple[{outputs_type}, State, Residuals]"),
-        infer_signature=_signature("infer", of_forward, f"tuple[{outputs_type}, State]"),
+        forward_signature=_signature(
+            "forward", [*of_forward, *keeping, *workspace], f"tuple[{outputs_type}, State, Residuals]"
+        ),
+        infer_signature=_signature("infer", [*of_forward, *workspace], f"tuple[{outputs_type}, State]"),
         step_signature=_signature("step", of_step, f"tuple[{outputs_type}, State]"),
         argument_names=", ".join(names),
         kernel_arguments=",\n    ".join(f"{name}: Array" for name in bodies.given),
@@ -242,23 +267,35 @@ def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) ->
         check_pairs=_check_pairs(names),
         step_names=", ".join(f"{name}_t" for name in names),
         uses_step_index=bool(index),
-        infer_steps="_steps" if index else "_",
         step_output="outputs[0]" if single else "Outputs(*(output[0] for output in outputs))",
         step_doc=tuple(filled(_arrays_doc(declaration.inputs, ("batch",), "_t") + ".", WIDTH - 4, set_in="")),
-        forward_call=_call("outputs, final, _saved = _forward", ["p", *names, *index, "_start", "_take"]),
-        infer_call=_call("return _infer", ["p", *names, *index, "_start", "_take"]),
+        forward_call=_call("outputs, final, _saved = _forward", ["p", *names, *index, "_start", "_arrays"]),
+        infer_call=_call("outputs, final, _ = _forward", ["p", *names, *index, "_start", "_arrays"]),
         step_call=_call(
-            "outputs, final = _infer", ["p", *(f"{name}_t[None]" for name in names), *index, "_start", "_take"]
+            "outputs, final, _ = _forward",
+            ["p", *(f"{name}_t[None]" for name in names), *index, "_start", "_arrays"],
         ),
         backward_call=_call(
             "inputs, initial = _backward",
-            ["p", "residuals.arrays", *(f"_{seed.adjoint.name}" for seed in seeds), "_end", "parameters", "_take"],
+            [
+                *("p", "_saved", *(f"_{seed.adjoint.name}" for seed in seeds), "_end"),
+                *("parameters", "_arrays", "_rebuilt"),
+            ],
         ),
         seed_lines=_seed_lines(gradient, single),
         seed_arguments=",\n    ".join(f"{name}: Array" for name in bodies.seeds),
+        forward_arrays=bodies.forward_arrays,
         forward=bodies.forward,
-        infer=bodies.infer,
+        backward_arrays=bodies.backward_arrays,
         backward=bodies.backward,
+        rebuilds=bool(bodies.rebuild),
+        rebuild_arrays=bodies.rebuild_arrays,
+        rebuild=bodies.rebuild,
+        chunk_rows=str(bodies.chunk_rows),
+        chunk_steps=str(bodies.chunk_steps),
+        uses_chunks=any("_part(" in line for line in (*bodies.forward_arrays, *bodies.backward_arrays)),
+        uses_beginning=any("_beginning(" in line for line in (*bodies.forward_arrays, *bodies.backward_arrays)),
+        uses_transpose=any("_transpose(" in line for line in (*bodies.forward, *bodies.backward)),
         uses_erf=bool(bodies.erf_coefficients),
         erf_coefficients=bodies.erf_coefficients,
     )

@@ -16,7 +16,8 @@ from lstmgen.errors import Diagnostic, Place
 class Equation:
     """``target = expression``: one named equation of a step.
 
-    ``written`` is the expression as it came from the user's Python, before it was brought into canonical form.
+    ``written`` is the expression as it was before: in a declaration as it came from the user's Python, not yet in
+    canonical form; in a schedule as it means more to a reader than what is computed in its stead.
     """
 
     target: Value

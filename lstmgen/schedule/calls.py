@@ -1,8 +1,9 @@
 """Breaks fused blocks up into calls: one operation and one result each, with every intermediate in a place of its own.
 
 For a back end where each operation is a call over whole arrays (NumPy). Intermediates go into the result itself where
-nothing still has to be read from there, else into scratch that is shared by all statements; nothing is allocated inside
-a loop. A function with no single call on the target is expanded first (``sigmoid`` by its stable form).
+nothing still has to be read from there, else into scratch that is shared by all statements; what is added to a total
+goes through scratch, too. Nothing is allocated inside a loop. A function with no single call on the target is expanded
+first (``sigmoid`` by its stable form).
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from lstmgen.schedule.kernel import (
     Block,
     Buffer,
     Call,
+    Chunks,
     Const,
     Kernel,
     Loop,
+    Product,
+    Reduce,
     Ref,
     Scalar,
     Size,
@@ -97,11 +101,16 @@ class _Pool:
 def _statements(statements: tuple[Statement, ...], functions: Functions, pool: _Pool) -> tuple[Statement, ...]:
     found: list[Statement] = []
     for statement in statements:
-        if isinstance(statement, Loop):
+        if isinstance(statement, Loop | Chunks):
             found.append(replace(statement, body=_statements(statement.body, functions, pool)))
         elif isinstance(statement, Block):
             for assign in statement.assignments:
                 found += _Breaker(functions, pool, assign).run()
+        elif isinstance(statement, Product | Reduce) and statement.onto:
+            part = pool.take(statement.out.axes)
+            found.append(replace(statement, out=part, onto=False))
+            found.append(Call("add", (statement.out, part), statement.out))
+            pool.release_all()
         else:
             found.append(statement)
     return tuple(found)
@@ -198,6 +207,8 @@ def _operand(scalar: Scalar) -> View | Const | Size:
 def overlap(a: View, b: View) -> bool:
     """Whether two views may show the same memory."""
     if a.buffer != b.buffer or a.step != b.step:
+        return False
+    if a.part is not None and b.part is not None and a.part != b.part:
         return False
     if a.start is None or b.start is None:
         return True

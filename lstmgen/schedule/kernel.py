@@ -47,6 +47,7 @@ class View:
     ``step`` is None for the whole buffer, else the offset from the current step that it shows (0, or 1 for what the
     current step leaves behind); ``drop`` leaves out that many entries at the end ("last") or the beginning ("first") of
     a buffer of nodes. ``start`` and ``stop`` select slots of a stack; ``stop`` None selects the one at ``start``.
+    ``part`` selects a part of a joint, by the axes that lie before it and its own.
     """
 
     name: str
@@ -56,6 +57,12 @@ class View:
     drop: str = ""
     start: int | None = None
     stop: int | None = None
+    part: tuple[Axes, Axes] | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it shows a part only of what lies at a step."""
+        return self.start is not None or self.part is not None
 
 
 @dataclass(frozen=True)
@@ -106,20 +113,30 @@ class Allocate:
 
 @dataclass(frozen=True)
 class Pack:
-    """Copies parameters side by side into a stack."""
+    """Copies parameters, each times its scale: side by side into a stack, a single one into a buffer of its own.
+
+    ``part`` says into which columns (see :class:`View`); slots of one stack have one scale in all columns. A name that
+    is empty stands for zeros.
+    """
 
     buffer: Buffer
     parameters: tuple[str, ...]
+    scales: tuple[float, ...]
+    part: tuple[Axes, Axes] | None = None
 
 
 @dataclass(frozen=True)
 class Product:
-    """``out = sum left * right`` over the labels that ``out`` lacks; one label per axis of each view."""
+    """``out = sum left * right`` over the labels that ``out`` lacks; one label per axis of each view.
+
+    With ``onto`` it is added to what ``out`` holds.
+    """
 
     out: View
     left: View
     right: View
     labels: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    onto: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,12 +165,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Reduce:
-    """``out`` = the sum, maximum or first maximum's mask of ``value`` along the axes at these places."""
+    """``out`` = the sum, maximum or first maximum's mask of ``value`` along the axes at these places.
+
+    With ``onto`` a sum is added to what ``out`` holds.
+    """
 
     kind: str
     out: View
     value: View
     axes: tuple[int, ...]
+    onto: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,7 +202,19 @@ class Loop:
     swaps: tuple[tuple[View, View], ...]
 
 
-Statement = Note | Allocate | Pack | Product | Block | Call | Reduce | Move | Clear | Loop
+@dataclass(frozen=True)
+class Chunks:
+    """The loop over chunks of steps, from the last to the first with ``reverse``.
+
+    In its body, outside the loop over steps, a buffer with steps shows those of the chunk. A chunk may be as long as
+    all steps.
+    """
+
+    reverse: bool
+    body: tuple[Statement, ...]
+
+
+Statement = Note | Allocate | Pack | Product | Block | Call | Reduce | Move | Clear | Loop | Chunks
 
 
 @dataclass(frozen=True)
@@ -190,25 +223,32 @@ class Kernel:
 
     ``parameters`` are those read directly, not through a pack, ``constants`` arrays of fixed numbers. ``carried`` is,
     for every state, the view that holds it when a step begins, and so where it starts and where it ends; ``results`` is
-    where what is returned lies; ``saved`` are the buffers that forward leaves for backward.
+    where what is returned lies. ``saved`` are the buffers that forward leaves for backward, ``checkpoints`` those that
+    it leaves where backward is to rebuild the others; each holds all steps, any other buffer those of a chunk.
     """
 
     name: str
     reverse: bool
     parameters: tuple[str, ...]
     constants: tuple[str, ...]
-    inputs: tuple[tuple[str, Buffer], ...]
+    inputs: tuple[tuple[str, View], ...]
     body: tuple[Statement, ...]
     carried: tuple[tuple[str, View], ...]
     results: tuple[tuple[str, View], ...]
     saved: tuple[Buffer, ...]
+    checkpoints: tuple[Buffer, ...]
+    with_ones: tuple[tuple[Buffer, tuple[int, ...]], ...] = ()
+
+    def ones(self, buffer: Buffer) -> tuple[int, ...]:
+        """The rows of a joint that hold ones, counted from the end: -1 is the last."""
+        return dict(self.with_ones).get(buffer, ())
 
 
 def walk(statements: tuple[Statement, ...]) -> Iterator[Statement]:
     """Every statement, those inside loops included."""
     for statement in statements:
         yield statement
-        if isinstance(statement, Loop):
+        if isinstance(statement, Loop | Chunks):
             yield from walk(statement.body)
 
 
@@ -216,14 +256,14 @@ def views_in(statements: tuple[Statement, ...]) -> Iterator[View]:
     """The views that statements read and write, each as often as it stands there; what is written comes last."""
     for statement in walk(statements):
         match statement:
-            case Product(out, left, right, _):
+            case Product(out, left, right):
                 yield from (left, right, out)
             case Block(assignments):
                 for each in assignments:
                     yield from (*views_of(each.value), each.out)
             case Call(_, arguments, out):
                 yield from (each for each in (*arguments, out) if isinstance(each, View))
-            case Reduce(_, out, value, _) | Move(_, out, value):
+            case Reduce(_, out, value) | Move(_, out, value):
                 yield from (value, out)
             case Clear(out):
                 yield out
@@ -257,17 +297,23 @@ def _show(statement: Statement, indent: str) -> list[str]:
             return [f"{indent}# {line}" for line in lines]
         case Allocate(buffer):
             return [f"{indent}allocate {buffer.name}[{', '.join(buffer.axes)}]  ({buffer.use})"]
-        case Pack(buffer, parameters):
-            return [f"{indent}pack {buffer.name} <- {', '.join(parameters)}"]
-        case Product(out, left, right, labels):
+        case Pack(buffer, parameters, scales, part):
+            columns = f"[{_columns(part)}]" if part else ""
+            copies = [
+                (name or "0") if scale == 1 else f"{scale:g} * {name}"
+                for name, scale in zip(parameters, scales, strict=True)
+            ]
+            return [f"{indent}pack {buffer.name}{columns} <- {', '.join(copies)}"]
+        case Product(out, left, right, labels, onto):
             spec = ", ".join(f"{v.name}[{' '.join(ls)}]" for v, ls in zip((left, right), labels[:2], strict=True))
-            return [f"{indent}product {out.name}[{' '.join(labels[2])}] <- {spec}"]
+            return [f"{indent}product {out.name}[{' '.join(labels[2])}] {_arrow(onto)} {spec}"]
         case Block(assignments):
             return [f"{indent}{each.out.name} <- {scalar_text(each.value)}" for each in assignments]
         case Call(function, arguments, out):
             return [f"{indent}{out.name} <- {function}({', '.join(_argument(each) for each in arguments)})"]
-        case Reduce(kind, out, value, axes):
-            return [f"{indent}{out.name} <- {kind}({value.name}, over {', '.join(value.axes[axis] for axis in axes)})"]
+        case Reduce(kind, out, value, axes, onto):
+            over = ", ".join(value.axes[axis] for axis in axes)
+            return [f"{indent}{out.name} {_arrow(onto)} {kind}({value.name}, over {over})"]
         case Move(kind, out, value):
             return [f"{indent}{out.name} <- {kind}({value.name})"]
         case Clear(out):
@@ -277,12 +323,26 @@ def _show(statement: Statement, indent: str) -> list[str]:
             inner = [line for each in body for line in _show(each, indent + "  ")]
             tail = [f"{indent}  swap {a.name}, {b.name}" for a, b in swaps]
             return [f"{indent}{head}:", *inner, *tail]
+        case Chunks(reverse, body):
+            head = "for each chunk of steps, last to first" if reverse else "for each chunk of steps"
+            return [f"{indent}{head}:", *(line for each in body for line in _show(each, indent + "  "))]
+
+
+def _columns(part: tuple[Axes, Axes]) -> str:
+    before, own = part
+    return f"{' + '.join(own) or 'one'} after {' + '.join(before)}" if before else f"first {' + '.join(own) or 'one'}"
+
+
+def _arrow(onto: bool) -> str:
+    return "<- +" if onto else "<-"
 
 
 def _window(view: View) -> str:
     parts = [] if view.step is None else ["step" if view.step == 0 else f"step + {view.step}"]
     if view.start is not None:
         parts.append(f"slot {view.start}" if view.stop is None else f"slots {view.start}:{view.stop}")
+    if view.part is not None:
+        parts.append(_columns(view.part))
     if view.drop:
         parts.append(f"all but the {view.drop}")
     return f"{view.buffer.name}[{', '.join(parts)}]" if parts else view.buffer.name

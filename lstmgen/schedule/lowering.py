@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Add, Expr, Mul, Number, NumberSymbol, Pow
 from sympy.core.relational import Relational
@@ -26,6 +26,7 @@ from lstmgen.schedule.kernel import (
     Apply,
     Assign,
     Block,
+    Chunks,
     Clear,
     Const,
     Kernel,
@@ -38,8 +39,10 @@ from lstmgen.schedule.kernel import (
     Scalar,
     Size,
     Statement,
+    Use,
     View,
 )
+from lstmgen.schedule.scaling import as_packed
 from lstmgen.schedule.storage import Storage, assign_storage
 from lstmgen.schedule.work import Plan, Region, Schedule, Work
 
@@ -59,13 +62,13 @@ def lower(gradient: Gradient, schedule: Schedule, plan: Plan, text: Text) -> Ker
 
 
 def lower_passes(gradient: Gradient, schedule: Schedule) -> tuple[Kernel, Kernel, Kernel]:
-    """The kernels of forward, inference and backward, with elementwise work as fused blocks."""
-    primal_text = Text(inlined_products(gradient.primal))
+    """The kernels of forward, of backward and of rebuilding residuals, with elementwise work as fused blocks."""
+    primal_text = Text(inlined_products(gradient.primal) | as_packed(schedule.forward.scales))
     adjoint_text = Text(inlined_products(gradient.adjoint))
     return (
         lower(gradient, schedule, schedule.forward, primal_text),
-        lower(gradient, schedule, schedule.infer, primal_text),
         lower(gradient, schedule, schedule.backward, adjoint_text),
+        lower(gradient, schedule, schedule.rebuild, primal_text),
     )
 
 
@@ -86,18 +89,20 @@ class _Lowering:
                 body.append(Clear(incoming))
             elif incoming.buffer != outgoing.buffer:
                 swaps.append((incoming, outgoing))
-        loop = Loop(plan.reverse, tuple(body), tuple(swaps))
+        loop = (Loop(plan.reverse, tuple(body), tuple(swaps)),) if plan.carried else ()
+        after = self._statements(Region.AFTER)
+        chunk = (*self._statements(Region.BEFORE), *loop, *after)
         statements = (
             *storage.setup,
             *self._statements(Region.ONCE),
-            *self._statements(Region.BEFORE),
-            loop,
-            *self._statements(Region.AFTER),
+            *self._cleared(after),
+            Chunks(plan.reverse, chunk),
+            *self._statements(Region.END),
         )
         # After the last exchange of names, what was handed on last is known as the incoming value.
         carried = tuple(
             (state.name, self._view(each.incoming, True))
-            for each, state in zip(plan.carried, declaration.states, strict=True)
+            for each, state in zip(plan.carried, declaration.states, strict=bool(plan.carried))
         )
         return Kernel(
             plan.name,
@@ -109,7 +114,15 @@ class _Lowering:
             carried,
             self._results(),
             storage.saved,
+            storage.checkpoints,
+            storage.with_ones,
         )
+
+    def _cleared(self, statements: Sequence[Statement]) -> list[Statement]:
+        """Sets to zero what chunks add to, but for results, which are zeros when they come."""
+        outs = [each.out for each in statements if isinstance(each, Product | Reduce) and each.onto]
+        buffers = dict.fromkeys(out.buffer for out in outs if out.buffer.use is not Use.RESULT)
+        return [Clear(View(buffer.name, buffer, buffer.axes)) for buffer in buffers]
 
     def _view(self, value: Value, in_loop: bool) -> View:
         return self.storage.view(value, in_loop=in_loop)
@@ -117,6 +130,8 @@ class _Lowering:
     def _results(self) -> tuple[tuple[str, View], ...]:
         """What is returned: outputs, or the gradients of parameters and inputs."""
         declaration = self.gradient.declaration
+        if self.plan.name == "rebuild":
+            return ()
         if not self.plan.reverse:
             return tuple((value.name, self._view(value, False)) for value in declaration.outputs)
         wanted = [*(each.value for each in declaration.parameters), *declaration.inputs]
@@ -139,12 +154,22 @@ class _Lowering:
         shown = [each for each in work.sources if each.target not in self.text.inline]
         if not shown:  # a product that lstmgen named: what it computes says more than its name
             return Note((", ".join(self.text(each.expression) for each in work.sources),))
-        lines = [self.text.equation(each) for each in shown]
-        described = [self._description(each) for each in shown]
-        pattern = common_pattern(lines, [each.target.name for each in shown])
-        if pattern:
-            lines, described = [pattern], [", ".join(filter(None, described))]
-        return Note(tuple(f"{line}  ({what})" if what else line for line, what in zip(lines, described, strict=True)))
+        # Of parameters that were joined, those of one kind come together.
+        by_kind: dict[str, list[Equation]] = {}
+        for each in shown:
+            by_kind.setdefault(each.target.name.rpartition("_")[0], []).append(each)
+        orders = (shown, [each for kind in by_kind.values() for each in kind])
+        told = [_alike([self._line(each) for each in order], [each.target.name for each in order]) for order in orders]
+        shown, runs = min(zip(orders, told, strict=True), key=lambda pair: len(pair[1]))
+        lines = []
+        for run in runs:
+            what = ", ".join(filter(None, map(self._description, shown[run.start : run.stop])))
+            lines.append(f"{run.line}  ({what})" if what else run.line)
+        return Note(tuple(lines))
+
+    def _line(self, equation: Equation) -> str:
+        line = self.text.equation(equation)
+        return f"{line} = {self.text(equation.written)}" if equation.written is not None else line
 
     def _description(self, equation: Equation) -> str:
         return "" if equation.target.role in (Role.ADJOINT, Role.PREACTIVATION) else equation.description
@@ -156,11 +181,11 @@ class _Lowering:
         if isinstance(expression, Total):
             expression = expression.args[0]
         if isinstance(expression, Contract):
-            return self._product(out, expression, in_loop)
+            return replace(self._product(out, expression, in_loop), onto=totalled)
         if totalled:
             value = self._view(expression, in_loop)
             axes = tuple(index for index, axis in enumerate(value.axes) if axis in (STEPS, BATCH))
-            return Reduce("total", out, value, axes)
+            return Reduce("total", out, value, axes, onto=True)
         if isinstance(expression, Operation):
             return self._structural(out, expression, in_loop)
         return Block((Assign(out, self._scalar(expression, in_loop)),))
@@ -234,6 +259,26 @@ class _Lowering:
         if exponent.is_negative:
             return Apply("divide", (Const(1.0), _raised(base, -exponent)))
         return _raised(base, exponent)
+
+
+@dataclass(frozen=True)
+class _Run:
+    start: int
+    stop: int
+    line: str
+
+
+def _alike(lines: Sequence[str], names: Sequence[str]) -> list[_Run]:
+    """One line for every run of lines of one pattern, and the others as they are."""
+    runs: list[_Run] = []
+    start = 0
+    while start < len(lines):
+        stops = range(len(lines), start, -1)
+        patterns = ((stop, common_pattern(lines[start:stop], names[start:stop])) for stop in stops)
+        stop, line = next((each for each in patterns if each[1]), (start + 1, lines[start]))
+        runs.append(_Run(start, stop, line))
+        start = stop
+    return runs
 
 
 def common_pattern(lines: Sequence[str], names: Sequence[str]) -> str:

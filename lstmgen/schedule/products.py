@@ -81,21 +81,23 @@ class _Columns:
         label = 1 + max((*left_axes, *right_axes))
         product = Contract(stacking.span(lefts), stacking.span(rights), (label, *left_axes), (label, *right_axes), out)
         targets = {work.target for work in self.works}
-        rest = [term for term in self.sum.expression.args if term not in targets]
+        # Another group of the same sum may have been merged before.
+        sum_ = next(each for each in works if each.target == self.sum.target)
+        rest = [term for term in sum_.expression.args if term not in targets]
         sources = tuple(source for work in self.works for source in work.sources)
         if not rest:
-            whole = replace(self.sum, expression=product, sources=(*self.sum.sources, *sources))
-            return [whole if each is self.sum else each for each in works if each not in self.works]
-        name = f"{self.sum.target.name}_product"
+            whole = replace(sum_, expression=product, sources=(*sum_.sources, *sources))
+            return [whole if each is sum_ else each for each in works if each not in self.works]
+        name = f"{sum_.target.name}_product"
         while name in stacking.taken:
             name += "_"
         stacking.taken.add(name)
-        part = Value(name, self.sum.target.dims, Role.INTERMEDIATE)
+        part = Value(name, sum_.target.dims, Role.INTERMEDIATE)
         merged = Work(part, product, self.works[0].region, sources)
-        total = replace(self.sum, expression=Add(*rest, part, evaluate=False))
+        total = replace(sum_, expression=Add(*rest, part, evaluate=False))
         found: list[Work] = []
         for each in works:
-            if each is self.sum:
+            if each is sum_:
                 found += [merged, total]
             elif each not in self.works:
                 found.append(each)

@@ -61,11 +61,11 @@ def inherit_slots(work: Sequence[Work], stacking: Stacking, pinned: Iterable[Val
         slot = stacking.slots[target]
         if slot.stop is not None or stacking.occupants[slot.stack][slot.start][0] != target:
             continue
-        for value in each.reads:
-            writer = next((one for one in work if one.target == value), None)
+        writers = [(value, one) for value in each.reads for one in work if one.target == value]
+        # What the loop does not compute lies in an array for all steps anyhow: it comes first.
+        for value, writer in sorted(writers, key=lambda pair: pair[1].region is Region.LOOP):
             if (
-                writer is not None
-                and writer.region is each.region
+                writer.region in (Region.BEFORE, Region.LOOP)
                 and not isinstance(writer.expression, Operation)
                 and value not in stacking.slots
                 and value.dims == target.dims

@@ -2,46 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from os.path import commonprefix
 
-from lstmgen.calculus.graph import is_call, substitute
+from sympy import Add, Mul
+
+from lstmgen.calculus.graph import Graph, is_call, substitute
+from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.symbols import Role, Value
+from lstmgen.schedule.coefficients import multiples_of_one
+from lstmgen.schedule.target import Target
 from lstmgen.schedule.work import Slot, Stack, Work, stacked
 
 Rank = Callable[[Value], tuple[int, int]]
 
 
-def slot_rank(gradient: Gradient) -> Rank:
-    """The order of values within a stack: by the function they end in, then by declaration.
+def slot_rank(gradient: Gradient, target: Target) -> Rank:
+    """The order of values within a stack: by the function they end in, then as :func:`_neighbours` says.
 
     A product, the sum it enters and a parameter in it all rank as the call they lead to, and so does an adjoint.
     """
     primal = gradient.primal
     order = {equation.target: index for index, equation in enumerate(primal.equations)}
-    functions: dict[str, int] = {}
+    calls: dict[str, list[Value]] = {}
     for equation in primal.equations:
         if is_call(equation.expression):
-            functions.setdefault(type(equation.expression).__name__, len(functions))
+            calls.setdefault(type(equation.expression).__name__, []).append(equation.target)
     uses = primal.uses()
-    ranks: dict[Value, tuple[int, int]] = {}
+    ends: dict[Value, Value] = {}
     for equation in reversed(primal.equations):
-        target = equation.target
-        if is_call(equation.expression):
-            ranks[target] = (functions[type(equation.expression).__name__], order[target])
-        readers = uses.get(target, ())
-        if len(readers) == 1 and readers[0].target.dims == target.dims and not is_call(equation.expression):
-            ranks[target] = ranks.get(readers[0].target, (len(functions), order[readers[0].target]))
-        ranks.setdefault(target, (len(functions), order[target]))
+        value, readers = equation.target, uses.get(equation.target, ())
+        leads_on = len(readers) == 1 and readers[0].target.dims == value.dims and not is_call(equation.expression)
+        ends[value] = ends[readers[0].target] if leads_on else value
+    groups = list(calls.values())
+    if target.hoists_coefficients:
+        groups = _neighbours(groups, _sources(gradient, ends), _partners(primal), order)
+    place = {value: (index, at) for index, group in enumerate(groups) for at, value in enumerate(group)}
+    ranks = {value: place.get(end, (len(groups), order[end])) for value, end in ends.items()}
     for value in primal.free:
         if value.role == Role.PARAMETER:
             readers = uses.get(value, ())
-            ranks[value] = ranks[readers[0].target] if readers else (len(functions), 0)
+            ranks[value] = ranks[readers[0].target] if readers else (len(groups), 0)
     for value, adjoint in gradient.adjoints.items():
-        ranks.setdefault(adjoint, ranks.get(value, (len(functions), 0)))
-    return lambda value: ranks.get(value, (len(functions), len(order)))
+        ranks.setdefault(adjoint, ranks.get(value, (len(groups), 0)))
+    return lambda value: ranks.get(value, (len(groups), len(order)))
+
+
+def _neighbours(
+    groups: Sequence[Sequence[Value]],
+    sources: Mapping[Value, Value],
+    partners: Mapping[Value, Value],
+    order: Mapping[Value, int],
+) -> list[list[Value]]:
+    """The values of each function in an order that lets the reverse loop do with few calls.
+
+    Adjoints that are multiples of one other, their source, take one call where they lie side by side. So values of one
+    source stand together, and where one function's values meet the next one's, nearest are those of the source that
+    most of both have. Values of one source that a sum multiplies in pairs (``f * c_prev + i * g``) stand in the order
+    of their partners, those with a partner in ``sources`` first: the products could be one call as well. Everything
+    else stands as declared. So the gates of an LSTM are ``o, i, f, g``: the sigmoids are neighbours, and so are those
+    that the adjoint of ``c`` flows to.
+    """
+    arranged: list[list[Value]] = []
+    before: Value | None = None
+    for index, group in enumerate(groups):
+        following = next((each for each in groups[index + 1 :] if not sources.keys().isdisjoint(each)), ())
+        after = _common_source(group, following, sources)
+        if after == before and any(sources.get(value) != after for value in group):
+            after = None  # they cannot be at both ends
+        first: dict[Value, int] = {}
+        keys = {}
+        for value in group:
+            source, partner = sources.get(value), partners.get(value)
+            end = 0 if source is None else (source == after) - (source == before)
+            pair = (1, order[value])
+            if source is not None and partner is not None and partner in sources:
+                pair = (0, order[partner])
+            keys[value] = (end, first.setdefault(source or value, order[value]), pair)
+        arranged.append(sorted(group, key=keys.__getitem__))
+        if not sources.keys().isdisjoint(group):
+            before = after
+    return arranged
+
+
+def _common_source(one: Sequence[Value], two: Sequence[Value], sources: Mapping[Value, Value]) -> Value | None:
+    """The source that most values have of those that both sides have, the first of several; None if there is none."""
+    counts: dict[Value, int] = {}
+    for value in (*one, *two):
+        if value in sources:
+            counts[sources[value]] = counts.get(sources[value], 0) + 1
+    common = [source for source in counts if all(source in map(sources.get, each) for each in (one, two))]
+    return max(common, key=counts.__getitem__, default=None)
+
+
+def _sources(gradient: Gradient, ends: Mapping[Value, Value]) -> dict[Value, Value]:
+    """For values that products end in, the adjoint of which those products' adjoints are multiples.
+
+    Products of states count before those of inputs: it is their adjoints that the reverse loop computes.
+    """
+    multiples = multiples_of_one(gradient.adjoint.equations, gradient.adjoint.results)
+    dependence = gradient.primal.dependence()
+    products = [each.target for each in gradient.primal.equations if isinstance(each.expression, Contract)]
+    found: dict[Value, Value] = {}
+    for product in sorted(products, key=lambda value: -dependence[value]):
+        source = multiples.get(gradient.adjoints.get(product, product))
+        if source is not None:
+            found.setdefault(ends[product], source)
+    return found
+
+
+def _partners(primal: Graph) -> dict[Value, Value]:
+    """For each value that a sum has in a product of two, the other factor."""
+    found: dict[Value, Value] = {}
+    for equation in primal.equations:
+        terms = equation.expression.args if isinstance(equation.expression, Add) else ()
+        for term in terms:
+            if isinstance(term, Mul) and len(term.args) == 2 and all(isinstance(each, Value) for each in term.args):
+                found |= {one: two for one, two in permutations(term.args) if one not in found}
+    return found
 
 
 def stack_name(names: Sequence[str]) -> str:

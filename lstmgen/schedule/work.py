@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sympy import Expr
@@ -10,16 +10,19 @@ from sympy import Expr
 from lstmgen.calculus.graph import operands_of
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.dims import Dims
-from lstmgen.declare.symbols import Value
+from lstmgen.declare.symbols import Role, Value
+from lstmgen.schedule.kernel import BATCH, NODES
+from lstmgen.schedule.target import Fold
 
 
 class Region(StrEnum):
-    """Where in a pass a value is computed."""
+    """Where in a pass, which goes through the steps chunk by chunk, a value is computed."""
 
     ONCE = "once"  # depends on parameters only
-    BEFORE = "before the loop"  # all steps at once: depends on no state
+    BEFORE = "before the loop"  # a chunk's steps at once: depends on no state
     LOOP = "loop"  # step by step
-    AFTER = "after the loop"  # all steps at once: no state depends on it
+    AFTER = "after the loop"  # a chunk's steps at once: no state depends on it
+    END = "at the end"  # after the last chunk: depends on totals over all steps
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,59 @@ class Slot:
     stop: int | None = None
 
 
+ONE = Value("one", (), Role.CONSTANT)
+"""The number one as a part of a joint: what a bias is multiplied with."""
+
+
+ZERO = Value("zero", (), Role.CONSTANT)
+"""What stands among joined parameters for a bias that a sum lacks."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Vectors one below the other in one buffer, so that one product covers them: states, inputs, ones."""
+
+    value: Value
+    parts: tuple[Value, ...]
+
+    @property
+    def dim(self) -> str:
+        """The name of the dimension along which the parts lie; no declared dimension can have it."""
+        return joint_dim(self.parts)
+
+    def part(self, value: Value) -> Part:
+        """Where one of its vectors lies."""
+        return self.part_at(self.parts.index(value))
+
+    def part_at(self, place: int) -> Part:
+        """Where the vector at this place lies."""
+        before = tuple(dim for each in self.parts[:place] for dim in each.dims or ("1",))
+        return Part(self.value, before, self.parts[place].dims)
+
+    def ones(self) -> tuple[int, ...]:
+        """The rows that hold ones, counted from the end."""
+        return tuple(k - len(self.parts) for k, each in enumerate(self.parts) if each == ONE)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a vector, or the columns of a matrix, lie in a joint: after the dimensions ``before``."""
+
+    home: Value
+    before: Dims
+    own: Dims
+
+
+def joint_dim(parts: tuple[Value, ...]) -> str:
+    """The name of the dimension along which vectors are joined."""
+    return " + ".join(dim for each in parts for dim in each.dims or ("1",))
+
+
+def is_joint(dim: str) -> bool:
+    """Whether a dimension is that of a joint."""
+    return " + " in dim and dim != NODES
+
+
 @dataclass(frozen=True)
 class Carried:
     """A value that one step hands to the next: read as ``incoming``, written as ``outgoing``."""
@@ -79,7 +135,11 @@ class Plan:
     """One pass over time: forward, inference or backward.
 
     ``kept`` are values of the loop that are wanted for every step, as residuals, as outputs, or after the loop.
-    ``given`` are the values that come from outside for every step.
+    ``given`` are the values that come from outside for every step. ``joints`` are vectors that lie one below the other,
+    ``joined`` the parameters side by side that are multiplied with them, ``parts`` where what has a place in a joint,
+    or among its columns, lies. ``batch_last`` says where arrays have the batch.
+    ``scales`` are the factors with which parameters are packed for this pass, where that is not 1, for the sake of
+    ``folds``.
     """
 
     name: str
@@ -91,6 +151,16 @@ class Plan:
     kept: tuple[Value, ...]
     given: tuple[Value, ...]
     results: tuple[Value, ...]
+    batch_last: bool = True
+    scales: dict[Value, float] = field(default_factory=dict)
+    folds: tuple[Fold, ...] = ()
+    joints: tuple[Joint, ...] = ()
+    joined: dict[Value, tuple[Value, ...]] = field(default_factory=dict)
+    parts: dict[Value, Part] = field(default_factory=dict)
+
+    def laid(self, dims: Dims) -> Dims:
+        """The axes at one step, in the order of memory, of a value with rows."""
+        return (*dims, BATCH) if self.batch_last else (BATCH, *dims)
 
     def members(self, value: Value) -> list[Value]:
         """The values that a stack, or a run of its slots, stands for; none for a single value."""
@@ -136,10 +206,18 @@ class Recurrence:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Every decision about a cell for one kind of target."""
+    """Every decision about a cell for one kind of target.
+
+    ``residuals`` are the values that backward reads. Forward saves them for all steps; or it saves the ``checkpoints``
+    among its inputs and states alone, and ``rebuild`` makes the others from these, a chunk of steps at a time. A pass
+    goes through the steps in chunks of ``chunk_rows`` rows (steps times batch), but of ``chunk_steps`` steps at least.
+    """
 
     recurrence: Recurrence
     forward: Plan
-    infer: Plan
     backward: Plan
+    rebuild: Plan
     residuals: tuple[Value, ...]
+    checkpoints: tuple[Value, ...]
+    chunk_rows: int
+    chunk_steps: int

@@ -176,6 +176,7 @@ _CHECKS = named(
         _several(memory.arguments_stay_as_they_are),
         _several(memory.results_have_memory_of_their_own),
         _several(memory.residuals_hold),
+        _several(memory.residual_policies_agree),
         _several(memory.stale_residuals_are_refused),
         _several(memory.workspaces_can_be_used_again),
         _gates(memory.two_threads),

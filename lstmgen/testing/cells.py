@@ -165,20 +165,23 @@ def constants(eq: Any) -> None:
 
 @cell("hand_overs")
 def hand_overs(eq: Any) -> None:
-    """Several inputs and outputs, and states that are handed on, exchanged, held, copied, or forgotten."""
+    """Several inputs and outputs, and states that are handed on, take turns, are held, copied, or forgotten."""
     x, u, mask = eq.input("x"), eq.input("u", "hidden"), eq.input("mask", ())
     h_prev, late_prev, later_prev = eq.state("h"), eq.state("late", "features"), eq.state("later", "features")
-    one_prev, other_prev, held_prev = eq.state("one"), eq.state("other"), eq.state("held")
-    forgotten_prev = eq.state("forgotten")
+    one_prev, other_prev, third_prev = eq.state("one"), eq.state("other"), eq.state("third")
+    held_prev, forgotten_prev = eq.state("held"), eq.state("forgotten")
     gain, shift = eq.parameter("gain", init=Constant(0.5)), eq.parameter("shift", "hidden", init=Uniform(0.2))
     a = eq.affine("h", W=x, U=h_prev, V=later_prev)
     before = eq.let("before", h_prev)
     h = eq.next("h", where(mask > 0, tanh(a + held_prev * forgotten_prev), h_prev))
     eq.next("later", late_prev)
     eq.next("late", x)
-    one, other = eq.next("one", other_prev), eq.next("other", one_prev)
+    turn = eq.let("turn", one_prev + 2 * other_prev + tanh(third_prev))
+    other = eq.next("other", third_prev)
+    eq.next("third", one_prev)
+    eq.next("one", other_prev)
     held, forgotten = eq.next("held", held_prev), eq.next("forgotten", tanh(u))
-    y = eq.let("y", gain * h * one + other * (shift + held) * forgotten)
+    y = eq.let("y", gain * h * turn + other * (shift + held) * forgotten)
     eq.output(h, y, before, a)
 
 

@@ -35,7 +35,7 @@ def names_and_signatures(made: Made) -> Iterator[str]:
             yield f"{name} has no docstring"
     start = ["start"] if declaration.step_index is not None else []
     wanted = {
-        "forward": (["p", *inputs], ["initial", *start, "workspace"]),
+        "forward": (["p", *inputs], ["initial", *start, "residuals", "workspace"]),
         "infer": (["p", *inputs], ["initial", *start, "workspace"]),
         "step": (["p", *(f"{name}_t" for name in inputs)], ["state", *start]),
         "backward": (["p", "residuals", "d_outputs"], ["d_final"]),

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import FrameType
+from functools import partial
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from lstmgen.testing.trial import Arrays, Made, Trial, copied, differences, shared
+from lstmgen.testing.refusals import Wrong, refused
+from lstmgen.testing.trial import POLICIES, Arrays, Made, Trial, copied, differences, shared
 
 
 def _strided(array: Any) -> Any:
@@ -59,10 +61,10 @@ def any_layout(made: Made) -> Iterator[str]:
 
 def arguments_stay_as_they_are(made: Made) -> Iterator[str]:
     """No call writes to what it is given: not to inputs, states, cotangents or parameters."""
-    for words, workspace in _with_and_without_workspace(made):
+    for words, workspace, policy in _circumstances(made):
         trial = made.draw()
         before = copied(trial.arguments())
-        _, residuals = trial.forward(workspace)
+        _, residuals = trial.forward(workspace, policy)
         yield from _changed(f"forward {words}", trial, before)
         trial.backward(residuals)
         yield from _changed(f"backward {words}", trial, before)
@@ -72,28 +74,28 @@ def arguments_stay_as_they_are(made: Made) -> Iterator[str]:
 
 def results_have_memory_of_their_own(made: Made) -> Iterator[str]:
     """What is returned is no view of an argument, of the residuals, or of a workspace."""
-    for words, workspace in _with_and_without_workspace(made):
+    for words, workspace, policy in _circumstances(made):
         trial = made.draw(steps=1)  # one step: the length at which a view is most easily handed through
-        results, residuals = trial.forward(workspace)
-        results |= trial.backward(residuals)
-        others = trial.arguments() | {f"residuals.{name}": array for name, array in _arrays_in(residuals)}
+        results, residuals = trial.forward(workspace, policy)
+        results |= trial.backward(residuals) | trial.infer(workspace)
+        others = trial.arguments() | owned_by("residuals", residuals) | owned_by("workspace", workspace)
         yield from (f"{words}, {each}" for each in shared(results, others))
-        yield from (f"{words}, {each}" for each in shared(trial.infer(workspace), trial.arguments()))
         if workspace is not None:
             before = copied(results)
             other = made.draw(steps=1, seed=1)
-            other.backward(other.forward(workspace)[1])
+            other.backward(other.forward(workspace, policy)[1])
+            other.infer(workspace)
             for message in differences(results, before):
-                yield f"a later call on the same workspace changes results: {message}"
+                yield f"{words}, a later call on the same workspace changes results: {message}"
 
 
 def residuals_hold(made: Made) -> Iterator[str]:
     """Residuals are read-only; backward may run twice on them, whatever happens to arguments and results meanwhile."""
-    for words, workspace in _with_and_without_workspace(made):
+    for words, workspace, policy in _circumstances(made):
         trial = made.draw()
         expected = made.draw().run()
-        results, residuals = trial.forward(workspace)
-        for name, array in _arrays_in(residuals):
+        results, residuals = trial.forward(workspace, policy)
+        for name, array in public_arrays(residuals):
             if array.flags.writeable:
                 yield f"{words}, residuals.{name} can be written to"
         first = trial.backward(residuals)
@@ -105,6 +107,22 @@ def residuals_hold(made: Made) -> Iterator[str]:
             yield f"{words}, backward again, after arguments and results were overwritten: {message}"
 
 
+def residual_policies_agree(made: Made) -> Iterator[str]:
+    """Results are the same whether forward saves all that backward reads or leaves what it can be rebuilt from, which
+    is no more but for a state after the last step; other words for a policy are refused."""
+    calls: list[dict[str, Any]] = [{}, {"steps": 40}, {"steps": 1, "rows": 1}, {"steps": 0}, {"rows": 0}]
+    for options in (*calls, {"dtype": np.float32}):
+        trial = made.draw(**options)
+        expected = trial.run()
+        for message in differences(trial.run(policy="recompute"), expected):
+            yield f'residuals="recompute" ({options or "as usual"}): {message}'
+    trial = made.draw(steps=40)
+    saved, fewer = (sum(each.nbytes for _, each in public_arrays(trial.forward(policy=p)[1])) for p in POLICIES)
+    if fewer > 1.1 * saved:
+        yield f'residuals="recompute" leaves {fewer} bytes, "save" {saved}'
+    yield from refused("residuals", Wrong("'other'", "other", ("save", "recompute")), partial(trial.forward, None))
+
+
 def stale_residuals_are_refused(made: Made) -> Iterator[str]:
     """Residuals in a workspace hold until its next forward; backward on them raises after that."""
     later_calls: dict[str, dict[str, Any]] = {
@@ -112,12 +130,12 @@ def stale_residuals_are_refused(made: Made) -> Iterator[str]:
         "of fewer steps": {"steps": 2},
         "in float32": {"dtype": np.float32},
     }
-    for words, options in later_calls.items():
+    for (words, options), *policies in itertools.product(later_calls.items(), POLICIES, POLICIES):
         workspace = made.module.Workspace()
         trial, later = made.draw(), made.draw(seed=1, **options)
         expected = later.run()
-        _, residuals = trial.forward(workspace)
-        _, fresh = later.forward(workspace)
+        _, residuals = trial.forward(workspace, policies[0])
+        _, fresh = later.forward(workspace, policies[1])
         try:
             trial.backward(residuals)
         except (RuntimeError, ValueError) as error:
@@ -130,14 +148,15 @@ def stale_residuals_are_refused(made: Made) -> Iterator[str]:
 
 
 def workspaces_can_be_used_again(made: Made) -> Iterator[str]:
-    """One workspace serves calls of any sizes and dtypes, one after the other."""
+    """One workspace serves calls of any sizes, dtypes and policies, one after the other."""
     workspace = made.module.Workspace()
     calls: list[dict[str, Any]] = [{}, {"steps": 7, "larger": 1}, {}, {"steps": 2, "rows": 1}, {"dtype": np.float32}]
     calls += [{"steps": 0}, {"rows": 0}, {}]
-    for seed, options in enumerate(calls):
+    policies = ("recompute", "save", "save", "recompute", "save")
+    for seed, (options, policy) in enumerate(itertools.product(calls, policies)):
         trial = made.draw(seed=seed, **options)
-        for message in differences(trial.run(workspace), trial.run()):
-            yield f"call {seed + 1} on one workspace ({options or 'as the first'}): {message}"
+        for message in differences(trial.run(workspace, policy), trial.run()):
+            yield f"call {seed + 1} on one workspace ({options or 'as the first'}, {policy!r}): {message}"
 
 
 def two_threads(made: Made) -> Iterator[str]:
@@ -145,11 +164,13 @@ def two_threads(made: Made) -> Iterator[str]:
     trials = [made.draw(steps=3, seed=seed) for seed in (0, 1)]
     trials[1] = replace(trials[1], p=trials[0].p)
     expected = [trial.run() for trial in trials]
-    turns = _Turns(len(trials), str(getattr(made.module, "__file__", "")))
-    with ThreadPoolExecutor(len(trials)) as pool:
-        found = list(pool.map(turns.run, range(len(trials)), [trial.run for trial in trials]))
-    wrong = {each for one, want in zip(found, expected, strict=True) for each in differences(one, want)}
-    yield from (f"while another thread calls the module: {each}" for each in sorted(wrong))
+    for policy in POLICIES:
+        turns = _Turns(len(trials), str(getattr(made.module, "__file__", "")))
+        calls = [partial(trial.run, policy=policy) for trial in trials]
+        with ThreadPoolExecutor(len(trials)) as pool:
+            found = list(pool.map(turns.run, range(len(trials)), calls))
+        wrong = {each for one, want in zip(found, expected, strict=True) for each in differences(one, want)}
+        yield from (f"while another thread calls the module: {each}" for each in sorted(wrong))
 
 
 class _Turns:
@@ -190,9 +211,11 @@ class _Turns:
             self.changed.wait_for(lambda: self.turn == thread or self.running == {thread}, timeout=0.1)
 
 
-def _with_and_without_workspace(made: Made) -> Iterator[tuple[str, Any]]:
-    yield "without a workspace", None
-    yield "with a workspace", made.module.Workspace()
+def _circumstances(made: Made) -> Iterator[tuple[str, Any, str]]:
+    """With a workspace and without, for both policies: in words, the workspace or None, and the policy."""
+    for policy in POLICIES:
+        yield f"without a workspace, residuals={policy!r}", None, policy
+        yield f"with a workspace, residuals={policy!r}", made.module.Workspace(), policy
 
 
 def _changed(function: str, trial: Trial, before: Mapping[str, Any]) -> Iterator[str]:
@@ -202,17 +225,47 @@ def _changed(function: str, trial: Trial, before: Mapping[str, Any]) -> Iterator
             array[...] = before[name]
 
 
-def _arrays_in(record: Any, name: str = "arrays") -> Iterator[tuple[str, Any]]:
-    """The arrays that residuals hold, whatever record they are; not those of a workspace."""
+def public_arrays(record: Any, name: str = "arrays") -> Iterator[tuple[str, Any]]:
+    """The arrays that residuals hand to whoever asks, whatever record they are."""
     if isinstance(record, np.ndarray):
         yield name, record
     elif isinstance(record, Mapping):
         for key, part in record.items():
-            yield from _arrays_in(part, str(key))
+            yield from public_arrays(part, str(key))
     elif isinstance(record, tuple | list):
         for index, part in enumerate(record):
-            yield from _arrays_in(part, f"{name}[{index}]")
-    elif hasattr(record, "__dict__"):
-        for key, part in vars(record).items():
+            yield from public_arrays(part, f"{name}[{index}]")
+    else:
+        for key in dir(record):
+            part = None if key.startswith("_") else getattr(record, key)
             if isinstance(part, np.ndarray | Mapping | tuple | list):
-                yield from _arrays_in(part, key)
+                yield from public_arrays(part, key)
+
+
+def owned_by(name: str, record: Any) -> Arrays:
+    """The arrays in whose memory a record's arrays lie, private ones too, by where they were found first."""
+    found: Arrays = {}
+    seen: set[int] = set()
+
+    def look(part: Any, path: str) -> None:
+        if id(part) in seen or isinstance(part, type | ModuleType | str):
+            return
+        seen.add(id(part))
+        if isinstance(part, np.ndarray):
+            owner = part
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            if not any(owner is other for other in found.values()):
+                found[path] = owner
+        elif isinstance(part, Mapping):
+            for key, inner in part.items():
+                look(inner, f"{path}.{key}")
+        elif isinstance(part, tuple | list):
+            for index, inner in enumerate(part):
+                look(inner, f"{path}[{index}]")
+        else:
+            for key in (*getattr(type(part), "__slots__", ()), *getattr(part, "__dict__", ())):
+                look(getattr(part, key, None), f"{path}.{key}")
+
+    look(record, name)
+    return found

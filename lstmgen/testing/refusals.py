@@ -32,7 +32,7 @@ def wrong_arguments_are_refused(made: Made) -> Iterator[str]:
                 def with_it(given: Any, call: Any = call, arguments: Any = arguments, argument: str = argument) -> Any:
                     return call({**arguments, argument: given})
 
-                yield from (f"{function}: {message}" for message in _refused(argument, wrong, with_it))
+                yield from (f"{function}: {message}" for message in refused(argument, wrong, with_it))
 
 
 def wrong_residuals_and_workspaces_are_refused(made: Made) -> Iterator[str]:
@@ -45,7 +45,7 @@ def wrong_residuals_and_workspaces_are_refused(made: Made) -> Iterator[str]:
         Wrong("what forward returns", (1, 2, residuals)),
     ]
     for wrong in wrongs:
-        yield from _refused("residuals", wrong, lambda value: module.backward(trial.p, value))
+        yield from refused("residuals", wrong, lambda value: module.backward(trial.p, value))
     others: dict[str, dict[str, Any]] = {"another dtype": {"dtype": np.float32}}
     if trial.p.sizes:
         others["other sizes"] = {"larger": 1}
@@ -55,13 +55,13 @@ def wrong_residuals_and_workspaces_are_refused(made: Made) -> Iterator[str]:
         def on_other(value: Any, other: Any = other) -> Any:
             return module.backward(other, value)
 
-        yield from _refused("(residuals|p)", Wrong(f"those of parameters of {words}", residuals), on_other)
+        yield from refused("(residuals|p)", Wrong(f"those of parameters of {words}", residuals), on_other)
     for function in (module.forward, module.infer):
 
         def call(value: Any, function: Callable[..., Any] = function) -> Any:
             return function(trial.p, *trial.inputs.values(), workspace=value)
 
-        yield from _refused("workspace", Wrong("a dict", {}, (r"Workspace",)), call)
+        yield from refused("workspace", Wrong("a dict", {}, (r"Workspace",)), call)
 
 
 def wrong_parameters_are_refused(made: Made) -> Iterator[str]:
@@ -71,10 +71,10 @@ def wrong_parameters_are_refused(made: Made) -> Iterator[str]:
     initialize = module.Parameters.initialize
     for name in sizes:
         for value in (0, -1, 2.5, "4", None):
-            yield from _refused(name, Wrong(repr(value), {**sizes, name: value}), lambda given: initialize(**given))
+            yield from refused(name, Wrong(repr(value), {**sizes, name: value}), lambda given: initialize(**given))
     for dtype in (np.float16, np.int64, np.complex128):
         wrong = Wrong(np.dtype(dtype).name, dtype)
-        yield from _refused("dtype", wrong, lambda given: initialize(**sizes, dtype=given))
+        yield from refused("dtype", wrong, lambda given: initialize(**sizes, dtype=given))
     if not p.names:
         return
     arrays, first = p.to_dict(), p.names[0]
@@ -88,7 +88,7 @@ def wrong_parameters_are_refused(made: Made) -> Iterator[str]:
     }
     for name, wrongs in dicts.items():
         for wrong in wrongs:
-            for message in _refused(
+            for message in refused(
                 name, wrong, lambda given: module.Parameters.from_dict(given, **unseen_sizes(module, p))
             ):
                 yield f"from_dict: {message}"
@@ -180,7 +180,8 @@ def _of_shape(array: Any) -> Wrong:
     return Wrong(f"an array of shape {array.shape}", array, (rf"\({shape},?\)",))
 
 
-def _refused(argument: str, wrong: Wrong, call: Callable[[Any], Any]) -> Iterator[str]:
+def refused(argument: str, wrong: Wrong, call: Callable[[Any], Any]) -> Iterator[str]:
+    """What is wrong with the way in which ``call`` refuses a value for an argument, if it does."""
     try:
         call(wrong.value)
     except (TypeError, ValueError) as error:

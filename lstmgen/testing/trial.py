@@ -19,6 +19,7 @@ from lstmgen.pipeline import Compiled
 Array = Any
 Arrays = dict[str, Array]
 DTYPES = (np.float32, np.float64)
+POLICIES = ("save", "recompute")
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Trial:
     d_outputs: Arrays
     d_final: Arrays
 
-    def forward(self, workspace: Any = None) -> tuple[Arrays, Any]:
-        """Outputs and final states by tensor, and the residuals."""
+    def forward(self, workspace: Any = None, policy: str = "save") -> tuple[Arrays, Any]:
+        """Outputs and final states by tensor, and the residuals that this policy leaves."""
+        initial = self.state(self.initial)
         outputs, final, residuals = self.module.forward(
-            self.p, *self.inputs.values(), initial=self.state(self.initial), workspace=workspace, **self.start
+            self.p, *self.inputs.values(), initial=initial, residuals=policy, workspace=workspace, **self.start
         )
         return self.named("output", outputs) | {f"final {k}": v for k, v in final._asdict().items()}, residuals
 
@@ -57,9 +59,9 @@ class Trial:
             found |= self.named("stepped", output) | {f"stepped {k}": v for k, v in state._asdict().items()}
         return found
 
-    def run(self, workspace: Any = None) -> Arrays:
+    def run(self, workspace: Any = None, policy: str = "save") -> Arrays:
         """Everything that the module computes, by tensor."""
-        results, residuals = self.forward(workspace)
+        results, residuals = self.forward(workspace, policy)
         return results | self.backward(residuals) | self.infer(workspace)
 
     def state(self, arrays: Mapping[str, Array]) -> Any:

@@ -37,6 +37,12 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
     emitted = run_module(module, sample, np.float64)
     expected = _interpreted(gradient, sample)
     interpreted = tuple(compare(name, emitted[name], expected[name], INTERPRETER_LIMIT) for name in expected)
+    for policy, words in (("save", "in chunks"), ("recompute", "recomputed in chunks")):
+        again = _in_chunks(module, sample, policy)
+        named = {f"{name} {words}": name for name in again}
+        interpreted += tuple(
+            compare(long, again[name], expected[name], INTERPRETER_LIMIT) for long, name in named.items()
+        )
 
     point = {
         **sample.parameters,
@@ -73,6 +79,17 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
         entries,
         time.perf_counter() - began,
     )
+
+
+def _in_chunks(module: ModuleType, sample: Sample, policy: str) -> dict[str, Array]:
+    """What :func:`run_module` finds where the steps do not fit into one chunk, the last of which is shorter."""
+    names = vars(module)
+    usual = {name: names[name] for name in ("_CHUNK_ROWS", "_CHUNK_STEPS")}
+    try:
+        names.update(_CHUNK_ROWS=1, _CHUNK_STEPS=max(1, sample.steps - 1))
+        return run_module(module, sample, np.float64, policy)
+    finally:
+        names.update(usual)
 
 
 def _rounded(sample: Sample) -> Sample:
@@ -126,8 +143,11 @@ def compare(tensor: str, found: Array, expected: Array, limit: float, *, least: 
     return Comparison(tensor, expected.shape, float(error[where]), limit, tuple(map(int, where)))
 
 
-def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Array]:
-    """Outputs, final states and all gradients of one forward and one backward, and what ``infer`` and ``step`` give."""
+def run_module(module: ModuleType, sample: Sample, dtype: Any, policy: str = "save") -> dict[str, Array]:
+    """Outputs, final states and all gradients of one forward and one backward, and what ``infer`` and ``step`` give.
+
+    ``policy`` says which residuals forward leaves for backward.
+    """
 
     def cast(arrays: Mapping[str, Array]) -> dict[str, Array]:
         return {name: array.astype(dtype) for name, array in arrays.items()}
@@ -138,7 +158,7 @@ def run_module(module: ModuleType, sample: Sample, dtype: Any) -> dict[str, Arra
         setattr(p, name, array)
     inputs, initial = list(cast(sample.inputs).values()), module.State(**cast(sample.initial))
     first = {"start": sample.start} if sample.start else {}
-    outputs, final, residuals = module.forward(p, *inputs, initial=initial, **first)
+    outputs, final, residuals = module.forward(p, *inputs, initial=initial, residuals=policy, **first)
     d_outputs = cast(sample.d_outputs)
     several = len(d_outputs) > 1
     gradients = module.backward(

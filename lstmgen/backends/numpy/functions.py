@@ -1,12 +1,15 @@
 """The elementwise functions as NumPy computes them: a stable form each, from ufuncs that take ``out=``.
 
-``sigmoid(x) = (1 + tanh(x / 2)) / 2`` has no exponential that could overflow; ``logaddexp`` does the same for softplus.
+``sigmoid(x) = (1 + tanh(x / 2)) / 2`` has no exponential that could overflow, nor has ``softplus(x) = max(x, 0) +
+log(1 + exp(-|x|))``, whose exponential is kept from underflow as well. ``logaddexp`` would be one call for seven, but
+NumPy computes it number by number, in thirteen times the time.
 """
 
 from __future__ import annotations
 
-from lstmgen.schedule.calls import COMPARISONS, LOGICAL, Functions
+from lstmgen.schedule.calls import COMPARISONS, LOGICAL, Expansion, Functions
 from lstmgen.schedule.kernel import Apply, Const, Scalar
+from lstmgen.schedule.target import Fold
 
 _CALLS = [
     "add",
@@ -24,7 +27,7 @@ _CALLS = [
     "sign",
     "maximum",
     "minimum",
-    "logaddexp",
+    "log1p",
     "where",
     "erf",
     "copy",
@@ -35,18 +38,31 @@ def _call(function: str, *arguments: Scalar) -> Apply:
     return Apply(function, arguments)
 
 
-def _sigmoid(x: Scalar) -> Scalar:
-    half = Const(0.5)
-    return _call("add", _call("multiply", _call("tanh", _call("multiply", x, half)), half), half)
+FOLDS = (Fold("sigmoid", "tanh", input_scale=0.5, output_scale=0.5, shift=0.5),)
+"""Functions that NumPy computes by another one of a scaled argument."""
+
+
+def _expansion(fold: Fold) -> Expansion:
+    def expanded(x: Scalar) -> Scalar:
+        inner = _call(fold.inner, _call("multiply", x, Const(fold.input_scale)))
+        return _call("add", _call("multiply", inner, Const(fold.output_scale)), Const(fold.shift))
+
+    return expanded
+
+
+def _log_of_one_and_exp(x: Scalar) -> Scalar:
+    """``log(1 + exp(-|x|))``; beyond 80 that is nothing beside |x|, and before long nothing at all in float32."""
+    size = _call("minimum", _call("absolute", x), Const(80.0))
+    return _call("log1p", _call("exp", _call("negative", size)))
 
 
 FUNCTIONS = Functions(
     calls=frozenset((*_CALLS, *COMPARISONS, *LOGICAL)),
     expansions={
-        "sigmoid": _sigmoid,
+        **{fold.function: _expansion(fold) for fold in FOLDS},
         "relu": lambda x: _call("maximum", x, Const(0.0)),
-        "softplus": lambda x: _call("logaddexp", x, Const(0.0)),
-        "logsigmoid": lambda x: _call("negative", _call("logaddexp", _call("negative", x), Const(0.0))),
+        "softplus": lambda x: _call("add", _log_of_one_and_exp(x), _call("maximum", x, Const(0.0))),
+        "logsigmoid": lambda x: _call("subtract", _call("minimum", x, Const(0.0)), _log_of_one_and_exp(x)),
     },
     scratch={"erf": 4},
 )

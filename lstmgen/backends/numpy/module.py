@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.layout import wrapped
-from lstmgen.backends.numpy.bodies import backward_body, forward_body
-from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FUNCTIONS
+from lstmgen.backends.numpy.bodies import backward_body, forward_body, rebuild_body
+from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FOLDS, FUNCTIONS
 from lstmgen.backends.numpy.printer import Printer
 from lstmgen.backends.shell import Bodies, Context, load_source, module_text, shell_context
 from lstmgen.calculus.interpreter import all_dims
@@ -24,7 +24,7 @@ class NumpyBackend:
     """Emits modules that import NumPy and nothing else."""
 
     name = "numpy"
-    target = Target("numpy")
+    target = Target("numpy", folds=FOLDS)
 
     def emit(self, gradient: Gradient, schedule: Schedule, provenance: Provenance, module: str) -> Mapping[str, str]:
         """The module's text under its file name."""
@@ -45,8 +45,8 @@ class NumpyBackend:
 
 def lower_all(gradient: Gradient, schedule: Schedule) -> tuple[Kernel, Kernel, Kernel]:
     """The kernels of the three passes, with elementwise work as calls."""
-    forward, infer, backward = lower_passes(gradient, schedule)
-    return buffered(forward, FUNCTIONS), buffered(infer, FUNCTIONS), buffered(backward, FUNCTIONS)
+    forward, backward, rebuild = lower_passes(gradient, schedule)
+    return buffered(forward, FUNCTIONS), buffered(backward, FUNCTIONS), buffered(rebuild, FUNCTIONS)
 
 
 def build_context(gradient: Gradient, schedule: Schedule, provenance: Provenance) -> Context:
@@ -59,33 +59,35 @@ def _bodies(gradient: Gradient, schedule: Schedule) -> Bodies:
     declaration = gradient.declaration
     dims = all_dims(declaration, gradient.primal)
     printers = [Printer(kernel, dims) for kernel in lower_all(gradient, schedule)]
-    private = printers[0].private
-    forward, infer, backward = (
-        _indented(lines)
-        for lines in (
-            forward_body(printers[0], gradient, keep=True),
-            forward_body(printers[1], gradient, keep=False),
-            backward_body(printers[2], gradient),
-        )
-    )
+    forward = forward_body(printers[0], gradient)
+    backward = backward_body(printers[1], gradient)
+    rebuild = rebuild_body(printers[2])
     uses_erf = any("erf" in printer.helpers for printer in printers)
+    seeds = [seed.adjoint.name for seed in gradient.seeds if seed.origin is Origin.LOSS]
     return Bodies(
         kind="for NumPy",
         reading=_READING,
-        forward=forward,
-        infer=infer,
-        backward=backward,
-        given=tuple(private(value.name) for value in declaration.given),
-        seeds=tuple(private(seed.adjoint.name) for seed in gradient.seeds if seed.origin is Origin.LOSS),
+        forward_arrays=_indented(forward[0]),
+        forward=_indented(forward[1]),
+        backward_arrays=_indented(backward[0]),
+        backward=_indented(backward[1]),
+        rebuild_arrays=_indented(rebuild[0]),
+        rebuild=_indented(rebuild[1]),
+        given=tuple(printers[0].given(value.name) for value in declaration.given),
+        seeds=tuple(printers[1].given(seed) for seed in seeds),
+        chunk_rows=schedule.chunk_rows,
+        chunk_steps=schedule.chunk_steps,
         erf_coefficients=tuple(map(repr, ERFC_COEFFICIENTS)) if uses_erf else (),
     )
 
 
 _READING = (
-    "How to read the kernels at the end: each piece of code stands under the equation it computes. Inside their loops "
-    "the batch is the last axis of every array. A name with an underscore is an array for all steps, the same name "
-    "without one its window at the current step. Values that are computed together lie side by side in one array, and "
-    "several names may share a place: a value is overwritten once nothing reads it any more."
+    "How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through "
+    "the steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of "
+    "every array. A name with an underscore is the chunk's part of an array, the same name without one its window at "
+    "the current step, and the last argument of a call is where its result goes. Values that are computed together lie "
+    "side by side in one array, and several names may share a place: a value is overwritten once nothing reads it any "
+    "more. The functions before each kernel make its arrays and windows, once for calls that share a workspace."
 )
 
 

@@ -1,7 +1,7 @@
 """The back end `loops`: every array entry computed by itself, in plain Python loops. Slow, and obvious.
 
-lstmgen hands a back end three loop programs, the kernels of forward, inference and backward; this one prints them. What
-else a generated module consists of, `module_text` writes around them.
+lstmgen hands a back end three loop programs, the kernels of forward, of backward and of rebuilding what forward did not
+save. This one saves all, and prints the first two. What else a module consists of, `module_text` writes around them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lstmgen.api import (
     Block,
     Bodies,
     Buffer,
+    Chunks,
     Clear,
     Const,
     Declaration,
@@ -84,28 +85,25 @@ class Loops:
     """The back end: the attributes of `lstmgen.api.Backend`."""
 
     name = "loops"
-    target = Target("loops", stacks_products=False, merges_calls=False)
+    target = Target("loops", stacks_products=False, merges_calls=False, joins_operands=False, hoists_coefficients=False)
 
     def emit(self, gradient: Gradient, schedule: Schedule, provenance: Provenance, module: str) -> Mapping[str, str]:
         """The module's text under its file name."""
         declaration = gradient.declaration
         seeds = tuple(seed.adjoint.name for seed in gradient.seeds if seed.origin is Origin.LOSS)
-        forward, infer, backward = lower_passes(gradient, schedule)
-        printed = (
-            Printer(forward).forward(declaration, keep=True),
-            Printer(infer).forward(declaration, keep=False),
-            Printer(backward).backward(declaration, seeds[0]),
-        )
+        # What forward is to leave for backward it always leaves whole, so that nothing is ever rebuilt.
+        forward, backward, _ = lower_passes(gradient, schedule)
+        printed = (Printer(forward).forward(declaration), Printer(backward).backward(declaration, seeds[0]))
         uses_math = any("_math." in line for body in printed for line in body)
         bodies = Bodies(
             kind="as plain loops",
             reading="How to read the kernels at the end: each loop stands under the equation it computes. The batch is "
-            "the last axis of an array, and the step the first of one for all steps.",
-            given=tuple(value.name for value in declaration.given),
-            seeds=seeds,
+            "the last axis of an array, or where each row has matrices of its own the first, and the step the first of "
+            "one for all steps.",
+            given=tuple(f"_given_{value.name}" for value in declaration.given),
+            seeds=tuple(f"_given_{seed}" for seed in seeds),
             forward=printed[0],
-            infer=printed[1],
-            backward=printed[2],
+            backward=printed[1],
             imports=("import math as _math",) if uses_math else (),
         )
         return {f"{module}.py": module_text(gradient, provenance, bodies)}
@@ -134,33 +132,21 @@ class Printer:
 
     # -- the bodies of functions --------------------------------------------------------------------------------------
 
-    def forward(self, declaration: Declaration, *, keep: bool) -> tuple[str, ...]:
-        """The body of `_forward`, or without `keep` that of `_infer`."""
-        given = {value.name for value in declaration.given}
-        for buffer in self.kernel.saved if keep else ():
-            if buffer.name in given:  # copied, for the caller may change its own array before backward reads it
-                place = f'_take("{buffer.name}", {self.shape(buffer.axes)})'
-                self.emit(f"{buffer.name} = _copied({self.brought_in(buffer)}, {place})")
-        for _, buffer in self.kernel.inputs:
-            self.emit(f"{buffer.name} = {self.brought_in(buffer)}")
+    def forward(self, declaration: Declaration) -> tuple[str, ...]:
+        """The body of `_forward`."""
         self.statements(self.kernel.body, "_initial")
         outputs = {name: self.returned(view) for name, view in self.kernel.results}
         several = f"Outputs({', '.join(f'{name}={text}' for name, text in outputs.items())})"
         self.emit(f"_outputs = {several if len(outputs) > 1 else next(iter(outputs.values()))}")
         self.emit(f"_final = State({self.ends()})")
-        if not keep:
-            self.emit("return _outputs, _final")
-        else:
-            saved = ", ".join(f'"{buffer.name}": {buffer.name}' for buffer in self.kernel.saved)
-            self.emit(f"return _outputs, _final, {{{saved}}}")
+        saved = ", ".join(f'"{buffer.name}": {buffer.name}' for buffer in self.kernel.saved)
+        self.emit(f"return _outputs, _final, {{{saved}}}")
         return self.body(declaration.given[0].name)
 
     def backward(self, declaration: Declaration, seed: str) -> tuple[str, ...]:
         """The body of `_backward`; `seed` is one of the arrays that the loss hands in."""
         for buffer in self.kernel.saved:
             self.emit(f'{buffer.name} = _saved["{buffer.name}"]')
-        for _, buffer in self.kernel.inputs:
-            self.emit(f"{buffer.name} = {self.brought_in(buffer)}")
         self.statements(self.kernel.body, "_d_final")
         results = dict(self.kernel.results)
         for parameter in declaration.parameters:
@@ -179,7 +165,7 @@ class Printer:
 
     def body(self, given: str) -> tuple[str, ...]:
         """All lines, after those that bind what the kernel reads: lengths of axes, parameters, constants."""
-        head = [f"_steps, _batch = {given}.shape[:2]"]
+        head = [f"_steps, _batch = _given_{given}.shape[:2]"]
         head += [f"_n_{dim} = _parameters.{dim}" for dim in self.dims]
         head += [f"{name} = _parameters.{name}" for name in self.kernel.parameters]
         head += [f'{name} = _CONSTANTS["{name}"].astype(_parameters.dtype)' for name in self.kernel.constants]
@@ -187,7 +173,7 @@ class Printer:
 
     def brought_in(self, buffer: Buffer) -> str:
         """A caller's array, (steps, batch, ...), with its axes in the buffer's order."""
-        return f"np.moveaxis({buffer.name}, 1, {buffer.axes.index(BATCH)})"
+        return f"np.moveaxis(_given_{buffer.name}, 1, {buffer.axes.index(BATCH)})"
 
     def returned(self, view: View) -> str:
         """A copy of an array for all steps in the callers' layout."""
@@ -199,12 +185,13 @@ class Printer:
         """Copies the states that the loop begins with to where it reads them."""
         self.lines.append("")
         for name, view in self.kernel.carried:
-            self.emit(f"{self.node(view, '0')} = np.moveaxis({given}.{name}, 0, -1)")
+            self.emit(f"{self.node(view, '0')} = np.moveaxis({given}.{name}, 0, {view.axes.index(BATCH)})")
 
     def ends(self) -> str:
         """Copies of the states that the loop ends with, in the callers' layout."""
         return ", ".join(
-            f"{name}=np.moveaxis({self.node(view, '_steps')}, -1, 0).copy()" for name, view in self.kernel.carried
+            f"{name}=np.moveaxis({self.node(view, '_steps')}, {view.axes.index(BATCH)}, 0).copy()"
+            for name, view in self.kernel.carried
         )
 
     def node(self, view: View, at: str) -> str:
@@ -221,7 +208,13 @@ class Printer:
                     for line in lines:
                         self.emit(f"# {line}")
                 case Allocate(buffer):
-                    self.emit(f'{buffer.name} = _take("{buffer.name}", {self.shape(buffer.axes)})')
+                    # Zeros, because what is a total over chunks is added to.
+                    self.emit(f"{buffer.name} = np.zeros({self.shape(buffer.axes)}, _parameters.dtype)")
+                case Chunks(_, body):
+                    # All steps make one chunk here.
+                    for _, view in self.kernel.inputs:
+                        self.emit(f"{view.buffer.name}[...] = {self.brought_in(view.buffer)}")
+                    self.statements(body, given)
                 case Block(assignments):
                     for each in assignments:
                         index = indices(each.out.axes)
@@ -263,7 +256,7 @@ class Printer:
         axes = dict(zip((*of_left, *of_right), (*product.left.axes, *product.right.axes), strict=True))
         summed = [label for label in axes if label not in of_out]
         with self.loops(of_out, product.out.axes):
-            self.emit("_sum = 0.0")
+            self.emit(f"_sum = {entry(product.out, of_out) if product.onto else '0.0'}")
             with self.loops(summed, [axes[label] for label in summed]):
                 self.emit(f"_sum += {entry(product.left, of_left)} * {entry(product.right, of_right)}")
             self.emit(f"{entry(product.out, of_out)} = _sum")
@@ -287,10 +280,11 @@ class Printer:
             return
         begin, form = ("-np.inf", "np.maximum(_result, {})") if kind == "max" else ("0.0", "_result + {}")
         with self.loops(names, axes):
-            self.emit(f"_result = {begin}")
+            place = entry(out, matched(out.axes, axes, names))
+            self.emit(f"_result = {place if statement.onto else begin}")
             with self.loops(over_names, over):
                 self.emit(f"_result = {form.format(entry(value, index))}")
-            self.emit(f"{entry(out, matched(out.axes, axes, names))} = _result")
+            self.emit(f"{place} = _result")
 
     def move(self, move: Move) -> None:
         """A transpose, a reshape or a copy."""
