@@ -35,11 +35,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -342,7 +342,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -429,7 +429,7 @@ def step(p: Parameters, x_t: Array, ts_t: Array, *, state: State | None = None) 
     """
     _batch = _check_step(p, x_t, ts_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], ts_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -466,7 +466,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
@@ -496,21 +496,25 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _b_k_g_rate_offset_wide = _b_k_g_rate_offset[..., None]
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _ts = _part(_all_ts, _now)
-        _tanh_b_part = _part(_all_tanh_b_part, _now)
-        _b = _part(_all_b, _now)
-        _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
-        _windows = list(zip(
-            _h_x_one[:-1], _tanh_b_part, _b, _k_g_a_rate_s, _k_g_a_rate_s.reshape(_count, 4 * _hidden, _batch),
-            _k_g_a_rate_s[:, :2], _k_g_a_rate_s[:, 2], _ts, _k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3],
-            _k_g_a_rate_s[:, 3], _h_x_one[1:, :_hidden], _k_g_a_rate_s[:, 1], _k_g_a_rate_s[:, 0], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _h_x_one, _ts, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _ts = _part(_all_ts, _now)
+            _tanh_b_part = _part(_all_tanh_b_part, _now)
+            _b = _part(_all_b, _now)
+            _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+            _windows = list(zip(
+                _h_x_one[:-1], _tanh_b_part, _b, _k_g_a_rate_s, _k_g_a_rate_s.reshape(_count, 4 * _hidden, _batch),
+                _k_g_a_rate_s[:, :2], _k_g_a_rate_s[:, 2], _ts, _k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3],
+                _k_g_a_rate_s[:, 3], _h_x_one[1:, :_hidden], _k_g_a_rate_s[:, 1], _k_g_a_rate_s[:, 0], strict=True,
+            ))  # fmt: skip
+            yield (_now, _h_x_one, _ts, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "h_x_one": _all_h_x_one,
         "ts": _all_ts,
@@ -596,7 +600,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
@@ -635,34 +641,38 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_d_a_k_g_s_rate_by_slot = np.empty((4, _hidden, _chunk, _batch), _dtype)
     _all_b_by_backbone = np.empty((_backbone, _chunk, _batch), _dtype)
     _W_k_g_offset_rate_matrix = _W_k_g_offset_rate.reshape(4 * _hidden, _backbone)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_k_g_s_rate = _part(_all_d_a_k_g_s_rate, _now)
-        _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _db_da_b = _part(_all_db_da_b, _now)
-        _tanh_b_part = _part(_all_tanh_b_part, _now)
-        _ts = _part(_all_ts, _now)
-        _d_a_b = _part(_all_d_a_b, _now)
-        _d_ts_a_s_row = _part(_all_d_ts_a_s_row, _now)
-        _d_a_b_by_backbone = _beginning(_all_d_a_b_by_backbone, (_backbone, _count, _batch))
-        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _d_a_k_g_s_rate_by_slot = _beginning(_all_d_a_k_g_s_rate_by_slot, (4, _hidden, _count, _batch))
-        _b_by_backbone = _beginning(_all_b_by_backbone, (_backbone, _count, _batch))
-        _b = _part(_all_b, _now)
-        _windows = list(zip(
-            _d_outputs, _d_a_k_g_s_rate[:, :3], _d_a_k_g_s_rate[:, 3], _d_a_k_g_s_rate[:, 2], _ts,
-            _d_a_k_g_s_rate.reshape(_count, 4 * _hidden, _batch), _d_a_b, _db_da_b, strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_k_g_s_rate, _k_g_a_rate_s, _temporary0, _db_da_b, _tanh_b_part, _d_a_b,
-            _d_ts_a_s_row, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone,
-            _b, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_k_g_s_rate = _part(_all_d_a_k_g_s_rate, _now)
+            _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _db_da_b = _part(_all_db_da_b, _now)
+            _tanh_b_part = _part(_all_tanh_b_part, _now)
+            _ts = _part(_all_ts, _now)
+            _d_a_b = _part(_all_d_a_b, _now)
+            _d_ts_a_s_row = _part(_all_d_ts_a_s_row, _now)
+            _d_a_b_by_backbone = _beginning(_all_d_a_b_by_backbone, (_backbone, _count, _batch))
+            _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _d_a_k_g_s_rate_by_slot = _beginning(_all_d_a_k_g_s_rate_by_slot, (4, _hidden, _count, _batch))
+            _b_by_backbone = _beginning(_all_b_by_backbone, (_backbone, _count, _batch))
+            _b = _part(_all_b, _now)
+            _windows = list(zip(
+                _d_outputs, _d_a_k_g_s_rate[:, :3], _d_a_k_g_s_rate[:, 3], _d_a_k_g_s_rate[:, 2], _ts,
+                _d_a_k_g_s_rate.reshape(_count, 4 * _hidden, _batch), _d_a_b, _db_da_b, strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_k_g_s_rate, _k_g_a_rate_s, _temporary0, _db_da_b, _tanh_b_part, _d_a_b,
+                _d_ts_a_s_row, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone,
+                _b, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _W_k_g_offset_rate, d_h_next, _d_W_k_g_offset_rate, _d_b_k_g_offset_rate, _d_UWb_b, _temporary1, _temporary2,
         _temporary3, _W_k_g_offset_rate_transposed, _U_b_transposed, d_h, d_b, d_h_prev, _W_k_g_offset_rate_matrix,
@@ -789,7 +799,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden, _backbone = _parameters.features, _parameters.hidden, _parameters.backbone
@@ -809,19 +821,23 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
     _W_k_g_rate_offset_matrix = _W_k_g_rate_offset.reshape(4 * _hidden, _backbone)
     _b_k_g_rate_offset_matrix = _b_k_g_rate_offset.reshape(4 * _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _a_b = _part(_all_a_b, _now)
-        _b_part = _part(_all_b_part, _now)
-        _tanh_b_part = _part(_all_tanh_b_part, _now)
-        _b = _part(_all_b, _now)
-        _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _ts = _part(_all_ts, _now)
-        _chunks.append((_count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _temporary0, _ts))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _a_b = _part(_all_a_b, _now)
+            _b_part = _part(_all_b_part, _now)
+            _tanh_b_part = _part(_all_tanh_b_part, _now)
+            _b = _part(_all_b, _now)
+            _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _ts = _part(_all_ts, _now)
+            yield (_count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _temporary0, _ts)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "h_x_one": _all_h_x_one,
         "ts": _all_ts,
@@ -919,6 +935,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -1063,13 +1080,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -25,11 +25,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -346,7 +346,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -383,7 +383,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -404,16 +404,20 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _number0 = np.array(2.7, _dtype)
     _number1 = np.array(4.7, _dtype)
     _number2 = np.array(0.042, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
-        _u = _part(_all_u, _now)
-        _windows = list(zip(
-            _y_z_x_one[:-1], _u, _y_z_x_one[1:, _hidden : _hidden + _hidden], _y_z_x_one[:-1, :_hidden],
-            _y_z_x_one[:-1, _hidden : _hidden + _hidden], _y_z_x_one[1:, :_hidden], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _y_z_x_one, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+            _u = _part(_all_u, _now)
+            _windows = list(zip(
+                _y_z_x_one[:-1], _u, _y_z_x_one[1:, _hidden : _hidden + _hidden], _y_z_x_one[:-1, :_hidden],
+                _y_z_x_one[:-1, _hidden : _hidden + _hidden], _y_z_x_one[1:, :_hidden], strict=True,
+            ))  # fmt: skip
+            yield (_now, _y_z_x_one, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"y_z_x_one": _all_y_z_x_one, "u": _all_u}
     if _keep == "recompute":
         _residuals = {"y_z_x_one": _all_y_z_x_one}
@@ -464,7 +468,9 @@ def _forward(
     return _returned_y, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -498,22 +504,26 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _UW_u_matrix_ = _UW_u.transpose(0, 2, 1)
     _number1 = np.array(0.11340000000000001, _dtype)
     _number2 = np.array(0.8026, _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _dz_da_u = _part(_all_dz_da_u, _now)
-        _u = _part(_all_u, _now)
-        _d_a_u = _part(_all_d_a_u, _now)
-        _d_a_u_by_hidden = _beginning(_all_d_a_u_by_hidden, (_hidden, _count, _batch))
-        _y_z_x_one_by_part = _beginning(_all_y_z_x_one_by_part, (_hidden + _hidden + _features + 1, _count, _batch))
-        _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
-        _windows = list(zip(_d_outputs, _d_a_u, _dz_da_u, strict=True))[::-1]
-        _chunks.append((
-            _now, _count, _d_outputs, _dz_da_u, _u, _d_a_u, _d_a_u_by_hidden, _y_z_x_one_by_part, _y_z_x_one,
-            _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _dz_da_u = _part(_all_dz_da_u, _now)
+            _u = _part(_all_u, _now)
+            _d_a_u = _part(_all_d_a_u, _now)
+            _d_a_u_by_hidden = _beginning(_all_d_a_u_by_hidden, (_hidden, _count, _batch))
+            _y_z_x_one_by_part = _beginning(_all_y_z_x_one_by_part, (_hidden + _hidden + _features + 1, _count, _batch))
+            _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+            _windows = list(zip(_d_outputs, _d_a_u, _dz_da_u, strict=True))[::-1]
+            yield (
+                _now, _count, _d_outputs, _dz_da_u, _u, _d_a_u, _d_a_u_by_hidden, _y_z_x_one_by_part, _y_z_x_one,
+                _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         d_y_next, d_z_next, _d_z_prev_U_u_z_to_y_prev_W_u_y_prev, _d_WUVb_u, _temporary0, d_y, d_z, d_y_prev,
         d_y_prev_W_u_y_prev, d_z_prev, d_z_prev_U_u_z_prev, _UW_u_matrix, _number0, _UW_u_matrix_, _number1, _number2,
@@ -600,7 +610,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -611,13 +623,17 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     # Arrays by step.
     _all_a_u = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_u = np.empty((_chunk, _hidden, _batch), _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
-        _a_u = _part(_all_a_u, _now)
-        _u = _part(_all_u, _now)
-        _chunks.append((_y_z_x_one, _a_u, _u))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+            _a_u = _part(_all_a_u, _now)
+            _u = _part(_all_u, _now)
+            yield (_y_z_x_one, _a_u, _u)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"y_z_x_one": _all_y_z_x_one, "u": _all_u}
     return _Arrays(_residuals, (_WUVb_u, _chunks))
 
@@ -670,6 +686,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -808,13 +825,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

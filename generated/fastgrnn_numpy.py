@@ -29,11 +29,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -374,7 +374,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -411,7 +411,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -435,14 +435,18 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     a_z = _scratch1
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _h_x = _part(_all_h_x, _now, 1)
-        _z = _part(_all_z, _now)
-        _n = _part(_all_n, _now)
-        _windows = list(zip(_h_x[:-1], _z, _n, _h_x[1:, :_hidden], _h_x[:-1, :_hidden], strict=True))
-        _chunks.append((_now, _h_x, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _h_x = _part(_all_h_x, _now, 1)
+            _z = _part(_all_z, _now)
+            _n = _part(_all_n, _now)
+            _windows = list(zip(_h_x[:-1], _z, _n, _h_x[1:, :_hidden], _h_x[:-1, :_hidden], strict=True))
+            yield (_now, _h_x, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"h_x": _all_h_x, "z": _all_z, "n": _all_n}
     if _keep == "recompute":
         _residuals = {"h_x": _all_h_x}
@@ -512,7 +516,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -546,28 +552,32 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     d_h_prev = d_h_next
     _all_d_s_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
     _all_h_x_by_part = np.empty((_hidden + _features, _chunk, _batch), _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_zn = _part(_all_d_a_zn, _now)
-        _z = _part(_all_z, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _n = _part(_all_n, _now)
-        _h_x = _part(_all_h_x, _now, 1)
-        _d_h = _part(_all_d_h, _now)
-        _d_s = _part(_all_d_s, _now)
-        _d_sigmoid_zeta_h_row = _part(_all_d_sigmoid_zeta_h_row, _now)
-        _d_sigmoid_nu_zeta_row = _part(_all_d_sigmoid_nu_zeta_row, _now)
-        _d_sigmoid_nu_h_row = _part(_all_d_sigmoid_nu_h_row, _now)
-        _d_s_by_hidden = _beginning(_all_d_s_by_hidden, (_hidden, _count, _batch))
-        _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
-        _windows = list(zip(_d_h, _d_outputs, _d_a_zn, _d_s, _d_a_zn[:, 1], _d_a_zn[:, 0], _z, strict=True))[::-1]
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_zn, _z, _temporary0, _n, _h_x, _d_h, _d_s, _d_sigmoid_zeta_h_row,
-            _d_sigmoid_nu_zeta_row, _d_sigmoid_nu_h_row, _d_s_by_hidden, _h_x_by_part, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_zn = _part(_all_d_a_zn, _now)
+            _z = _part(_all_z, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _n = _part(_all_n, _now)
+            _h_x = _part(_all_h_x, _now, 1)
+            _d_h = _part(_all_d_h, _now)
+            _d_s = _part(_all_d_s, _now)
+            _d_sigmoid_zeta_h_row = _part(_all_d_sigmoid_zeta_h_row, _now)
+            _d_sigmoid_nu_zeta_row = _part(_all_d_sigmoid_nu_zeta_row, _now)
+            _d_sigmoid_nu_h_row = _part(_all_d_sigmoid_nu_h_row, _now)
+            _d_s_by_hidden = _beginning(_all_d_s_by_hidden, (_hidden, _count, _batch))
+            _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
+            _windows = list(zip(_d_h, _d_outputs, _d_a_zn, _d_s, _d_a_zn[:, 1], _d_a_zn[:, 0], _z, strict=True))[::-1]
+            yield (
+                _now, _count, _d_outputs, _d_a_zn, _z, _temporary0, _n, _h_x, _d_h, _d_s, _d_sigmoid_zeta_h_row,
+                _d_sigmoid_nu_zeta_row, _d_sigmoid_nu_h_row, _d_s_by_hidden, _h_x_by_part, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         d_h_next, _d_sigmoid_nu_zeta, _d_b_zn, _sigmoid_zeta, _sigmoid_nu, _d_UW, _temporary1, _temporary2, _temporary3,
         _temporary4, _U_transposed, d_h_prev_U_h_prev, d_h_prev, _chunks,
@@ -690,7 +700,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -704,16 +716,20 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _all_z = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_a_n = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_n = np.empty((_chunk, _hidden, _batch), _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _h_x = _part(_all_h_x, _now, 1)
-        _s = _part(_all_s, _now)
-        _a_z = _part(_all_a_z, _now)
-        _z = _part(_all_z, _now)
-        _a_n = _part(_all_a_n, _now)
-        _n = _part(_all_n, _now)
-        _chunks.append((_h_x, _s, _a_z, _z, _a_n, _n))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _h_x = _part(_all_h_x, _now, 1)
+            _s = _part(_all_s, _now)
+            _a_z = _part(_all_a_z, _now)
+            _z = _part(_all_z, _now)
+            _a_n = _part(_all_a_n, _now)
+            _n = _part(_all_n, _now)
+            yield (_h_x, _s, _a_z, _z, _a_n, _n)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"h_x": _all_h_x, "z": _all_z, "n": _all_n}
     return _Arrays(_residuals, (_UW, _chunks))
 
@@ -776,6 +792,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -914,13 +931,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -27,11 +27,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -371,7 +371,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -408,7 +408,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -430,19 +430,23 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _b_gf_rows = _UWb_gf_matrix[:, -1]
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _c_x_one = _part(_all_c_x_one, _now, 1)
-        _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
-        _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
-        _windows = list(zip(
-            _c_x_one[:-1], _g_sigmoid_c_sum.reshape(_count, 2 * _hidden, _batch), _g_sigmoid_c_sum[:, 0],
-            _g_sigmoid_c_sum[:, 0], _sigmoid_a_f, _g_sigmoid_c_sum[:, 1], _g_sigmoid_c_sum[:, 1],
-            _g_sigmoid_c_sum[:, 1], _c_x_one[1:, :_hidden], _c_x_one[:-1, :_hidden], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _c_x_one, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _c_x_one = _part(_all_c_x_one, _now, 1)
+            _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
+            _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
+            _windows = list(zip(
+                _c_x_one[:-1], _g_sigmoid_c_sum.reshape(_count, 2 * _hidden, _batch), _g_sigmoid_c_sum[:, 0],
+                _g_sigmoid_c_sum[:, 0], _sigmoid_a_f, _g_sigmoid_c_sum[:, 1], _g_sigmoid_c_sum[:, 1],
+                _g_sigmoid_c_sum[:, 1], _c_x_one[1:, :_hidden], _c_x_one[:-1, :_hidden], strict=True,
+            ))  # fmt: skip
+            yield (_now, _c_x_one, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"c_x_one": _all_c_x_one, "g_sigmoid_c_sum": _all_g_sigmoid_c_sum, "sigmoid_a_f": _all_sigmoid_a_f}
     if _keep == "recompute":
         _residuals = {"c_x_one": _all_c_x_one}
@@ -498,7 +502,9 @@ def _forward(
     return _returned_c, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -528,26 +534,30 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_c_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
     _U_gf_matrix = _U_gf.reshape(2 * _hidden, _hidden)
     _W_gf_matrix = _W_gf.reshape(2 * _hidden, _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_gf = _part(_all_d_a_gf, _now)
-        _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _c_x_one = _part(_all_c_x_one, _now, 1)
-        _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
-        _temporary1 = _part(_all_temporary1, _now)
-        _d_a_gf_by_slot = _beginning(_all_d_a_gf_by_slot, (2, _hidden, _count, _batch))
-        _c_x_one_by_part = _beginning(_all_c_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _windows = list(zip(
-            _d_outputs, _d_a_gf, _d_a_gf.reshape(_count, 2 * _hidden, _batch), _sigmoid_a_f, strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_gf, _g_sigmoid_c_sum, _temporary0, _c_x_one, _sigmoid_a_f, _temporary1,
-            _d_a_gf_by_slot, _c_x_one_by_part, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_gf = _part(_all_d_a_gf, _now)
+            _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _c_x_one = _part(_all_c_x_one, _now, 1)
+            _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
+            _temporary1 = _part(_all_temporary1, _now)
+            _d_a_gf_by_slot = _beginning(_all_d_a_gf_by_slot, (2, _hidden, _count, _batch))
+            _c_x_one_by_part = _beginning(_all_c_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _windows = list(zip(
+                _d_outputs, _d_a_gf, _d_a_gf.reshape(_count, 2 * _hidden, _batch), _sigmoid_a_f, strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_gf, _g_sigmoid_c_sum, _temporary0, _c_x_one, _sigmoid_a_f, _temporary1,
+                _d_a_gf_by_slot, _c_x_one_by_part, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _U_gf, _W_gf, d_c_next, _d_UWb_gf, _temporary2, _U_gf_transposed, d_c, d_c_prev_product, d_c_prev, _U_gf_matrix,
         _W_gf_matrix, _chunks,
@@ -636,7 +646,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -651,14 +663,18 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _U_gf_rows = _UWb_gf_matrix[:, :_hidden]
     _W_gf_rows = _UWb_gf_matrix[:, _hidden : _hidden + _features]
     _b_gf_rows = _UWb_gf_matrix[:, -1]
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _c_x_one = _part(_all_c_x_one, _now, 1)
-        _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
-        _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
-        _chunks.append((_count, _c_x_one, _g_sigmoid_c_sum, _sigmoid_a_f))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _c_x_one = _part(_all_c_x_one, _now, 1)
+            _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
+            _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
+            yield (_count, _c_x_one, _g_sigmoid_c_sum, _sigmoid_a_f)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"c_x_one": _all_c_x_one, "g_sigmoid_c_sum": _all_g_sigmoid_c_sum, "sigmoid_a_f": _all_sigmoid_a_f}
     return _Arrays(_residuals, (_UWb_gf, _U_gf_rows, _W_gf_rows, _b_gf_rows, _chunks))
 
@@ -727,6 +743,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -865,13 +882,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -28,11 +28,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -335,7 +335,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -421,7 +421,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -458,7 +458,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -486,23 +486,27 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _b_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, -1]
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _y_x_one = _part(_all_y_x_one, _now, 1)
-        _z = _part(_all_z, _now, 1)
-        _W_y_x = _part(_all_W_y_x, _now)
-        _a_y_x = _part(_all_a_y_x, _now)
-        _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
-        _tanh_a_y = _part(_all_tanh_a_y, _now)
-        _windows = list(zip(
-            _y_x_one[:-1], _dt_y_dt_z_tanh_a_z, _dt_y_dt_z_tanh_a_z.reshape(_count, 3 * _hidden, _batch),
-            _dt_y_dt_z_tanh_a_z[:, :2], _z[1:], _dt_y_dt_z_tanh_a_z[:, 1], _z[:-1], _dt_y_dt_z_tanh_a_z[:, 2],
-            _a_y_x, _tanh_a_y, _y_x_one[1:, :_hidden], _dt_y_dt_z_tanh_a_z[:, 0], _y_x_one[:-1, :_hidden],
-            strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _y_x_one, _z, _W_y_x, _a_y_x, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _y_x_one = _part(_all_y_x_one, _now, 1)
+            _z = _part(_all_z, _now, 1)
+            _W_y_x = _part(_all_W_y_x, _now)
+            _a_y_x = _part(_all_a_y_x, _now)
+            _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+            _tanh_a_y = _part(_all_tanh_a_y, _now)
+            _windows = list(zip(
+                _y_x_one[:-1], _dt_y_dt_z_tanh_a_z, _dt_y_dt_z_tanh_a_z.reshape(_count, 3 * _hidden, _batch),
+                _dt_y_dt_z_tanh_a_z[:, :2], _z[1:], _dt_y_dt_z_tanh_a_z[:, 1], _z[:-1], _dt_y_dt_z_tanh_a_z[:, 2],
+                _a_y_x, _tanh_a_y, _y_x_one[1:, :_hidden], _dt_y_dt_z_tanh_a_z[:, 0], _y_x_one[:-1, :_hidden],
+                strict=True,
+            ))  # fmt: skip
+            yield (_now, _y_x_one, _z, _W_y_x, _a_y_x, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "y_x_one": _all_y_x_one,
         "z": _all_z,
@@ -588,7 +592,9 @@ def _forward(
     return _returned_y, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -631,34 +637,38 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_z_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
     _W_dt_y_dt_z_z_y_matrix = _W_dt_y_dt_z_z_y.reshape(4 * _hidden, _features)
     _U_dt_y_dt_z_z_matrix = _U_dt_y_dt_z_z.reshape(3 * _hidden, _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_dt_y_dt_z_z_y = _part(_all_d_a_dt_y_dt_z_z_y, _now)
-        _tanh_a_y = _part(_all_tanh_a_y, _now)
-        _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
-        _y_x_one = _part(_all_y_x_one, _now, 1)
-        _temporary0 = _part(_all_temporary0, _now)
-        _z = _part(_all_z, _now, 1)
-        _dy_dy_prev = _part(_all_dy_dy_prev, _now)
-        _dz_dz_prev = _part(_all_dz_dz_prev, _now)
-        _d_a_dt_y_dt_z_z_y_by_slot = _beginning(_all_d_a_dt_y_dt_z_z_y_by_slot, (4, _hidden, _count, _batch))
-        _y_x_one_by_part = _beginning(_all_y_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _d_a_y_by_hidden = _beginning(_all_d_a_y_by_hidden, (_hidden, _count, _batch))
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _z_by_hidden = _beginning(_all_z_by_hidden, (_hidden, _count, _batch))
-        _windows = list(zip(
-            _d_outputs, _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 0],
-            _d_a_dt_y_dt_z_z_y[:, 0], _d_a_dt_y_dt_z_z_y[:, 1:3], _d_a_dt_y_dt_z_z_y[:, :3], _dy_dy_prev,
-            _dz_dz_prev, strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _tanh_a_y, _dt_y_dt_z_tanh_a_z, _y_x_one, _temporary0, _z,
-            _dy_dy_prev, _dz_dz_prev, _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden,
-            _x_by_features, _z_by_hidden, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_dt_y_dt_z_z_y = _part(_all_d_a_dt_y_dt_z_z_y, _now)
+            _tanh_a_y = _part(_all_tanh_a_y, _now)
+            _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+            _y_x_one = _part(_all_y_x_one, _now, 1)
+            _temporary0 = _part(_all_temporary0, _now)
+            _z = _part(_all_z, _now, 1)
+            _dy_dy_prev = _part(_all_dy_dy_prev, _now)
+            _dz_dz_prev = _part(_all_dz_dz_prev, _now)
+            _d_a_dt_y_dt_z_z_y_by_slot = _beginning(_all_d_a_dt_y_dt_z_z_y_by_slot, (4, _hidden, _count, _batch))
+            _y_x_one_by_part = _beginning(_all_y_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _d_a_y_by_hidden = _beginning(_all_d_a_y_by_hidden, (_hidden, _count, _batch))
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _z_by_hidden = _beginning(_all_z_by_hidden, (_hidden, _count, _batch))
+            _windows = list(zip(
+                _d_outputs, _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 0],
+                _d_a_dt_y_dt_z_z_y[:, 0], _d_a_dt_y_dt_z_z_y[:, 1:3], _d_a_dt_y_dt_z_z_y[:, :3], _dy_dy_prev,
+                _dz_dz_prev, strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _tanh_a_y, _dt_y_dt_z_tanh_a_z, _y_x_one, _temporary0, _z,
+                _dy_dy_prev, _dz_dz_prev, _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden,
+                _x_by_features, _z_by_hidden, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _W_dt_y_dt_z_z_y, _U_dt_y_dt_z_z, d_y_next, d_z_next, _d_UWb_dt_y_dt_z_z, _temporary1, _temporary2, _temporary3,
         _temporary4, _U_y_transposed, _U_dt_y_dt_z_z_transposed, d_y, d_z_U_y_z, d_z, d_y_prev_product, d_y_prev,
@@ -804,7 +814,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -824,19 +836,23 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _U_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, :_hidden]
     _W_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, _hidden : _hidden + _features]
     _b_dt_y_dt_z_z_rows = _UWb_dt_y_dt_z_z_matrix[:, -1]
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _y_x_one = _part(_all_y_x_one, _now, 1)
-        _W_y_x = _part(_all_W_y_x, _now)
-        _a_y_x = _part(_all_a_y_x, _now)
-        _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
-        _z = _part(_all_z, _now, 1)
-        _U_y_z = _part(_all_U_y_z, _now)
-        _a_y = _part(_all_a_y, _now)
-        _tanh_a_y = _part(_all_tanh_a_y, _now)
-        _chunks.append((_count, _y_x_one, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _z, _U_y_z, _a_y, _tanh_a_y))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _y_x_one = _part(_all_y_x_one, _now, 1)
+            _W_y_x = _part(_all_W_y_x, _now)
+            _a_y_x = _part(_all_a_y_x, _now)
+            _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+            _z = _part(_all_z, _now, 1)
+            _U_y_z = _part(_all_U_y_z, _now)
+            _a_y = _part(_all_a_y, _now)
+            _tanh_a_y = _part(_all_tanh_a_y, _now)
+            yield (_count, _y_x_one, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _z, _U_y_z, _a_y, _tanh_a_y)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "y_x_one": _all_y_x_one,
         "z": _all_z,
@@ -927,6 +943,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -1065,13 +1082,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

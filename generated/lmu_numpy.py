@@ -25,11 +25,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -379,7 +379,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -412,7 +412,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
@@ -438,18 +438,22 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     V_h_m = _scratch4
     _e_h_h_prev_matrix = e_h_h_prev.reshape(1, _batch)
     _e_m_m_prev_matrix = e_m_m_prev.reshape(1, _batch)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _h = _part(_all_h, _now, 1)
-        _m = _part(_all_m, _now, 1)
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _e_x_x = _part(_all_e_x_x, _now)
-        _W_h_x = _part(_all_W_h_x, _now)
-        _windows = list(zip(_h[:-1], _m[:-1], _e_x_x, _m[1:], _W_h_x, _h[1:], strict=True))
-        _chunks.append((_now, _count, _x, _h, _m, _x_by_features, _e_x_x, _W_h_x, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _h = _part(_all_h, _now, 1)
+            _m = _part(_all_m, _now, 1)
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _e_x_x = _part(_all_e_x_x, _now)
+            _W_h_x = _part(_all_W_h_x, _now)
+            _windows = list(zip(_h[:-1], _m[:-1], _e_x_x, _m[1:], _W_h_x, _h[1:], strict=True))
+            yield (_now, _count, _x, _h, _m, _x_by_features, _e_x_x, _W_h_x, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"x": _all_x, "h": _all_h, "m": _all_m}
     _of_pass = (
         e_h_h_prev, u, e_m_m_prev, A_m_prev, U_h_h_prev, a_h, V_h_m, _e_h_h_prev_matrix, _e_m_m_prev_matrix, _chunks,
@@ -525,7 +529,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
@@ -569,29 +575,33 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_m_prev_by_memory = np.empty((_memory, _chunk, _batch), _dtype)
     _all_d_a_h_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
     _all_m_by_memory = np.empty((_memory, _chunk, _batch), _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _dh_da_h = _part(_all_dh_da_h, _now)
-        _h = _part(_all_h, _now, 1)
-        _d_a_h = _part(_all_d_a_h, _now)
-        _d_u = _part(_all_d_u, _now)
-        _d_x_W_h_x = _part(_all_d_x_W_h_x, _now)
-        _d_x_e_x_x = _part(_all_d_x_e_x_x, _now)
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _x = _part(_all_x, _now)
-        _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
-        _m_prev_by_memory = _beginning(_all_m_prev_by_memory, (_memory, _count, _batch))
-        _m = _part(_all_m, _now, 1)
-        _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
-        _m_by_memory = _beginning(_all_m_by_memory, (_memory, _count, _batch))
-        _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, _d_u, strict=True))[::-1]
-        _chunks.append((
-            _now, _count, _d_outputs, _dh_da_h, _h, _d_a_h, _d_u, _d_x_W_h_x, _d_x_e_x_x, _x_by_features, _x,
-            _h_prev_by_hidden, _m_prev_by_memory, _m, _d_a_h_by_hidden, _m_by_memory, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _dh_da_h = _part(_all_dh_da_h, _now)
+            _h = _part(_all_h, _now, 1)
+            _d_a_h = _part(_all_d_a_h, _now)
+            _d_u = _part(_all_d_u, _now)
+            _d_x_W_h_x = _part(_all_d_x_W_h_x, _now)
+            _d_x_e_x_x = _part(_all_d_x_e_x_x, _now)
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _part(_all_x, _now)
+            _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
+            _m_prev_by_memory = _beginning(_all_m_prev_by_memory, (_memory, _count, _batch))
+            _m = _part(_all_m, _now, 1)
+            _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
+            _m_by_memory = _beginning(_all_m_by_memory, (_memory, _count, _batch))
+            _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, _d_u, strict=True))[::-1]
+            yield (
+                _now, _count, _d_outputs, _dh_da_h, _h, _d_a_h, _d_u, _d_x_W_h_x, _d_x_e_x_x, _x_by_features, _x,
+                _h_prev_by_hidden, _m_prev_by_memory, _m, _d_a_h_by_hidden, _m_by_memory, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         d_h_next, d_m_next, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _temporary5,
         _V_h_transposed, _U_h_transposed, _A_transposed, d_h, d_h_prev_U_h_h_prev, d_m_V_h_m, d_m, d_u_m_row,
@@ -785,6 +795,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -924,13 +935,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -32,11 +32,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -428,7 +428,7 @@ def step(p: Parameters, x_t: Array, mask_t: Array, *, state: State | None = None
     """
     _batch = _check_step(p, x_t, mask_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], mask_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -465,7 +465,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -488,20 +488,24 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _W_ofig_rows = _UWb_ofig_matrix[:, _hidden : _hidden + _features]
     _b_ofig_rows = _UWb_ofig_matrix[:, -1]
     _half = np.array(0.5, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _mask = _part(_all_mask, _now)
-        _c = _part(_all_c, _now, 1)
-        _ofig = _part(_all_ofig, _now)
-        _tanh_c = _part(_all_tanh_c, _now)
-        _windows = list(zip(
-            _h_x_one[:-1], _ofig, _ofig.reshape(_count, 4 * _hidden, _batch), _ofig[:, :3], _c[1:], _ofig[:, 1],
-            _c[:-1], _ofig[:, 2], _mask, _ofig[:, 3], _tanh_c, _h_x_one[1:, :_hidden], _ofig[:, 0], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _h_x_one, _mask, _c, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _mask = _part(_all_mask, _now)
+            _c = _part(_all_c, _now, 1)
+            _ofig = _part(_all_ofig, _now)
+            _tanh_c = _part(_all_tanh_c, _now)
+            _windows = list(zip(
+                _h_x_one[:-1], _ofig, _ofig.reshape(_count, 4 * _hidden, _batch), _ofig[:, :3], _c[1:], _ofig[:, 1],
+                _c[:-1], _ofig[:, 2], _mask, _ofig[:, 3], _tanh_c, _h_x_one[1:, :_hidden], _ofig[:, 0], strict=True,
+            ))  # fmt: skip
+            yield (_now, _h_x_one, _mask, _c, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"h_x_one": _all_h_x_one, "mask": _all_mask, "c": _all_c, "ofig": _all_ofig, "tanh_c": _all_tanh_c}
     if _keep == "recompute":
         _residuals = {"h_x_one": _all_h_x_one, "mask": _all_mask, "c": _all_c}
@@ -562,7 +566,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -595,30 +601,34 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
     _U_ofig_matrix = _U_ofig.reshape(4 * _hidden, _hidden)
     _W_ofig_matrix = _W_ofig.reshape(4 * _hidden, _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_ofig = _part(_all_d_a_ofig, _now)
-        _tanh_c = _part(_all_tanh_c, _now)
-        _ofig = _part(_all_ofig, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _dh_dc = _part(_all_dh_dc, _now)
-        _mask = _part(_all_mask, _now)
-        _c = _part(_all_c, _now, 1)
-        _d_c = _part(_all_d_c, _now)
-        _d_a_ofig_by_slot = _beginning(_all_d_a_ofig_by_slot, (4, _hidden, _count, _batch))
-        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _windows = list(zip(
-            _d_outputs, _d_a_ofig[:, 0], _d_a_ofig[:, 0], _d_c, _dh_dc, _d_a_ofig[:, 1:4],
-            _d_a_ofig.reshape(_count, 4 * _hidden, _batch), _ofig[:, 1], strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_ofig, _tanh_c, _ofig, _temporary0, _dh_dc, _mask, _c, _d_c,
-            _d_a_ofig_by_slot, _h_x_one_by_part, _h_x_one, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_ofig = _part(_all_d_a_ofig, _now)
+            _tanh_c = _part(_all_tanh_c, _now)
+            _ofig = _part(_all_ofig, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _dh_dc = _part(_all_dh_dc, _now)
+            _mask = _part(_all_mask, _now)
+            _c = _part(_all_c, _now, 1)
+            _d_c = _part(_all_d_c, _now)
+            _d_a_ofig_by_slot = _beginning(_all_d_a_ofig_by_slot, (4, _hidden, _count, _batch))
+            _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _windows = list(zip(
+                _d_outputs, _d_a_ofig[:, 0], _d_a_ofig[:, 0], _d_c, _dh_dc, _d_a_ofig[:, 1:4],
+                _d_a_ofig.reshape(_count, 4 * _hidden, _batch), _ofig[:, 1], strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_ofig, _tanh_c, _ofig, _temporary0, _dh_dc, _mask, _c, _d_c,
+                _d_a_ofig_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _U_ofig, _W_ofig, d_h_next, d_c_next, _d_UWb_ofig, _temporary1, _U_ofig_transposed, d_h, d_h_prev, d_c_prev,
         _U_ofig_matrix, _W_ofig_matrix, _chunks,
@@ -728,7 +738,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -745,15 +757,19 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _U_ofig_rows = _UWb_ofig_matrix[:, :_hidden]
     _W_ofig_rows = _UWb_ofig_matrix[:, _hidden : _hidden + _features]
     _b_ofig_rows = _UWb_ofig_matrix[:, -1]
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _ofig = _part(_all_ofig, _now)
-        _tanh_c = _part(_all_tanh_c, _now)
-        _c = _part(_all_c, _now, 1)
-        _chunks.append((_count, _h_x_one, _ofig, _tanh_c, _c))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _ofig = _part(_all_ofig, _now)
+            _tanh_c = _part(_all_tanh_c, _now)
+            _c = _part(_all_c, _now, 1)
+            yield (_count, _h_x_one, _ofig, _tanh_c, _c)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"h_x_one": _all_h_x_one, "mask": _all_mask, "c": _all_c, "ofig": _all_ofig, "tanh_c": _all_tanh_c}
     return _Arrays(_residuals, (_UWb_ofig, _U_ofig_rows, _W_ofig_rows, _b_ofig_rows, _chunks))
 
@@ -827,6 +843,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -971,13 +988,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -84,11 +84,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -505,7 +505,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -591,7 +591,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -628,7 +628,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -717,66 +717,70 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _half = np.array(0.5, _dtype)
     _gain_h_i_wide = _gain_h_i[:, None]
     _gain_h_o_wide = _gain_h_o[:, None]
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _h = _part(_all_h, _now, 1)
-        _c = _part(_all_c, _now, 1)
-        _centred_wx_figo = _part(_all_centred_wx_figo, _now)
-        _sum_wx_f = _part(_all_sum_wx_f, _now)
-        _sum_wx_i = _part(_all_sum_wx_i, _now)
-        _sum_wx_g = _part(_all_sum_wx_g, _now)
-        _sum_wx_o = _part(_all_sum_wx_o, _now)
-        _mean_wx = _part(_all_mean_wx, _now)
-        _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
-        _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
-        _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
-        _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
-        _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
-        _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
-        _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
-        _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
-        _variance_wx = _part(_all_variance_wx, _now)
-        _deviation_wx = _part(_all_deviation_wx, _now)
-        _normal_wx_f = _part(_all_normal_wx_f, _now)
-        _half_a_f_f = _part(_all_half_a_f_f, _now)
-        _normal_wx_i = _part(_all_normal_wx_i, _now)
-        _half_a_i_i = _part(_all_half_a_i_i, _now)
-        _normal_wx_g = _part(_all_normal_wx_g, _now)
-        _a_g_g = _part(_all_a_g_g, _now)
-        _normal_wx_o = _part(_all_normal_wx_o, _now)
-        _half_a_o_o = _part(_all_half_a_o_o, _now)
-        _centred_uh_figo = _part(_all_centred_uh_figo, _now)
-        _deviation_uh = _part(_all_deviation_uh, _now)
-        _normal_uh_f = _part(_all_normal_uh_f, _now)
-        _f = _part(_all_f, _now)
-        _normal_uh_i = _part(_all_normal_uh_i, _now)
-        _i = _part(_all_i, _now)
-        _normal_uh_g = _part(_all_normal_uh_g, _now)
-        _g = _part(_all_g, _now)
-        _normal_uh_o = _part(_all_normal_uh_o, _now)
-        _o = _part(_all_o, _now)
-        _centred_c = _part(_all_centred_c, _now)
-        _deviation_c = _part(_all_deviation_c, _now)
-        _normal_c = _part(_all_normal_c, _now)
-        _tanh_h_sum = _part(_all_tanh_h_sum, _now)
-        _windows = list(zip(
-            _h[:-1], _centred_uh_figo, _centred_uh_figo.reshape(_count, 4 * _hidden, _batch),
-            _centred_uh_figo[:, 0], _centred_uh_figo[:, 1], _centred_uh_figo[:, 2], _centred_uh_figo[:, 3],
-            _centred_uh_figo[:, 0], _centred_uh_figo[:, 1], _centred_uh_figo[:, 2], _centred_uh_figo[:, 3],
-            _deviation_uh, _normal_uh_f, _half_a_f_f, _f, _normal_uh_i, _half_a_i_i, _i, _normal_uh_g, _a_g_g, _g,
-            _c[1:], _c[:-1], _normal_uh_o, _half_a_o_o, _o, _centred_c, _deviation_c, _normal_c, _tanh_h_sum,
-            _h[1:], strict=True,
-        ))  # fmt: skip
-        _chunks.append((
-            _now, _count, _x, _h, _c, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
-            _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
-            _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
-            _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
-            _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _h = _part(_all_h, _now, 1)
+            _c = _part(_all_c, _now, 1)
+            _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+            _sum_wx_f = _part(_all_sum_wx_f, _now)
+            _sum_wx_i = _part(_all_sum_wx_i, _now)
+            _sum_wx_g = _part(_all_sum_wx_g, _now)
+            _sum_wx_o = _part(_all_sum_wx_o, _now)
+            _mean_wx = _part(_all_mean_wx, _now)
+            _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
+            _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
+            _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
+            _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
+            _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
+            _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
+            _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
+            _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
+            _variance_wx = _part(_all_variance_wx, _now)
+            _deviation_wx = _part(_all_deviation_wx, _now)
+            _normal_wx_f = _part(_all_normal_wx_f, _now)
+            _half_a_f_f = _part(_all_half_a_f_f, _now)
+            _normal_wx_i = _part(_all_normal_wx_i, _now)
+            _half_a_i_i = _part(_all_half_a_i_i, _now)
+            _normal_wx_g = _part(_all_normal_wx_g, _now)
+            _a_g_g = _part(_all_a_g_g, _now)
+            _normal_wx_o = _part(_all_normal_wx_o, _now)
+            _half_a_o_o = _part(_all_half_a_o_o, _now)
+            _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+            _deviation_uh = _part(_all_deviation_uh, _now)
+            _normal_uh_f = _part(_all_normal_uh_f, _now)
+            _f = _part(_all_f, _now)
+            _normal_uh_i = _part(_all_normal_uh_i, _now)
+            _i = _part(_all_i, _now)
+            _normal_uh_g = _part(_all_normal_uh_g, _now)
+            _g = _part(_all_g, _now)
+            _normal_uh_o = _part(_all_normal_uh_o, _now)
+            _o = _part(_all_o, _now)
+            _centred_c = _part(_all_centred_c, _now)
+            _deviation_c = _part(_all_deviation_c, _now)
+            _normal_c = _part(_all_normal_c, _now)
+            _tanh_h_sum = _part(_all_tanh_h_sum, _now)
+            _windows = list(zip(
+                _h[:-1], _centred_uh_figo, _centred_uh_figo.reshape(_count, 4 * _hidden, _batch),
+                _centred_uh_figo[:, 0], _centred_uh_figo[:, 1], _centred_uh_figo[:, 2], _centred_uh_figo[:, 3],
+                _centred_uh_figo[:, 0], _centred_uh_figo[:, 1], _centred_uh_figo[:, 2], _centred_uh_figo[:, 3],
+                _deviation_uh, _normal_uh_f, _half_a_f_f, _f, _normal_uh_i, _half_a_i_i, _i, _normal_uh_g, _a_g_g, _g,
+                _c[1:], _c[:-1], _normal_uh_o, _half_a_o_o, _o, _centred_c, _deviation_c, _normal_c, _tanh_h_sum,
+                _h[1:], strict=True,
+            ))  # fmt: skip
+            yield (
+                _now, _count, _x, _h, _c, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
+                _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
+                _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
+                _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
+                _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "x": _all_x,
         "h": _all_h,
@@ -1064,7 +1068,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -1197,123 +1203,127 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
     _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
     _number0 = np.array(0.25, _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_f_to_gain_c_row = _part(_all_d_a_f_to_gain_c_row, _now)
-        _tanh_h_sum = _part(_all_tanh_h_sum, _now)
-        _o = _part(_all_o, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _deviation_c = _part(_all_deviation_c, _now)
-        _dnormal_c_ddeviation_c_normal_c_row = _part(_all_dnormal_c_ddeviation_c_normal_c_row, _now)
-        _centred_c = _part(_all_centred_c, _now)
-        _ddeviation_c_dsum_squared_centred_c = _part(_all_ddeviation_c_dsum_squared_centred_c, _now)
-        _dnormal_c_dcentred_c = _part(_all_dnormal_c_dcentred_c, _now)
-        _dsquared_centred_c_dcentred_c = _part(_all_dsquared_centred_c_dcentred_c, _now)
-        _temporary1 = _part(_all_temporary1, _now)
-        _deviation_uh = _part(_all_deviation_uh, _now)
-        _dnormal_uh_o_ddeviation_uh_normal_uh_o_row = _part(_all_dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _now)
-        _centred_uh_figo = _part(_all_centred_uh_figo, _now)
-        _g = _part(_all_g, _now)
-        _i = _part(_all_i, _now)
-        _dnormal_uh_g_ddeviation_uh_normal_uh_g_row = _part(_all_dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _now)
-        _dnormal_uh_i_ddeviation_uh_normal_uh_i_row = _part(_all_dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _now)
-        _c = _part(_all_c, _now, 1)
-        _f = _part(_all_f, _now)
-        _dnormal_uh_f_ddeviation_uh_normal_uh_f_row = _part(_all_dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _now)
-        _ddeviation_uh_dsum_squared_centred_uh_o = _part(_all_ddeviation_uh_dsum_squared_centred_uh_o, _now)
-        _dnormal_uh_o_dcentred_uh_o = _part(_all_dnormal_uh_o_dcentred_uh_o, _now)
-        _dnormal_uh_g_dcentred_uh_g = _part(_all_dnormal_uh_g_dcentred_uh_g, _now)
-        _dnormal_uh_i_dcentred_uh_i = _part(_all_dnormal_uh_i_dcentred_uh_i, _now)
-        _dnormal_uh_f_dcentred_uh_f = _part(_all_dnormal_uh_f_dcentred_uh_f, _now)
-        _d_uh_figo = _part(_all_d_uh_figo, _now)
-        _normal_c = _part(_all_normal_c, _now)
-        _normal_wx_o = _part(_all_normal_wx_o, _now)
-        _normal_uh_o = _part(_all_normal_uh_o, _now)
-        _d_normal_wx_o = _part(_all_d_normal_wx_o, _now)
-        _d_deviation_wx_normal_wx_o_row = _part(_all_d_deviation_wx_normal_wx_o_row, _now)
-        _centred_wx_figo = _part(_all_centred_wx_figo, _now)
-        _deviation_wx = _part(_all_deviation_wx, _now)
-        _d_deviation_wx_normal_wx_o = _part(_all_d_deviation_wx_normal_wx_o, _now)
-        _normal_wx_g = _part(_all_normal_wx_g, _now)
-        _normal_uh_g = _part(_all_normal_uh_g, _now)
-        _d_normal_wx_g = _part(_all_d_normal_wx_g, _now)
-        _d_deviation_wx_normal_wx_g_row = _part(_all_d_deviation_wx_normal_wx_g_row, _now)
-        _d_deviation_wx_normal_wx_g = _part(_all_d_deviation_wx_normal_wx_g, _now)
-        _normal_wx_i = _part(_all_normal_wx_i, _now)
-        _normal_uh_i = _part(_all_normal_uh_i, _now)
-        _d_normal_wx_i = _part(_all_d_normal_wx_i, _now)
-        _d_deviation_wx_normal_wx_i_row = _part(_all_d_deviation_wx_normal_wx_i_row, _now)
-        _d_deviation_wx_normal_wx_i = _part(_all_d_deviation_wx_normal_wx_i, _now)
-        _normal_wx_f = _part(_all_normal_wx_f, _now)
-        _normal_uh_f = _part(_all_normal_uh_f, _now)
-        _d_normal_wx_f = _part(_all_d_normal_wx_f, _now)
-        _d_deviation_wx_normal_wx_f_row = _part(_all_d_deviation_wx_normal_wx_f_row, _now)
-        _d_deviation_wx_normal_wx_f = _part(_all_d_deviation_wx_normal_wx_f, _now)
-        _d_deviation_wx = _part(_all_d_deviation_wx, _now)
-        _d_variance_wx = _part(_all_d_variance_wx, _now)
-        _d_sum_squared_centred_wx_o = _part(_all_d_sum_squared_centred_wx_o, _now)
-        _d_squared_centred_wx_o = _part(_all_d_squared_centred_wx_o, _now)
-        _d_squared_centred_wx_g = _part(_all_d_squared_centred_wx_g, _now)
-        _d_squared_centred_wx_i = _part(_all_d_squared_centred_wx_i, _now)
-        _d_squared_centred_wx_f = _part(_all_d_squared_centred_wx_f, _now)
-        _d_centred_wx_o = _part(_all_d_centred_wx_o, _now)
-        _d_mean_wx_centred_wx_o_row = _part(_all_d_mean_wx_centred_wx_o_row, _now)
-        _d_mean_wx_centred_wx_o = _part(_all_d_mean_wx_centred_wx_o, _now)
-        _d_centred_wx_g = _part(_all_d_centred_wx_g, _now)
-        _d_mean_wx_centred_wx_g_row = _part(_all_d_mean_wx_centred_wx_g_row, _now)
-        _d_mean_wx_centred_wx_g = _part(_all_d_mean_wx_centred_wx_g, _now)
-        _d_centred_wx_i = _part(_all_d_centred_wx_i, _now)
-        _d_mean_wx_centred_wx_i_row = _part(_all_d_mean_wx_centred_wx_i_row, _now)
-        _d_mean_wx_centred_wx_i = _part(_all_d_mean_wx_centred_wx_i, _now)
-        _d_centred_wx_f = _part(_all_d_centred_wx_f, _now)
-        _d_mean_wx_centred_wx_f_row = _part(_all_d_mean_wx_centred_wx_f_row, _now)
-        _d_mean_wx_centred_wx_f = _part(_all_d_mean_wx_centred_wx_f, _now)
-        _d_mean_wx = _part(_all_d_mean_wx, _now)
-        _d_sum_wx_o = _part(_all_d_sum_wx_o, _now)
-        _d_wx_figo = _part(_all_d_wx_figo, _now)
-        _d_wx_figo_by_slot = _beginning(_all_d_wx_figo_by_slot, (4, _hidden, _count, _batch))
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _x = _part(_all_x, _now)
-        _d_uh_figo_by_slot = _beginning(_all_d_uh_figo_by_slot, (4, _hidden, _count, _batch))
-        _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
-        _h = _part(_all_h, _now, 1)
-        _windows = list(zip(
-            _d_outputs, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4],
-            _dnormal_c_ddeviation_c_normal_c_row, _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c,
-            _dsquared_centred_c_dcentred_c, _d_a_f_to_gain_c_row[:, 2], _d_a_f_to_gain_c_row[:, 2],
-            _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3],
-            _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _d_a_f_to_gain_c_row[:, :2], _d_a_f_to_gain_c_row[:, 1],
-            _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _d_a_f_to_gain_c_row[:, 0],
-            _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
-            _dnormal_uh_o_dcentred_uh_o, _d_uh_figo[:, 3], _d_uh_figo[:, 3], _dnormal_uh_g_dcentred_uh_g,
-            _d_uh_figo[:, 2], _d_uh_figo[:, 2], _dnormal_uh_i_dcentred_uh_i, _d_uh_figo[:, 1], _d_uh_figo[:, 1],
-            _dnormal_uh_f_dcentred_uh_f, _d_uh_figo[:, 0], _d_uh_figo[:, 0], _d_uh_figo,
-            _d_uh_figo.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _tanh_h_sum, _o, _temporary0, _deviation_c,
-            _dnormal_c_ddeviation_c_normal_c_row, _centred_c, _ddeviation_c_dsum_squared_centred_c,
-            _dnormal_c_dcentred_c, _dsquared_centred_c_dcentred_c, _temporary1, _deviation_uh,
-            _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _centred_uh_figo, _g, _i,
-            _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _c, _f,
-            _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
-            _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g, _dnormal_uh_i_dcentred_uh_i,
-            _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _normal_c, _normal_wx_o, _normal_uh_o, _d_normal_wx_o,
-            _d_deviation_wx_normal_wx_o_row, _centred_wx_figo, _deviation_wx, _d_deviation_wx_normal_wx_o,
-            _normal_wx_g, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row,
-            _d_deviation_wx_normal_wx_g, _normal_wx_i, _normal_uh_i, _d_normal_wx_i,
-            _d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i, _normal_wx_f, _normal_uh_f,
-            _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f, _d_deviation_wx,
-            _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
-            _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
-            _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g,
-            _d_centred_wx_i, _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f,
-            _d_mean_wx_centred_wx_f_row, _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo,
-            _d_wx_figo_by_slot, _x_by_features, _x, _d_uh_figo_by_slot, _h_prev_by_hidden, _h, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_f_to_gain_c_row = _part(_all_d_a_f_to_gain_c_row, _now)
+            _tanh_h_sum = _part(_all_tanh_h_sum, _now)
+            _o = _part(_all_o, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _deviation_c = _part(_all_deviation_c, _now)
+            _dnormal_c_ddeviation_c_normal_c_row = _part(_all_dnormal_c_ddeviation_c_normal_c_row, _now)
+            _centred_c = _part(_all_centred_c, _now)
+            _ddeviation_c_dsum_squared_centred_c = _part(_all_ddeviation_c_dsum_squared_centred_c, _now)
+            _dnormal_c_dcentred_c = _part(_all_dnormal_c_dcentred_c, _now)
+            _dsquared_centred_c_dcentred_c = _part(_all_dsquared_centred_c_dcentred_c, _now)
+            _temporary1 = _part(_all_temporary1, _now)
+            _deviation_uh = _part(_all_deviation_uh, _now)
+            _dnormal_uh_o_ddeviation_uh_normal_uh_o_row = _part(_all_dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _now)
+            _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+            _g = _part(_all_g, _now)
+            _i = _part(_all_i, _now)
+            _dnormal_uh_g_ddeviation_uh_normal_uh_g_row = _part(_all_dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _now)
+            _dnormal_uh_i_ddeviation_uh_normal_uh_i_row = _part(_all_dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _now)
+            _c = _part(_all_c, _now, 1)
+            _f = _part(_all_f, _now)
+            _dnormal_uh_f_ddeviation_uh_normal_uh_f_row = _part(_all_dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _now)
+            _ddeviation_uh_dsum_squared_centred_uh_o = _part(_all_ddeviation_uh_dsum_squared_centred_uh_o, _now)
+            _dnormal_uh_o_dcentred_uh_o = _part(_all_dnormal_uh_o_dcentred_uh_o, _now)
+            _dnormal_uh_g_dcentred_uh_g = _part(_all_dnormal_uh_g_dcentred_uh_g, _now)
+            _dnormal_uh_i_dcentred_uh_i = _part(_all_dnormal_uh_i_dcentred_uh_i, _now)
+            _dnormal_uh_f_dcentred_uh_f = _part(_all_dnormal_uh_f_dcentred_uh_f, _now)
+            _d_uh_figo = _part(_all_d_uh_figo, _now)
+            _normal_c = _part(_all_normal_c, _now)
+            _normal_wx_o = _part(_all_normal_wx_o, _now)
+            _normal_uh_o = _part(_all_normal_uh_o, _now)
+            _d_normal_wx_o = _part(_all_d_normal_wx_o, _now)
+            _d_deviation_wx_normal_wx_o_row = _part(_all_d_deviation_wx_normal_wx_o_row, _now)
+            _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+            _deviation_wx = _part(_all_deviation_wx, _now)
+            _d_deviation_wx_normal_wx_o = _part(_all_d_deviation_wx_normal_wx_o, _now)
+            _normal_wx_g = _part(_all_normal_wx_g, _now)
+            _normal_uh_g = _part(_all_normal_uh_g, _now)
+            _d_normal_wx_g = _part(_all_d_normal_wx_g, _now)
+            _d_deviation_wx_normal_wx_g_row = _part(_all_d_deviation_wx_normal_wx_g_row, _now)
+            _d_deviation_wx_normal_wx_g = _part(_all_d_deviation_wx_normal_wx_g, _now)
+            _normal_wx_i = _part(_all_normal_wx_i, _now)
+            _normal_uh_i = _part(_all_normal_uh_i, _now)
+            _d_normal_wx_i = _part(_all_d_normal_wx_i, _now)
+            _d_deviation_wx_normal_wx_i_row = _part(_all_d_deviation_wx_normal_wx_i_row, _now)
+            _d_deviation_wx_normal_wx_i = _part(_all_d_deviation_wx_normal_wx_i, _now)
+            _normal_wx_f = _part(_all_normal_wx_f, _now)
+            _normal_uh_f = _part(_all_normal_uh_f, _now)
+            _d_normal_wx_f = _part(_all_d_normal_wx_f, _now)
+            _d_deviation_wx_normal_wx_f_row = _part(_all_d_deviation_wx_normal_wx_f_row, _now)
+            _d_deviation_wx_normal_wx_f = _part(_all_d_deviation_wx_normal_wx_f, _now)
+            _d_deviation_wx = _part(_all_d_deviation_wx, _now)
+            _d_variance_wx = _part(_all_d_variance_wx, _now)
+            _d_sum_squared_centred_wx_o = _part(_all_d_sum_squared_centred_wx_o, _now)
+            _d_squared_centred_wx_o = _part(_all_d_squared_centred_wx_o, _now)
+            _d_squared_centred_wx_g = _part(_all_d_squared_centred_wx_g, _now)
+            _d_squared_centred_wx_i = _part(_all_d_squared_centred_wx_i, _now)
+            _d_squared_centred_wx_f = _part(_all_d_squared_centred_wx_f, _now)
+            _d_centred_wx_o = _part(_all_d_centred_wx_o, _now)
+            _d_mean_wx_centred_wx_o_row = _part(_all_d_mean_wx_centred_wx_o_row, _now)
+            _d_mean_wx_centred_wx_o = _part(_all_d_mean_wx_centred_wx_o, _now)
+            _d_centred_wx_g = _part(_all_d_centred_wx_g, _now)
+            _d_mean_wx_centred_wx_g_row = _part(_all_d_mean_wx_centred_wx_g_row, _now)
+            _d_mean_wx_centred_wx_g = _part(_all_d_mean_wx_centred_wx_g, _now)
+            _d_centred_wx_i = _part(_all_d_centred_wx_i, _now)
+            _d_mean_wx_centred_wx_i_row = _part(_all_d_mean_wx_centred_wx_i_row, _now)
+            _d_mean_wx_centred_wx_i = _part(_all_d_mean_wx_centred_wx_i, _now)
+            _d_centred_wx_f = _part(_all_d_centred_wx_f, _now)
+            _d_mean_wx_centred_wx_f_row = _part(_all_d_mean_wx_centred_wx_f_row, _now)
+            _d_mean_wx_centred_wx_f = _part(_all_d_mean_wx_centred_wx_f, _now)
+            _d_mean_wx = _part(_all_d_mean_wx, _now)
+            _d_sum_wx_o = _part(_all_d_sum_wx_o, _now)
+            _d_wx_figo = _part(_all_d_wx_figo, _now)
+            _d_wx_figo_by_slot = _beginning(_all_d_wx_figo_by_slot, (4, _hidden, _count, _batch))
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _part(_all_x, _now)
+            _d_uh_figo_by_slot = _beginning(_all_d_uh_figo_by_slot, (4, _hidden, _count, _batch))
+            _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
+            _h = _part(_all_h, _now, 1)
+            _windows = list(zip(
+                _d_outputs, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4],
+                _dnormal_c_ddeviation_c_normal_c_row, _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c,
+                _dsquared_centred_c_dcentred_c, _d_a_f_to_gain_c_row[:, 2], _d_a_f_to_gain_c_row[:, 2],
+                _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3],
+                _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _d_a_f_to_gain_c_row[:, :2], _d_a_f_to_gain_c_row[:, 1],
+                _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _d_a_f_to_gain_c_row[:, 0],
+                _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
+                _dnormal_uh_o_dcentred_uh_o, _d_uh_figo[:, 3], _d_uh_figo[:, 3], _dnormal_uh_g_dcentred_uh_g,
+                _d_uh_figo[:, 2], _d_uh_figo[:, 2], _dnormal_uh_i_dcentred_uh_i, _d_uh_figo[:, 1], _d_uh_figo[:, 1],
+                _dnormal_uh_f_dcentred_uh_f, _d_uh_figo[:, 0], _d_uh_figo[:, 0], _d_uh_figo,
+                _d_uh_figo.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _tanh_h_sum, _o, _temporary0, _deviation_c,
+                _dnormal_c_ddeviation_c_normal_c_row, _centred_c, _ddeviation_c_dsum_squared_centred_c,
+                _dnormal_c_dcentred_c, _dsquared_centred_c_dcentred_c, _temporary1, _deviation_uh,
+                _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _centred_uh_figo, _g, _i,
+                _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _c, _f,
+                _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
+                _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g, _dnormal_uh_i_dcentred_uh_i,
+                _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _normal_c, _normal_wx_o, _normal_uh_o, _d_normal_wx_o,
+                _d_deviation_wx_normal_wx_o_row, _centred_wx_figo, _deviation_wx, _d_deviation_wx_normal_wx_o,
+                _normal_wx_g, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row,
+                _d_deviation_wx_normal_wx_g, _normal_wx_i, _normal_uh_i, _d_normal_wx_i,
+                _d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i, _normal_wx_f, _normal_uh_f,
+                _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f, _d_deviation_wx,
+                _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
+                _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
+                _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g,
+                _d_centred_wx_i, _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f,
+                _d_mean_wx_centred_wx_f_row, _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo,
+                _d_wx_figo_by_slot, _x_by_features, _x, _d_uh_figo_by_slot, _h_prev_by_hidden, _h, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _U_figo, _W_figo, d_h_next, d_c_next, _d_W_figo, _d_U_figo, _d_b_f_to_gain_c, _temporary2, _temporary3,
         _temporary4, _temporary5, _U_figo_transposed, d_h, d_normal_uh_o, d_normal_c, d_centred_c, d_c,
@@ -1782,7 +1792,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -1868,88 +1880,92 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _temporary0 = np.empty((), _dtype)
     _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
     _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _centred_wx_figo = _part(_all_centred_wx_figo, _now)
-        _sum_wx_f = _part(_all_sum_wx_f, _now)
-        _sum_wx_i = _part(_all_sum_wx_i, _now)
-        _sum_wx_g = _part(_all_sum_wx_g, _now)
-        _sum_wx_o = _part(_all_sum_wx_o, _now)
-        _mean_wx = _part(_all_mean_wx, _now)
-        _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
-        _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
-        _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
-        _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
-        _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
-        _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
-        _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
-        _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
-        _variance_wx = _part(_all_variance_wx, _now)
-        _deviation_wx = _part(_all_deviation_wx, _now)
-        _normal_wx_f = _part(_all_normal_wx_f, _now)
-        _half_a_f_f = _part(_all_half_a_f_f, _now)
-        _normal_wx_i = _part(_all_normal_wx_i, _now)
-        _half_a_i_i = _part(_all_half_a_i_i, _now)
-        _normal_wx_g = _part(_all_normal_wx_g, _now)
-        _a_g_g = _part(_all_a_g_g, _now)
-        _normal_wx_o = _part(_all_normal_wx_o, _now)
-        _half_a_o_o = _part(_all_half_a_o_o, _now)
-        _h = _part(_all_h, _now, 1)
-        _centred_uh_figo = _part(_all_centred_uh_figo, _now)
-        _sum_uh_f = _part(_all_sum_uh_f, _now)
-        _sum_uh_i = _part(_all_sum_uh_i, _now)
-        _sum_uh_g = _part(_all_sum_uh_g, _now)
-        _sum_uh_o = _part(_all_sum_uh_o, _now)
-        _mean_uh = _part(_all_mean_uh, _now)
-        _squared_centred_uh_f = _part(_all_squared_centred_uh_f, _now)
-        _squared_centred_uh_i = _part(_all_squared_centred_uh_i, _now)
-        _squared_centred_uh_g = _part(_all_squared_centred_uh_g, _now)
-        _squared_centred_uh_o = _part(_all_squared_centred_uh_o, _now)
-        _sum_squared_centred_uh_f = _part(_all_sum_squared_centred_uh_f, _now)
-        _sum_squared_centred_uh_i = _part(_all_sum_squared_centred_uh_i, _now)
-        _sum_squared_centred_uh_g = _part(_all_sum_squared_centred_uh_g, _now)
-        _sum_squared_centred_uh_o = _part(_all_sum_squared_centred_uh_o, _now)
-        _variance_uh = _part(_all_variance_uh, _now)
-        _deviation_uh = _part(_all_deviation_uh, _now)
-        _normal_uh_f = _part(_all_normal_uh_f, _now)
-        _half_a_f = _part(_all_half_a_f, _now)
-        _f = _part(_all_f, _now)
-        _normal_uh_i = _part(_all_normal_uh_i, _now)
-        _half_a_i = _part(_all_half_a_i, _now)
-        _i = _part(_all_i, _now)
-        _normal_uh_g = _part(_all_normal_uh_g, _now)
-        _a_g = _part(_all_a_g, _now)
-        _g = _part(_all_g, _now)
-        _normal_uh_o = _part(_all_normal_uh_o, _now)
-        _half_a_o = _part(_all_half_a_o, _now)
-        _o = _part(_all_o, _now)
-        _c = _part(_all_c, _now, 1)
-        _sum_c = _part(_all_sum_c, _now)
-        _mean_c = _part(_all_mean_c, _now)
-        _centred_c = _part(_all_centred_c, _now)
-        _squared_centred_c = _part(_all_squared_centred_c, _now)
-        _sum_squared_centred_c = _part(_all_sum_squared_centred_c, _now)
-        _variance_c = _part(_all_variance_c, _now)
-        _deviation_c = _part(_all_deviation_c, _now)
-        _normal_c = _part(_all_normal_c, _now)
-        _h_sum = _part(_all_h_sum, _now)
-        _tanh_h_sum = _part(_all_tanh_h_sum, _now)
-        _chunks.append((
-            _count, _x, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
-            _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
-            _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
-            _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
-            _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _h, _centred_uh_figo, _sum_uh_f,
-            _sum_uh_i, _sum_uh_g, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _squared_centred_uh_i,
-            _squared_centred_uh_g, _squared_centred_uh_o, _sum_squared_centred_uh_f, _sum_squared_centred_uh_i,
-            _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh, _deviation_uh, _normal_uh_f,
-            _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c,
-            _sum_c, _mean_c, _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _deviation_c,
-            _normal_c, _h_sum, _tanh_h_sum,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+            _sum_wx_f = _part(_all_sum_wx_f, _now)
+            _sum_wx_i = _part(_all_sum_wx_i, _now)
+            _sum_wx_g = _part(_all_sum_wx_g, _now)
+            _sum_wx_o = _part(_all_sum_wx_o, _now)
+            _mean_wx = _part(_all_mean_wx, _now)
+            _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
+            _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
+            _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
+            _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
+            _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
+            _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
+            _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
+            _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
+            _variance_wx = _part(_all_variance_wx, _now)
+            _deviation_wx = _part(_all_deviation_wx, _now)
+            _normal_wx_f = _part(_all_normal_wx_f, _now)
+            _half_a_f_f = _part(_all_half_a_f_f, _now)
+            _normal_wx_i = _part(_all_normal_wx_i, _now)
+            _half_a_i_i = _part(_all_half_a_i_i, _now)
+            _normal_wx_g = _part(_all_normal_wx_g, _now)
+            _a_g_g = _part(_all_a_g_g, _now)
+            _normal_wx_o = _part(_all_normal_wx_o, _now)
+            _half_a_o_o = _part(_all_half_a_o_o, _now)
+            _h = _part(_all_h, _now, 1)
+            _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+            _sum_uh_f = _part(_all_sum_uh_f, _now)
+            _sum_uh_i = _part(_all_sum_uh_i, _now)
+            _sum_uh_g = _part(_all_sum_uh_g, _now)
+            _sum_uh_o = _part(_all_sum_uh_o, _now)
+            _mean_uh = _part(_all_mean_uh, _now)
+            _squared_centred_uh_f = _part(_all_squared_centred_uh_f, _now)
+            _squared_centred_uh_i = _part(_all_squared_centred_uh_i, _now)
+            _squared_centred_uh_g = _part(_all_squared_centred_uh_g, _now)
+            _squared_centred_uh_o = _part(_all_squared_centred_uh_o, _now)
+            _sum_squared_centred_uh_f = _part(_all_sum_squared_centred_uh_f, _now)
+            _sum_squared_centred_uh_i = _part(_all_sum_squared_centred_uh_i, _now)
+            _sum_squared_centred_uh_g = _part(_all_sum_squared_centred_uh_g, _now)
+            _sum_squared_centred_uh_o = _part(_all_sum_squared_centred_uh_o, _now)
+            _variance_uh = _part(_all_variance_uh, _now)
+            _deviation_uh = _part(_all_deviation_uh, _now)
+            _normal_uh_f = _part(_all_normal_uh_f, _now)
+            _half_a_f = _part(_all_half_a_f, _now)
+            _f = _part(_all_f, _now)
+            _normal_uh_i = _part(_all_normal_uh_i, _now)
+            _half_a_i = _part(_all_half_a_i, _now)
+            _i = _part(_all_i, _now)
+            _normal_uh_g = _part(_all_normal_uh_g, _now)
+            _a_g = _part(_all_a_g, _now)
+            _g = _part(_all_g, _now)
+            _normal_uh_o = _part(_all_normal_uh_o, _now)
+            _half_a_o = _part(_all_half_a_o, _now)
+            _o = _part(_all_o, _now)
+            _c = _part(_all_c, _now, 1)
+            _sum_c = _part(_all_sum_c, _now)
+            _mean_c = _part(_all_mean_c, _now)
+            _centred_c = _part(_all_centred_c, _now)
+            _squared_centred_c = _part(_all_squared_centred_c, _now)
+            _sum_squared_centred_c = _part(_all_sum_squared_centred_c, _now)
+            _variance_c = _part(_all_variance_c, _now)
+            _deviation_c = _part(_all_deviation_c, _now)
+            _normal_c = _part(_all_normal_c, _now)
+            _h_sum = _part(_all_h_sum, _now)
+            _tanh_h_sum = _part(_all_tanh_h_sum, _now)
+            yield (
+                _count, _x, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
+                _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
+                _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
+                _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
+                _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _h, _centred_uh_figo, _sum_uh_f,
+                _sum_uh_i, _sum_uh_g, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _squared_centred_uh_i,
+                _squared_centred_uh_g, _squared_centred_uh_o, _sum_squared_centred_uh_f, _sum_squared_centred_uh_i,
+                _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh, _deviation_uh, _normal_uh_f,
+                _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c,
+                _sum_c, _mean_c, _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _deviation_c,
+                _normal_c, _h_sum, _tanh_h_sum,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "x": _all_x,
         "h": _all_h,
@@ -2253,6 +2269,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -2391,13 +2408,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -34,11 +34,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -345,7 +345,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -442,7 +442,7 @@ def step(
     """
     _batch = _check_step(p, x_t, keep_h_t, keep_c_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], keep_h_t[None], keep_c_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -479,7 +479,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -506,25 +506,29 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _W_oifg_rows = _UWb_oifg_matrix[:, _hidden : _hidden + _features]
     _b_oifg_rows = _UWb_oifg_matrix[:, -1]
     _half = np.array(0.5, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _keep_h = _part(_all_keep_h, _now)
-        _keep_c = _part(_all_keep_c, _now)
-        _c = _part(_all_c, _now, 1)
-        _c_keep_c = _part(_all_c_keep_c, _now)
-        _h_keep_h = _part(_all_h_keep_h, _now)
-        _oifg = _part(_all_oifg, _now)
-        _s = _part(_all_s, _now)
-        _tanh_s = _part(_all_tanh_s, _now)
-        _windows = list(zip(
-            _h_x_one[:-1], _oifg, _oifg.reshape(_count, 4 * _hidden, _batch), _oifg[:, :3], _s, _oifg[:, 2],
-            _c[:-1], _oifg[:, 1], _oifg[:, 3], _c[1:], _keep_c, _c_keep_c, _tanh_s, _h_x_one[1:, :_hidden], _keep_h,
-            _h_x_one[:-1, :_hidden], _h_keep_h, _oifg[:, 0], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _h_x_one, _keep_h, _keep_c, _c, _c_keep_c, _h_keep_h, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _keep_h = _part(_all_keep_h, _now)
+            _keep_c = _part(_all_keep_c, _now)
+            _c = _part(_all_c, _now, 1)
+            _c_keep_c = _part(_all_c_keep_c, _now)
+            _h_keep_h = _part(_all_h_keep_h, _now)
+            _oifg = _part(_all_oifg, _now)
+            _s = _part(_all_s, _now)
+            _tanh_s = _part(_all_tanh_s, _now)
+            _windows = list(zip(
+                _h_x_one[:-1], _oifg, _oifg.reshape(_count, 4 * _hidden, _batch), _oifg[:, :3], _s, _oifg[:, 2],
+                _c[:-1], _oifg[:, 1], _oifg[:, 3], _c[1:], _keep_c, _c_keep_c, _tanh_s, _h_x_one[1:, :_hidden], _keep_h,
+                _h_x_one[:-1, :_hidden], _h_keep_h, _oifg[:, 0], strict=True,
+            ))  # fmt: skip
+            yield (_now, _h_x_one, _keep_h, _keep_c, _c, _c_keep_c, _h_keep_h, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "h_x_one": _all_h_x_one,
         "keep_h": _all_keep_h,
@@ -608,7 +612,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -648,34 +654,38 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
     _U_oifg_matrix = _U_oifg.reshape(4 * _hidden, _hidden)
     _W_oifg_matrix = _W_oifg.reshape(4 * _hidden, _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_oifg = _part(_all_d_a_oifg, _now)
-        _keep_h = _part(_all_keep_h, _now)
-        _tanh_s = _part(_all_tanh_s, _now)
-        _oifg = _part(_all_oifg, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _dh_ds = _part(_all_dh_ds, _now)
-        _dc_ds = _part(_all_dc_ds, _now)
-        _keep_c = _part(_all_keep_c, _now)
-        _c = _part(_all_c, _now, 1)
-        _d_h = _part(_all_d_h, _now)
-        _d_c = _part(_all_d_c, _now)
-        _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _s = _part(_all_s, _now)
-        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _windows = list(zip(
-            _d_h, _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _d_c, _dh_ds, _dc_ds, _d_a_oifg[:, 1:4],
-            _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _keep_h, _keep_c, _oifg[:, 2], strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_oifg, _keep_h, _tanh_s, _oifg, _temporary0, _dh_ds, _dc_ds, _keep_c, _c,
-            _d_h, _d_c, _d_a_oifg_by_slot, _h_x_one, _s, _h_x_one_by_part, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_oifg = _part(_all_d_a_oifg, _now)
+            _keep_h = _part(_all_keep_h, _now)
+            _tanh_s = _part(_all_tanh_s, _now)
+            _oifg = _part(_all_oifg, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _dh_ds = _part(_all_dh_ds, _now)
+            _dc_ds = _part(_all_dc_ds, _now)
+            _keep_c = _part(_all_keep_c, _now)
+            _c = _part(_all_c, _now, 1)
+            _d_h = _part(_all_d_h, _now)
+            _d_c = _part(_all_d_c, _now)
+            _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _s = _part(_all_s, _now)
+            _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _windows = list(zip(
+                _d_h, _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _d_c, _dh_ds, _dc_ds, _d_a_oifg[:, 1:4],
+                _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _keep_h, _keep_c, _oifg[:, 2], strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_oifg, _keep_h, _tanh_s, _oifg, _temporary0, _dh_ds, _dc_ds, _keep_c, _c,
+                _d_h, _d_c, _d_a_oifg_by_slot, _h_x_one, _s, _h_x_one_by_part, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _U_oifg, _W_oifg, d_h_next, d_c_next, _d_UWb_oifg, _temporary1, _temporary2, _U_oifg_transposed, d_s,
         d_h_prev_product, d_h_prev, d_c_prev, _U_oifg_matrix, _W_oifg_matrix, _chunks,
@@ -804,7 +814,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -824,17 +836,21 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _U_oifg_rows = _UWb_oifg_matrix[:, :_hidden]
     _W_oifg_rows = _UWb_oifg_matrix[:, _hidden : _hidden + _features]
     _b_oifg_rows = _UWb_oifg_matrix[:, -1]
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _oifg = _part(_all_oifg, _now)
-        _s = _part(_all_s, _now)
-        _c = _part(_all_c, _now, 1)
-        _temporary0 = _part(_all_temporary0, _now)
-        _tanh_s = _part(_all_tanh_s, _now)
-        _chunks.append((_count, _h_x_one, _oifg, _s, _c, _temporary0, _tanh_s))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _oifg = _part(_all_oifg, _now)
+            _s = _part(_all_s, _now)
+            _c = _part(_all_c, _now, 1)
+            _temporary0 = _part(_all_temporary0, _now)
+            _tanh_s = _part(_all_tanh_s, _now)
+            yield (_count, _h_x_one, _oifg, _s, _c, _temporary0, _tanh_s)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "h_x_one": _all_h_x_one,
         "keep_h": _all_keep_h,
@@ -921,6 +937,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -1067,13 +1084,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -31,11 +31,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -367,7 +367,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -404,7 +404,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -424,19 +424,23 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _all_temporary0 = np.empty((_chunk, 2, _hidden, _batch), _dtype)
     _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
     _b_fin_matrix = _b_fin.reshape(3 * _hidden)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _h = _part(_all_h, _now, 1)
-        _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _a_f_2 = _part(_all_a_f_2, _now)
-        _f = _part(_all_f, _now)
-        _h_a_n = _part(_all_h_a_n, _now)
-        _windows = list(zip(_h[1:], _f, _h[:-1], _h_a_n, strict=True))
-        _chunks.append((_now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _a_f_2, _f, _h_a_n, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _h = _part(_all_h, _now, 1)
+            _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _a_f_2 = _part(_all_a_f_2, _now)
+            _f = _part(_all_f, _now)
+            _h_a_n = _part(_all_h_a_n, _now)
+            _windows = list(zip(_h[1:], _f, _h[:-1], _h_a_n, strict=True))
+            yield (_now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _a_f_2, _f, _h_a_n, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"x": _all_x, "h": _all_h, "log_f_log_i_a_n": _all_log_f_log_i_a_n, "f": _all_f}
     if _keep == "recompute":
         _residuals = {"x": _all_x, "h": _all_h}
@@ -495,7 +499,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -526,30 +532,34 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_d_a_f_a_i_n_by_slot = np.empty((3, _hidden, _chunk, _batch), _dtype)
     _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
     _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _exp_log_i = _part(_all_exp_log_i, _now)
-        _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
-        _exp_log_f = _part(_all_exp_log_f, _now)
-        _d_h = _part(_all_d_h, _now)
-        _f = _part(_all_f, _now)
-        _d_a_f_a_i_n = _part(_all_d_a_f_a_i_n, _now)
-        _d_f = _part(_all_d_f, _now)
-        _h = _part(_all_h, _now, 1)
-        _d_a_f_2 = _part(_all_d_a_f_2, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _d_log_i = _part(_all_d_log_i, _now)
-        _d_a_f_a_i_n_by_slot = _beginning(_all_d_a_f_a_i_n_by_slot, (3, _hidden, _count, _batch))
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _x = _part(_all_x, _now)
-        _windows = list(zip(_d_h, _d_outputs, _f, strict=True))[::-1]
-        _chunks.append((
-            _now, _count, _d_outputs, _exp_log_i, _log_f_log_i_a_n, _exp_log_f, _d_h, _f, _d_a_f_a_i_n, _d_f, _h,
-            _d_a_f_2, _temporary0, _d_log_i, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _exp_log_i = _part(_all_exp_log_i, _now)
+            _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+            _exp_log_f = _part(_all_exp_log_f, _now)
+            _d_h = _part(_all_d_h, _now)
+            _f = _part(_all_f, _now)
+            _d_a_f_a_i_n = _part(_all_d_a_f_a_i_n, _now)
+            _d_f = _part(_all_d_f, _now)
+            _h = _part(_all_h, _now, 1)
+            _d_a_f_2 = _part(_all_d_a_f_2, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _d_log_i = _part(_all_d_log_i, _now)
+            _d_a_f_a_i_n_by_slot = _beginning(_all_d_a_f_a_i_n_by_slot, (3, _hidden, _count, _batch))
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _part(_all_x, _now)
+            _windows = list(zip(_d_h, _d_outputs, _f, strict=True))[::-1]
+            yield (
+                _now, _count, _d_outputs, _exp_log_i, _log_f_log_i_a_n, _exp_log_f, _d_h, _f, _d_a_f_a_i_n, _d_f, _h,
+                _d_a_f_2, _temporary0, _d_log_i, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (_W_fin, d_h_next, _d_W_fin, _d_b_fin, _temporary1, _temporary2, d_h_prev, _W_fin_matrix, _chunks)
     return _Arrays({}, _of_pass)
 
@@ -635,7 +645,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -652,16 +664,20 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _all_temporary0 = np.empty((_chunk, 2, _hidden, _batch), _dtype)
     _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
     _b_fin_matrix = _b_fin.reshape(3 * _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _a_f_2 = _part(_all_a_f_2, _now)
-        _f = _part(_all_f, _now)
-        _chunks.append((_count, _x, _log_f_log_i_a_n, _temporary0, _a_f_2, _f))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _a_f_2 = _part(_all_a_f_2, _now)
+            _f = _part(_all_f, _now)
+            yield (_count, _x, _log_f_log_i_a_n, _temporary0, _a_f_2, _f)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"x": _all_x, "h": _all_h, "log_f_log_i_a_n": _all_log_f_log_i_a_n, "f": _all_f}
     return _Arrays(_residuals, (_W_fin, _b_fin, _W_fin_matrix, _b_fin_matrix, _chunks))
 
@@ -728,6 +744,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -866,13 +883,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -46,11 +46,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the first axis
+of every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -378,7 +378,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -464,7 +464,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -501,7 +501,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
@@ -546,35 +546,39 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _W_fi_matrix = _W_fi.reshape(2 * _features)
     _b_ov_matrix = _b_ov.reshape(2 * _value)
     _zero = np.array(0.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _C = _part(_all_C, _now, 1)
-        _n = _part(_all_n, _now, 1)
-        _m = _part(_all_m, _now, 1)
-        _h = _part(_all_h, _now)
-        _qk = _part(_all_qk, _now)
-        _log_fi = _part(_all_log_fi, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _ov = _part(_all_ov, _now)
-        _m_sum = _part(_all_m_sum, _now)
-        _m_part = _part(_all_m_part, _now)
-        _i = _part(_all_i, _now)
-        _f = _part(_all_f, _now)
-        _v_k = _part(_all_v_k, _now)
-        _n_q = _part(_all_n_q, _now)
-        _abs_n_q = _part(_all_abs_n_q, _now)
-        _exp_minus_m = _part(_all_exp_minus_m, _now)
-        _r = _part(_all_r, _now)
-        _C_q = _part(_all_C_q, _now)
-        _windows = list(zip(
-            _m_sum, _log_fi[:, :, 0], _m[:-1], _m_part, _log_fi[:, :, 1], _m[1:], _i, _f, _n[1:], _n[:-1],
-            _qk[:, :, 1], _ov[:, :, 1], _v_k, _C[1:], _C[:-1], _qk[:, :, 0], _n_q, _abs_n_q, _exp_minus_m, _r, _C_q,
-            _C_q.reshape(_count, _batch, _value, 1), _h, _ov[:, :, 0], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _temporary0, _ov, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _C = _part(_all_C, _now, 1)
+            _n = _part(_all_n, _now, 1)
+            _m = _part(_all_m, _now, 1)
+            _h = _part(_all_h, _now)
+            _qk = _part(_all_qk, _now)
+            _log_fi = _part(_all_log_fi, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _ov = _part(_all_ov, _now)
+            _m_sum = _part(_all_m_sum, _now)
+            _m_part = _part(_all_m_part, _now)
+            _i = _part(_all_i, _now)
+            _f = _part(_all_f, _now)
+            _v_k = _part(_all_v_k, _now)
+            _n_q = _part(_all_n_q, _now)
+            _abs_n_q = _part(_all_abs_n_q, _now)
+            _exp_minus_m = _part(_all_exp_minus_m, _now)
+            _r = _part(_all_r, _now)
+            _C_q = _part(_all_C_q, _now)
+            _windows = list(zip(
+                _m_sum, _log_fi[:, :, 0], _m[:-1], _m_part, _log_fi[:, :, 1], _m[1:], _i, _f, _n[1:], _n[:-1],
+                _qk[:, :, 1], _ov[:, :, 1], _v_k, _C[1:], _C[:-1], _qk[:, :, 0], _n_q, _abs_n_q, _exp_minus_m, _r, _C_q,
+                _C_q.reshape(_count, _batch, _value, 1), _h, _ov[:, :, 0], strict=True,
+            ))  # fmt: skip
+            yield (_now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _temporary0, _ov, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "x": _all_x,
         "C": _all_C,
@@ -724,7 +728,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
@@ -817,74 +823,78 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     d_n_prev = d_n_next
     d_m_prev = d_m_next
     _W_fi_matrix = _W_fi.reshape(2 * _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_r_h_row = _part(_all_d_r_h_row, _now)
-        _ov = _part(_all_ov, _now)
-        _C_q = _part(_all_C_q, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _r = _part(_all_r, _now)
-        _d_C_q = _part(_all_d_C_q, _now)
-        _C = _part(_all_C, _now, 1)
-        _d_q_C_q = _part(_all_d_q_C_q, _now)
-        _d_r = _part(_all_d_r, _now)
-        _d_exp_minus_m_part = _part(_all_d_exp_minus_m_part, _now)
-        _abs_n_q = _part(_all_abs_n_q, _now)
-        _exp_minus_m = _part(_all_exp_minus_m, _now)
-        _d_exp_minus_m = _part(_all_d_exp_minus_m, _now)
-        _d_minus_m = _part(_all_d_minus_m, _now)
-        _d_abs_n_q = _part(_all_d_abs_n_q, _now)
-        _sign_n_q = _part(_all_sign_n_q, _now)
-        _n_q = _part(_all_n_q, _now)
-        _d_n_q = _part(_all_d_n_q, _now)
-        _n = _part(_all_n, _now, 1)
-        _d_q_n_q = _part(_all_d_q_n_q, _now)
-        _d_o = _part(_all_d_o, _now)
-        _d_a_o_v = _part(_all_d_a_o_v, _now)
-        _temporary1 = _part(_all_temporary1, _now)
-        _d_x_W_o_x = _part(_all_d_x_W_o_x, _now)
-        _d_m_part_part = _part(_all_d_m_part_part, _now)
-        _m_part = _part(_all_m_part, _now)
-        _d_m_sum_part = _part(_all_d_m_sum_part, _now)
-        _m_sum = _part(_all_m_sum, _now)
-        _log_fi = _part(_all_log_fi, _now)
-        _exp_log_f = _part(_all_exp_log_f, _now)
-        _d_q_b_k_row = _part(_all_d_q_b_k_row, _now)
-        _d_x_W_q_x = _part(_all_d_x_W_q_x, _now)
-        _qk = _part(_all_qk, _now)
-        _d_n = _part(_all_d_n, _now)
-        _d_C = _part(_all_d_C, _now)
-        _v_k = _part(_all_v_k, _now)
-        _d_a_f = _part(_all_d_a_f, _now)
-        _f = _part(_all_f, _now)
-        _d_a_i = _part(_all_d_a_i, _now)
-        _i = _part(_all_i, _now)
-        _d_m_part = _part(_all_d_m_part, _now)
-        _d_m_sum = _part(_all_d_m_sum, _now)
-        _d_v_k = _part(_all_d_v_k, _now)
-        _d_k_v_k = _part(_all_d_k_v_k, _now)
-        _d_log_f = _part(_all_d_log_f, _now)
-        _d_a_log_f_log_i = _part(_all_d_a_log_f_log_i, _now)
-        _d_x_W_v_x = _part(_all_d_x_W_v_x, _now)
-        _d_k = _part(_all_d_k, _now)
-        _d_x_W_k_x = _part(_all_d_x_W_k_x, _now)
-        _d_x_product = _part(_all_d_x_product, _now)
-        _x = _part(_all_x, _now)
-        _windows = list(zip(
-            _d_C_q, _qk[:, :, 0], _d_n_q, _d_n, _n[:-1], _qk[:, :, 1], _d_C, _C[:-1], _v_k, _d_a_f, _f, _d_a_i, _i,
-            _d_minus_m, _d_m_part, _d_m_part_part, _d_m_sum, _d_m_sum_part, strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_r_h_row, _ov, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
-            _d_exp_minus_m_part, _abs_n_q, _exp_minus_m, _d_exp_minus_m, _d_minus_m, _d_abs_n_q, _sign_n_q, _n_q,
-            _d_n_q, _n, _d_q_n_q, _d_o, _d_a_o_v, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part,
-            _m_sum, _log_fi, _exp_log_f, _d_q_b_k_row, _d_x_W_q_x, _qk, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part,
-            _d_m_sum, _d_v_k, _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_x_W_v_x, _d_k, _d_x_W_k_x, _d_x_product, _x,
-            _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_r_h_row = _part(_all_d_r_h_row, _now)
+            _ov = _part(_all_ov, _now)
+            _C_q = _part(_all_C_q, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _r = _part(_all_r, _now)
+            _d_C_q = _part(_all_d_C_q, _now)
+            _C = _part(_all_C, _now, 1)
+            _d_q_C_q = _part(_all_d_q_C_q, _now)
+            _d_r = _part(_all_d_r, _now)
+            _d_exp_minus_m_part = _part(_all_d_exp_minus_m_part, _now)
+            _abs_n_q = _part(_all_abs_n_q, _now)
+            _exp_minus_m = _part(_all_exp_minus_m, _now)
+            _d_exp_minus_m = _part(_all_d_exp_minus_m, _now)
+            _d_minus_m = _part(_all_d_minus_m, _now)
+            _d_abs_n_q = _part(_all_d_abs_n_q, _now)
+            _sign_n_q = _part(_all_sign_n_q, _now)
+            _n_q = _part(_all_n_q, _now)
+            _d_n_q = _part(_all_d_n_q, _now)
+            _n = _part(_all_n, _now, 1)
+            _d_q_n_q = _part(_all_d_q_n_q, _now)
+            _d_o = _part(_all_d_o, _now)
+            _d_a_o_v = _part(_all_d_a_o_v, _now)
+            _temporary1 = _part(_all_temporary1, _now)
+            _d_x_W_o_x = _part(_all_d_x_W_o_x, _now)
+            _d_m_part_part = _part(_all_d_m_part_part, _now)
+            _m_part = _part(_all_m_part, _now)
+            _d_m_sum_part = _part(_all_d_m_sum_part, _now)
+            _m_sum = _part(_all_m_sum, _now)
+            _log_fi = _part(_all_log_fi, _now)
+            _exp_log_f = _part(_all_exp_log_f, _now)
+            _d_q_b_k_row = _part(_all_d_q_b_k_row, _now)
+            _d_x_W_q_x = _part(_all_d_x_W_q_x, _now)
+            _qk = _part(_all_qk, _now)
+            _d_n = _part(_all_d_n, _now)
+            _d_C = _part(_all_d_C, _now)
+            _v_k = _part(_all_v_k, _now)
+            _d_a_f = _part(_all_d_a_f, _now)
+            _f = _part(_all_f, _now)
+            _d_a_i = _part(_all_d_a_i, _now)
+            _i = _part(_all_i, _now)
+            _d_m_part = _part(_all_d_m_part, _now)
+            _d_m_sum = _part(_all_d_m_sum, _now)
+            _d_v_k = _part(_all_d_v_k, _now)
+            _d_k_v_k = _part(_all_d_k_v_k, _now)
+            _d_log_f = _part(_all_d_log_f, _now)
+            _d_a_log_f_log_i = _part(_all_d_a_log_f_log_i, _now)
+            _d_x_W_v_x = _part(_all_d_x_W_v_x, _now)
+            _d_k = _part(_all_d_k, _now)
+            _d_x_W_k_x = _part(_all_d_x_W_k_x, _now)
+            _d_x_product = _part(_all_d_x_product, _now)
+            _x = _part(_all_x, _now)
+            _windows = list(zip(
+                _d_C_q, _qk[:, :, 0], _d_n_q, _d_n, _n[:-1], _qk[:, :, 1], _d_C, _C[:-1], _v_k, _d_a_f, _f, _d_a_i, _i,
+                _d_minus_m, _d_m_part, _d_m_part_part, _d_m_sum, _d_m_sum_part, strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_r_h_row, _ov, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
+                _d_exp_minus_m_part, _abs_n_q, _exp_minus_m, _d_exp_minus_m, _d_minus_m, _d_abs_n_q, _sign_n_q, _n_q,
+                _d_n_q, _n, _d_q_n_q, _d_o, _d_a_o_v, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part,
+                _m_sum, _log_fi, _exp_log_f, _d_q_b_k_row, _d_x_W_q_x, _qk, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part,
+                _d_m_sum, _d_v_k, _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_x_W_v_x, _d_k, _d_x_W_k_x, _d_x_product, _x,
+                _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _W_fi, d_C_next, d_n_next, d_m_next, _d_W_qk, _d_W_ov, _d_W_fi, _d_b_qk, _d_b_ov, _d_b_fi, _sqrt_key,
         _temporary2, _temporary3, _temporary4, _temporary5, _temporary6, _temporary7, d_C_C_q, d_f_C_row, d_i_C_row,
@@ -1140,7 +1150,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
@@ -1179,35 +1191,39 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _W_ov_matrix = _W_ov.reshape(2 * _value, _features)
     _W_fi_matrix = _W_fi.reshape(2 * _features)
     _b_ov_matrix = _b_ov.reshape(2 * _value)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _qk = _part(_all_qk, _now)
-        _log_fi = _part(_all_log_fi, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _ov = _part(_all_ov, _now)
-        _m_sum = _part(_all_m_sum, _now)
-        _m = _part(_all_m, _now, 1)
-        _m_part = _part(_all_m_part, _now)
-        _a_i = _part(_all_a_i, _now)
-        _i = _part(_all_i, _now)
-        _a_f = _part(_all_a_f, _now)
-        _f = _part(_all_f, _now)
-        _v_k = _part(_all_v_k, _now)
-        _n = _part(_all_n, _now, 1)
-        _n_q = _part(_all_n_q, _now)
-        _abs_n_q = _part(_all_abs_n_q, _now)
-        _minus_m = _part(_all_minus_m, _now)
-        _exp_minus_m = _part(_all_exp_minus_m, _now)
-        _r = _part(_all_r, _now)
-        _C = _part(_all_C, _now, 1)
-        _C_q = _part(_all_C_q, _now)
-        _chunks.append((
-            _count, _x, _qk, _log_fi, _temporary0, _ov, _m_sum, _m, _m_part, _a_i, _i, _a_f, _f, _v_k, _n, _n_q,
-            _abs_n_q, _minus_m, _exp_minus_m, _r, _C, _C_q,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _qk = _part(_all_qk, _now)
+            _log_fi = _part(_all_log_fi, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _ov = _part(_all_ov, _now)
+            _m_sum = _part(_all_m_sum, _now)
+            _m = _part(_all_m, _now, 1)
+            _m_part = _part(_all_m_part, _now)
+            _a_i = _part(_all_a_i, _now)
+            _i = _part(_all_i, _now)
+            _a_f = _part(_all_a_f, _now)
+            _f = _part(_all_f, _now)
+            _v_k = _part(_all_v_k, _now)
+            _n = _part(_all_n, _now, 1)
+            _n_q = _part(_all_n_q, _now)
+            _abs_n_q = _part(_all_abs_n_q, _now)
+            _minus_m = _part(_all_minus_m, _now)
+            _exp_minus_m = _part(_all_exp_minus_m, _now)
+            _r = _part(_all_r, _now)
+            _C = _part(_all_C, _now, 1)
+            _C_q = _part(_all_C_q, _now)
+            yield (
+                _count, _x, _qk, _log_fi, _temporary0, _ov, _m_sum, _m, _m_part, _a_i, _i, _a_f, _f, _v_k, _n, _n_q,
+                _abs_n_q, _minus_m, _exp_minus_m, _r, _C, _C_q,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "x": _all_x,
         "C": _all_C,
@@ -1363,6 +1379,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -1501,13 +1518,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

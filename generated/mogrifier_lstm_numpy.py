@@ -41,11 +41,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -394,7 +394,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -480,7 +480,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -517,7 +517,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -563,32 +563,36 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _two = np.array(2.0, _dtype)
     _U_oifg_h_4_matrix = _U_oifg_h_4.reshape(4 * _hidden, _batch)
     _b_oifg_wide = _b_oifg[..., None]
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _h = _part(_all_h, _now, 1)
-        _c = _part(_all_c, _now, 1)
-        _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
-        _x_1 = _part(_all_x_1, _now)
-        _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
-        _h_2 = _part(_all_h_2, _now)
-        _sigmoid_Q_3_h_2 = _part(_all_sigmoid_Q_3_h_2, _now)
-        _x_3 = _part(_all_x_3, _now)
-        _sigmoid_R_4_x_3 = _part(_all_sigmoid_R_4_x_3, _now)
-        _h_4 = _part(_all_h_4, _now)
-        _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
-        _x_5 = _part(_all_x_5, _now)
-        _oifg = _part(_all_oifg, _now)
-        _tanh_c = _part(_all_tanh_c, _now)
-        _windows = list(zip(
-            _h[:-1], _sigmoid_Q_1_h_prev, _x_1, _x, _sigmoid_R_2_x_1, _h_2, _sigmoid_Q_3_h_2, _x_3,
-            _sigmoid_R_4_x_3, _h_4, _sigmoid_Q_5_h_4, _x_5, _oifg, _oifg.reshape(_count, 4 * _hidden, _batch),
-            _oifg[:, :3], _c[1:], _oifg[:, 2], _c[:-1], _oifg[:, 1], _oifg[:, 3], _tanh_c, _h[1:], _oifg[:, 0],
-            strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _x, _h, _c, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _h = _part(_all_h, _now, 1)
+            _c = _part(_all_c, _now, 1)
+            _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
+            _x_1 = _part(_all_x_1, _now)
+            _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
+            _h_2 = _part(_all_h_2, _now)
+            _sigmoid_Q_3_h_2 = _part(_all_sigmoid_Q_3_h_2, _now)
+            _x_3 = _part(_all_x_3, _now)
+            _sigmoid_R_4_x_3 = _part(_all_sigmoid_R_4_x_3, _now)
+            _h_4 = _part(_all_h_4, _now)
+            _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
+            _x_5 = _part(_all_x_5, _now)
+            _oifg = _part(_all_oifg, _now)
+            _tanh_c = _part(_all_tanh_c, _now)
+            _windows = list(zip(
+                _h[:-1], _sigmoid_Q_1_h_prev, _x_1, _x, _sigmoid_R_2_x_1, _h_2, _sigmoid_Q_3_h_2, _x_3,
+                _sigmoid_R_4_x_3, _h_4, _sigmoid_Q_5_h_4, _x_5, _oifg, _oifg.reshape(_count, 4 * _hidden, _batch),
+                _oifg[:, :3], _c[1:], _oifg[:, 2], _c[:-1], _oifg[:, 1], _oifg[:, 3], _tanh_c, _h[1:], _oifg[:, 0],
+                strict=True,
+            ))  # fmt: skip
+            yield (_now, _x, _h, _c, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "x": _all_x,
         "h": _all_h,
@@ -733,7 +737,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -821,72 +827,76 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_x_5_by_features = np.empty((_features, _chunk, _batch), _dtype)
     _W_oifg_matrix = _W_oifg.reshape(4 * _hidden, _features)
     _U_oifg_matrix = _U_oifg.reshape(4 * _hidden, _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_oifg = _part(_all_d_a_oifg, _now)
-        _tanh_c = _part(_all_tanh_c, _now)
-        _oifg = _part(_all_oifg, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _dh_dc = _part(_all_dh_dc, _now)
-        _c = _part(_all_c, _now, 1)
-        _dx_5_dQ_5_h_4 = _part(_all_dx_5_dQ_5_h_4, _now)
-        _x_3 = _part(_all_x_3, _now)
-        _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
-        _temporary1 = _part(_all_temporary1, _now)
-        _dh_4_dR_4_x_3 = _part(_all_dh_4_dR_4_x_3, _now)
-        _h_2 = _part(_all_h_2, _now)
-        _sigmoid_R_4_x_3 = _part(_all_sigmoid_R_4_x_3, _now)
-        _dx_5_dx_3 = _part(_all_dx_5_dx_3, _now)
-        _dx_3_dQ_3_h_2 = _part(_all_dx_3_dQ_3_h_2, _now)
-        _x_1 = _part(_all_x_1, _now)
-        _sigmoid_Q_3_h_2 = _part(_all_sigmoid_Q_3_h_2, _now)
-        _dh_4_dh_2 = _part(_all_dh_4_dh_2, _now)
-        _dh_2_dR_2_x_1 = _part(_all_dh_2_dR_2_x_1, _now)
-        _h = _part(_all_h, _now, 1)
-        _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
-        _dx_3_dx_1 = _part(_all_dx_3_dx_1, _now)
-        _dx_1_dQ_1_h_prev = _part(_all_dx_1_dQ_1_h_prev, _now)
-        _x = _part(_all_x, _now)
-        _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
-        _dh_2_dh_prev = _part(_all_dh_2_dh_prev, _now)
-        _d_Q_5_h_4 = _part(_all_d_Q_5_h_4, _now)
-        _d_R_4_x_3 = _part(_all_d_R_4_x_3, _now)
-        _d_Q_3_h_2 = _part(_all_d_Q_3_h_2, _now)
-        _d_R_2_x_1 = _part(_all_d_R_2_x_1, _now)
-        _d_x_1 = _part(_all_d_x_1, _now)
-        _d_Q_1_h_prev = _part(_all_d_Q_1_h_prev, _now)
-        _d_Q_1_h_prev_by_features = _beginning(_all_d_Q_1_h_prev_by_features, (_features, _count, _batch))
-        _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
-        _d_R_2_x_1_by_hidden = _beginning(_all_d_R_2_x_1_by_hidden, (_hidden, _count, _batch))
-        _x_1_by_features = _beginning(_all_x_1_by_features, (_features, _count, _batch))
-        _d_Q_3_h_2_by_features = _beginning(_all_d_Q_3_h_2_by_features, (_features, _count, _batch))
-        _h_2_by_hidden = _beginning(_all_h_2_by_hidden, (_hidden, _count, _batch))
-        _d_R_4_x_3_by_hidden = _beginning(_all_d_R_4_x_3_by_hidden, (_hidden, _count, _batch))
-        _x_3_by_features = _beginning(_all_x_3_by_features, (_features, _count, _batch))
-        _d_Q_5_h_4_by_features = _beginning(_all_d_Q_5_h_4_by_features, (_features, _count, _batch))
-        _h_4_by_hidden = _beginning(_all_h_4_by_hidden, (_hidden, _count, _batch))
-        _h_4 = _part(_all_h_4, _now)
-        _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
-        _x_5_by_features = _beginning(_all_x_5_by_features, (_features, _count, _batch))
-        _x_5 = _part(_all_x_5, _now)
-        _windows = list(zip(
-            _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _dh_dc, _d_a_oifg[:, 1:4],
-            _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _d_Q_5_h_4, _dx_5_dQ_5_h_4, _d_R_4_x_3, _dh_4_dR_4_x_3,
-            _dx_5_dx_3, _d_Q_3_h_2, _dx_3_dQ_3_h_2, _dh_4_dh_2, _d_R_2_x_1, _dh_2_dR_2_x_1, _d_x_1, _dx_3_dx_1,
-            _d_Q_1_h_prev, _dx_1_dQ_1_h_prev, _dh_2_dh_prev, _oifg[:, 2], strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_oifg, _tanh_c, _oifg, _temporary0, _dh_dc, _c, _dx_5_dQ_5_h_4, _x_3,
-            _sigmoid_Q_5_h_4, _temporary1, _dh_4_dR_4_x_3, _h_2, _sigmoid_R_4_x_3, _dx_5_dx_3, _dx_3_dQ_3_h_2, _x_1,
-            _sigmoid_Q_3_h_2, _dh_4_dh_2, _dh_2_dR_2_x_1, _h, _sigmoid_R_2_x_1, _dx_3_dx_1, _dx_1_dQ_1_h_prev, _x,
-            _sigmoid_Q_1_h_prev, _dh_2_dh_prev, _d_Q_5_h_4, _d_R_4_x_3, _d_Q_3_h_2, _d_R_2_x_1, _d_x_1,
-            _d_Q_1_h_prev, _d_Q_1_h_prev_by_features, _h_prev_by_hidden, _d_R_2_x_1_by_hidden, _x_1_by_features,
-            _d_Q_3_h_2_by_features, _h_2_by_hidden, _d_R_4_x_3_by_hidden, _x_3_by_features, _d_Q_5_h_4_by_features,
-            _h_4_by_hidden, _h_4, _d_a_oifg_by_slot, _x_5_by_features, _x_5, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_oifg = _part(_all_d_a_oifg, _now)
+            _tanh_c = _part(_all_tanh_c, _now)
+            _oifg = _part(_all_oifg, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _dh_dc = _part(_all_dh_dc, _now)
+            _c = _part(_all_c, _now, 1)
+            _dx_5_dQ_5_h_4 = _part(_all_dx_5_dQ_5_h_4, _now)
+            _x_3 = _part(_all_x_3, _now)
+            _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
+            _temporary1 = _part(_all_temporary1, _now)
+            _dh_4_dR_4_x_3 = _part(_all_dh_4_dR_4_x_3, _now)
+            _h_2 = _part(_all_h_2, _now)
+            _sigmoid_R_4_x_3 = _part(_all_sigmoid_R_4_x_3, _now)
+            _dx_5_dx_3 = _part(_all_dx_5_dx_3, _now)
+            _dx_3_dQ_3_h_2 = _part(_all_dx_3_dQ_3_h_2, _now)
+            _x_1 = _part(_all_x_1, _now)
+            _sigmoid_Q_3_h_2 = _part(_all_sigmoid_Q_3_h_2, _now)
+            _dh_4_dh_2 = _part(_all_dh_4_dh_2, _now)
+            _dh_2_dR_2_x_1 = _part(_all_dh_2_dR_2_x_1, _now)
+            _h = _part(_all_h, _now, 1)
+            _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
+            _dx_3_dx_1 = _part(_all_dx_3_dx_1, _now)
+            _dx_1_dQ_1_h_prev = _part(_all_dx_1_dQ_1_h_prev, _now)
+            _x = _part(_all_x, _now)
+            _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
+            _dh_2_dh_prev = _part(_all_dh_2_dh_prev, _now)
+            _d_Q_5_h_4 = _part(_all_d_Q_5_h_4, _now)
+            _d_R_4_x_3 = _part(_all_d_R_4_x_3, _now)
+            _d_Q_3_h_2 = _part(_all_d_Q_3_h_2, _now)
+            _d_R_2_x_1 = _part(_all_d_R_2_x_1, _now)
+            _d_x_1 = _part(_all_d_x_1, _now)
+            _d_Q_1_h_prev = _part(_all_d_Q_1_h_prev, _now)
+            _d_Q_1_h_prev_by_features = _beginning(_all_d_Q_1_h_prev_by_features, (_features, _count, _batch))
+            _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
+            _d_R_2_x_1_by_hidden = _beginning(_all_d_R_2_x_1_by_hidden, (_hidden, _count, _batch))
+            _x_1_by_features = _beginning(_all_x_1_by_features, (_features, _count, _batch))
+            _d_Q_3_h_2_by_features = _beginning(_all_d_Q_3_h_2_by_features, (_features, _count, _batch))
+            _h_2_by_hidden = _beginning(_all_h_2_by_hidden, (_hidden, _count, _batch))
+            _d_R_4_x_3_by_hidden = _beginning(_all_d_R_4_x_3_by_hidden, (_hidden, _count, _batch))
+            _x_3_by_features = _beginning(_all_x_3_by_features, (_features, _count, _batch))
+            _d_Q_5_h_4_by_features = _beginning(_all_d_Q_5_h_4_by_features, (_features, _count, _batch))
+            _h_4_by_hidden = _beginning(_all_h_4_by_hidden, (_hidden, _count, _batch))
+            _h_4 = _part(_all_h_4, _now)
+            _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
+            _x_5_by_features = _beginning(_all_x_5_by_features, (_features, _count, _batch))
+            _x_5 = _part(_all_x_5, _now)
+            _windows = list(zip(
+                _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _dh_dc, _d_a_oifg[:, 1:4],
+                _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _d_Q_5_h_4, _dx_5_dQ_5_h_4, _d_R_4_x_3, _dh_4_dR_4_x_3,
+                _dx_5_dx_3, _d_Q_3_h_2, _dx_3_dQ_3_h_2, _dh_4_dh_2, _d_R_2_x_1, _dh_2_dR_2_x_1, _d_x_1, _dx_3_dx_1,
+                _d_Q_1_h_prev, _dx_1_dQ_1_h_prev, _dh_2_dh_prev, _oifg[:, 2], strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_oifg, _tanh_c, _oifg, _temporary0, _dh_dc, _c, _dx_5_dQ_5_h_4, _x_3,
+                _sigmoid_Q_5_h_4, _temporary1, _dh_4_dR_4_x_3, _h_2, _sigmoid_R_4_x_3, _dx_5_dx_3, _dx_3_dQ_3_h_2, _x_1,
+                _sigmoid_Q_3_h_2, _dh_4_dh_2, _dh_2_dR_2_x_1, _h, _sigmoid_R_2_x_1, _dx_3_dx_1, _dx_1_dQ_1_h_prev, _x,
+                _sigmoid_Q_1_h_prev, _dh_2_dh_prev, _d_Q_5_h_4, _d_R_4_x_3, _d_Q_3_h_2, _d_R_2_x_1, _d_x_1,
+                _d_Q_1_h_prev, _d_Q_1_h_prev_by_features, _h_prev_by_hidden, _d_R_2_x_1_by_hidden, _x_1_by_features,
+                _d_Q_3_h_2_by_features, _h_2_by_hidden, _d_R_4_x_3_by_hidden, _x_3_by_features, _d_Q_5_h_4_by_features,
+                _h_4_by_hidden, _h_4, _d_a_oifg_by_slot, _x_5_by_features, _x_5, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _W_oifg, _U_oifg, d_h_next, d_c_next, _d_W_oifg, _d_U_oifg, _d_b_oifg, _temporary2, _temporary3, _temporary4,
         _temporary5, _temporary6, _W_oifg_transposed, _Q_5_transposed, _U_oifg_transposed, _R_4_transposed,
@@ -1134,7 +1144,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -1173,36 +1185,40 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _W_oifg_matrix = _W_oifg.reshape(4 * _hidden, _features)
     _U_oifg_matrix = _U_oifg.reshape(4 * _hidden, _hidden)
     _b_oifg_matrix = _b_oifg.reshape(4 * _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h = _part(_all_h, _now, 1)
-        _half_Q_1_h_prev = _part(_all_half_Q_1_h_prev, _now)
-        _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
-        _x_1 = _part(_all_x_1, _now)
-        _x = _part(_all_x, _now)
-        _half_R_2_x_1 = _part(_all_half_R_2_x_1, _now)
-        _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
-        _h_2 = _part(_all_h_2, _now)
-        _half_Q_3_h_2 = _part(_all_half_Q_3_h_2, _now)
-        _sigmoid_Q_3_h_2 = _part(_all_sigmoid_Q_3_h_2, _now)
-        _x_3 = _part(_all_x_3, _now)
-        _half_R_4_x_3 = _part(_all_half_R_4_x_3, _now)
-        _sigmoid_R_4_x_3 = _part(_all_sigmoid_R_4_x_3, _now)
-        _h_4 = _part(_all_h_4, _now)
-        _half_Q_5_h_4 = _part(_all_half_Q_5_h_4, _now)
-        _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
-        _x_5 = _part(_all_x_5, _now)
-        _oifg = _part(_all_oifg, _now)
-        _U_oifg_h_4 = _part(_all_U_oifg_h_4, _now)
-        _tanh_c = _part(_all_tanh_c, _now)
-        _c = _part(_all_c, _now, 1)
-        _chunks.append((
-            _count, _h, _half_Q_1_h_prev, _sigmoid_Q_1_h_prev, _x_1, _x, _half_R_2_x_1, _sigmoid_R_2_x_1, _h_2,
-            _half_Q_3_h_2, _sigmoid_Q_3_h_2, _x_3, _half_R_4_x_3, _sigmoid_R_4_x_3, _h_4, _half_Q_5_h_4,
-            _sigmoid_Q_5_h_4, _x_5, _oifg, _U_oifg_h_4, _tanh_c, _c,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h = _part(_all_h, _now, 1)
+            _half_Q_1_h_prev = _part(_all_half_Q_1_h_prev, _now)
+            _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
+            _x_1 = _part(_all_x_1, _now)
+            _x = _part(_all_x, _now)
+            _half_R_2_x_1 = _part(_all_half_R_2_x_1, _now)
+            _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
+            _h_2 = _part(_all_h_2, _now)
+            _half_Q_3_h_2 = _part(_all_half_Q_3_h_2, _now)
+            _sigmoid_Q_3_h_2 = _part(_all_sigmoid_Q_3_h_2, _now)
+            _x_3 = _part(_all_x_3, _now)
+            _half_R_4_x_3 = _part(_all_half_R_4_x_3, _now)
+            _sigmoid_R_4_x_3 = _part(_all_sigmoid_R_4_x_3, _now)
+            _h_4 = _part(_all_h_4, _now)
+            _half_Q_5_h_4 = _part(_all_half_Q_5_h_4, _now)
+            _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
+            _x_5 = _part(_all_x_5, _now)
+            _oifg = _part(_all_oifg, _now)
+            _U_oifg_h_4 = _part(_all_U_oifg_h_4, _now)
+            _tanh_c = _part(_all_tanh_c, _now)
+            _c = _part(_all_c, _now, 1)
+            yield (
+                _count, _h, _half_Q_1_h_prev, _sigmoid_Q_1_h_prev, _x_1, _x, _half_R_2_x_1, _sigmoid_R_2_x_1, _h_2,
+                _half_Q_3_h_2, _sigmoid_Q_3_h_2, _x_3, _half_R_4_x_3, _sigmoid_R_4_x_3, _h_4, _half_Q_5_h_4,
+                _sigmoid_Q_5_h_4, _x_5, _oifg, _U_oifg_h_4, _tanh_c, _c,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "x": _all_x,
         "h": _all_h,
@@ -1365,6 +1381,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -1503,13 +1520,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

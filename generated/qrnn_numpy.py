@@ -29,11 +29,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -394,7 +394,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -431,7 +431,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -457,21 +457,25 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _b_zf_rows = _VWb_zf_matrix[:, -1]
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _v_x_one = _part(_all_v_x_one, _now, 1)
-        _c = _part(_all_c, _now, 1)
-        _h = _part(_all_h, _now)
-        _zf = _part(_all_zf, _now)
-        _half_a_o = _part(_all_half_a_o, _now)
-        _o = _part(_all_o, _now)
-        _windows = list(zip(
-            _v_x_one[:-1], _zf, _zf.reshape(_count, 2 * _hidden, _batch), _zf[:, 1], _zf[:, 1], _c[1:], _c[:-1],
-            _zf[:, 0], _v_x_one[1:, :_features], _v_x_one[:-1, _features : _features + _features], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _v_x_one, _c, _h, _half_a_o, _o, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _v_x_one = _part(_all_v_x_one, _now, 1)
+            _c = _part(_all_c, _now, 1)
+            _h = _part(_all_h, _now)
+            _zf = _part(_all_zf, _now)
+            _half_a_o = _part(_all_half_a_o, _now)
+            _o = _part(_all_o, _now)
+            _windows = list(zip(
+                _v_x_one[:-1], _zf, _zf.reshape(_count, 2 * _hidden, _batch), _zf[:, 1], _zf[:, 1], _c[1:], _c[:-1],
+                _zf[:, 0], _v_x_one[1:, :_features], _v_x_one[:-1, _features : _features + _features], strict=True,
+            ))  # fmt: skip
+            yield (_now, _v_x_one, _c, _h, _half_a_o, _o, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"v_x_one": _all_v_x_one, "c": _all_c, "zf": _all_zf, "o": _all_o}
     if _keep == "recompute":
         _residuals = {"v_x_one": _all_v_x_one, "c": _all_c}
@@ -540,7 +544,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -580,31 +586,35 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
     _W_zf_matrix = _W_zf.reshape(2 * _hidden, _features)
     _VW_o_matrix = _VW_o.reshape(2 * _hidden, _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_o = _part(_all_d_o, _now)
-        _c = _part(_all_c, _now, 1)
-        _d_a_zfo = _part(_all_d_a_zfo, _now)
-        _o = _part(_all_o, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _d_v_prev_V_o_v_prev_to_x_W_o_x = _part(_all_d_v_prev_V_o_v_prev_to_x_W_o_x, _now)
-        _d_c_known = _part(_all_d_c_known, _now)
-        _zf = _part(_all_zf, _now)
-        _d_v = _part(_all_d_v, _now)
-        _d_x_product = _part(_all_d_x_product, _now)
-        _d_a_zfo_by_slot = _beginning(_all_d_a_zfo_by_slot, (3, _hidden, _count, _batch))
-        _v_x_one_by_part = _beginning(_all_v_x_one_by_part, (_features + _features + 1, _count, _batch))
-        _v_x_one = _part(_all_v_x_one, _now, 1)
-        _windows = list(zip(
-            _d_v, _d_c_known, _d_a_zfo[:, :2], _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 0], _zf[:, 1], strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x,
-            _d_c_known, _zf, _d_v, _d_x_product, _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_o = _part(_all_d_o, _now)
+            _c = _part(_all_c, _now, 1)
+            _d_a_zfo = _part(_all_d_a_zfo, _now)
+            _o = _part(_all_o, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _d_v_prev_V_o_v_prev_to_x_W_o_x = _part(_all_d_v_prev_V_o_v_prev_to_x_W_o_x, _now)
+            _d_c_known = _part(_all_d_c_known, _now)
+            _zf = _part(_all_zf, _now)
+            _d_v = _part(_all_d_v, _now)
+            _d_x_product = _part(_all_d_x_product, _now)
+            _d_a_zfo_by_slot = _beginning(_all_d_a_zfo_by_slot, (3, _hidden, _count, _batch))
+            _v_x_one_by_part = _beginning(_all_v_x_one_by_part, (_features + _features + 1, _count, _batch))
+            _v_x_one = _part(_all_v_x_one, _now, 1)
+            _windows = list(zip(
+                _d_v, _d_c_known, _d_a_zfo[:, :2], _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 0], _zf[:, 1], strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x,
+                _d_c_known, _zf, _d_v, _d_x_product, _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _V_zf, _W_zf, _VW_o, d_v_next, d_c_next, _d_VWb_zfo, _temporary1, _VW_o_by_hidden, _V_zf_transposed, d_c,
         d_v_prev_product, d_v_prev, d_c_prev, _V_zf_matrix, _W_zf_matrix, _VW_o_matrix, _chunks,
@@ -713,7 +723,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -731,15 +743,19 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _V_zf_rows = _VWb_zf_matrix[:, :_features]
     _W_zf_rows = _VWb_zf_matrix[:, _features : _features + _features]
     _b_zf_rows = _VWb_zf_matrix[:, -1]
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _v_x_one = _part(_all_v_x_one, _now, 1)
-        _zf = _part(_all_zf, _now)
-        _half_a_o = _part(_all_half_a_o, _now)
-        _o = _part(_all_o, _now)
-        _chunks.append((_count, _v_x_one, _zf, _half_a_o, _o))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _v_x_one = _part(_all_v_x_one, _now, 1)
+            _zf = _part(_all_zf, _now)
+            _half_a_o = _part(_all_half_a_o, _now)
+            _o = _part(_all_o, _now)
+            yield (_count, _v_x_one, _zf, _half_a_o, _o)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"v_x_one": _all_v_x_one, "c": _all_c, "zf": _all_zf, "o": _all_o}
     return _Arrays(_residuals, (_VWb_zf, _VWb_o, _V_zf_rows, _W_zf_rows, _b_zf_rows, _chunks))
 
@@ -818,6 +834,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -956,13 +973,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -23,11 +23,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -333,7 +333,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -366,7 +366,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -381,12 +381,16 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     # Working space.
     _scratch0 = np.empty((_hidden, _batch), _dtype)
     a_h = _scratch0
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _windows = list(zip(_h_x_one[:-1], _h_x_one[1:, :_hidden], strict=True))
-        _chunks.append((_now, _h_x_one, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _windows = list(zip(_h_x_one[:-1], _h_x_one[1:, :_hidden], strict=True))
+            yield (_now, _h_x_one, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"h_x_one": _all_h_x_one}
     return _Arrays(_residuals, (_UWb_h, a_h, _chunks))
 
@@ -423,7 +427,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -443,20 +449,22 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     d_h_prev = d_h_next
     _all_d_a_h_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
     _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _dh_da_h = _part(_all_dh_da_h, _now)
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _d_a_h = _part(_all_d_a_h, _now)
-        _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
-        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, strict=True))[::-1]
-        _chunks.append((
-            _now, _count, _d_outputs, _dh_da_h, _h_x_one, _d_a_h, _d_a_h_by_hidden, _h_x_one_by_part, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _dh_da_h = _part(_all_dh_da_h, _now)
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _d_a_h = _part(_all_d_a_h, _now)
+            _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
+            _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, strict=True))[::-1]
+            yield (_now, _count, _d_outputs, _dh_da_h, _h_x_one, _d_a_h, _d_a_h_by_hidden, _h_x_one_by_part, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     return _Arrays({}, (d_h_next, _d_UWb_h, _temporary0, _U_h_transposed, d_h, d_h_prev, _chunks))
 
 
@@ -549,6 +557,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -687,13 +696,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -24,11 +24,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -380,7 +380,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -413,7 +413,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features = _parameters.features
@@ -441,18 +441,22 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     half_a_h_product = _scratch1
     _number0 = np.array(0.95, _dtype)
     _half = np.array(0.5, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _h_x = _part(_all_h_x, _now, 1)
-        _s = _part(_all_s, _now, 1)
-        _y = _part(_all_y, _now)
-        _B_x = _part(_all_B_x, _now)
-        _s_B_x = _part(_all_s_B_x, _now)
-        _U_h = _part(_all_U_h, _now)
-        _V_s = _part(_all_V_s, _now)
-        _windows = list(zip(_s[1:], _s[:-1], _s_B_x, _h_x[:-1], _h_x[1:, :_hidden], strict=True))
-        _chunks.append((_now, _h_x, _s, _y, _B_x, _s_B_x, _U_h, _V_s, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _h_x = _part(_all_h_x, _now, 1)
+            _s = _part(_all_s, _now, 1)
+            _y = _part(_all_y, _now)
+            _B_x = _part(_all_B_x, _now)
+            _s_B_x = _part(_all_s_B_x, _now)
+            _U_h = _part(_all_U_h, _now)
+            _V_s = _part(_all_V_s, _now)
+            _windows = list(zip(_s[1:], _s[:-1], _s_B_x, _h_x[:-1], _h_x[1:, :_hidden], strict=True))
+            yield (_now, _h_x, _s, _y, _B_x, _s_B_x, _U_h, _V_s, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"h_x": _all_h_x, "s": _all_s}
     return _Arrays(_residuals, (_P, _RA, P_s, half_a_h, half_a_h_product, _number0, _half, _chunks))
 
@@ -515,7 +519,9 @@ def _forward(
     return _returned_y, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features = _parameters.features
@@ -560,34 +566,38 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_d_outputs_by_readout = np.empty((_readout, _chunk, _batch), _dtype)
     _all_h_by_hidden = np.empty((_hidden, _chunk, _batch), _dtype)
     _number0 = np.array(0.95, _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_s_V_s = _part(_all_d_s_V_s, _now)
-        _d_h_U_h = _part(_all_d_h_U_h, _now)
-        _dh_da_h = _part(_all_dh_da_h, _now)
-        _h_x = _part(_all_h_x, _now, 1)
-        _d_a_h = _part(_all_d_a_h, _now)
-        _d_s = _part(_all_d_s, _now)
-        _d_x_A_x = _part(_all_d_x_A_x, _now)
-        _d_B_x = _part(_all_d_B_x, _now)
-        _d_x_B_x = _part(_all_d_x_B_x, _now)
-        _d_B_x_by_context = _beginning(_all_d_B_x_by_context, (_context, _count, _batch))
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
-        _s_by_context = _beginning(_all_s_by_context, (_context, _count, _batch))
-        _s = _part(_all_s, _now, 1)
-        _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
-        _d_outputs_by_readout = _beginning(_all_d_outputs_by_readout, (_readout, _count, _batch))
-        _h_by_hidden = _beginning(_all_h_by_hidden, (_hidden, _count, _batch))
-        _windows = list(zip(_d_h_U_h, _d_a_h, _dh_da_h, _d_s, _d_s_V_s, strict=True))[::-1]
-        _chunks.append((
-            _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
-            _d_B_x_by_context, _x_by_features, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part,
-            _d_outputs_by_readout, _h_by_hidden, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_s_V_s = _part(_all_d_s_V_s, _now)
+            _d_h_U_h = _part(_all_d_h_U_h, _now)
+            _dh_da_h = _part(_all_dh_da_h, _now)
+            _h_x = _part(_all_h_x, _now, 1)
+            _d_a_h = _part(_all_d_a_h, _now)
+            _d_s = _part(_all_d_s, _now)
+            _d_x_A_x = _part(_all_d_x_A_x, _now)
+            _d_B_x = _part(_all_d_B_x, _now)
+            _d_x_B_x = _part(_all_d_x_B_x, _now)
+            _d_B_x_by_context = _beginning(_all_d_B_x_by_context, (_context, _count, _batch))
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
+            _s_by_context = _beginning(_all_s_by_context, (_context, _count, _batch))
+            _s = _part(_all_s, _now, 1)
+            _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
+            _d_outputs_by_readout = _beginning(_all_d_outputs_by_readout, (_readout, _count, _batch))
+            _h_by_hidden = _beginning(_all_h_by_hidden, (_hidden, _count, _batch))
+            _windows = list(zip(_d_h_U_h, _d_a_h, _dh_da_h, _d_s, _d_s_V_s, strict=True))[::-1]
+            yield (
+                _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
+                _d_B_x_by_context, _x_by_features, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part,
+                _d_outputs_by_readout, _h_by_hidden, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         d_s_next, d_h_next, _d_RA, _temporary0, _temporary1, _temporary2, _temporary3, _temporary4, _P_transposed,
         _R_transposed, d_h, d_s_P_s, d_s_prev, d_h_prev, _number0, _chunks,
@@ -749,6 +759,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -887,13 +898,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

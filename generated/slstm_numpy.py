@@ -40,11 +40,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -450,7 +450,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -487,7 +487,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -521,26 +521,30 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _zero = np.array(0.0, _dtype)
     _number0 = np.array(80.0, _dtype)
     _half = np.array(0.5, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _c = _part(_all_c, _now, 1)
-        _n = _part(_all_n, _now, 1)
-        _m = _part(_all_m, _now, 1)
-        _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
-        _m_sum = _part(_all_m_sum, _now)
-        _i = _part(_all_i, _now)
-        _f_sum = _part(_all_f_sum, _now)
-        _f = _part(_all_f, _now)
-        _windows = list(zip(
-            _h_x_one[:-1], _log_f_z_o_log_i.reshape(_count, 4 * _hidden, _batch), _log_f_z_o_log_i[:, 0],
-            _log_f_z_o_log_i[:, 0], _m_sum, _m[:-1], _log_f_z_o_log_i[:, 3], _n[:-1], _m[1:], _i, _f_sum, _f,
-            _n[1:], _log_f_z_o_log_i[:, 1:3], _c[1:], _c[:-1], _log_f_z_o_log_i[:, 1], _log_f_z_o_log_i[:, 2],
-            _log_f_z_o_log_i[:, 2], _h_x_one[1:, :_hidden], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _h_x_one, _c, _n, _m, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _c = _part(_all_c, _now, 1)
+            _n = _part(_all_n, _now, 1)
+            _m = _part(_all_m, _now, 1)
+            _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+            _m_sum = _part(_all_m_sum, _now)
+            _i = _part(_all_i, _now)
+            _f_sum = _part(_all_f_sum, _now)
+            _f = _part(_all_f, _now)
+            _windows = list(zip(
+                _h_x_one[:-1], _log_f_z_o_log_i.reshape(_count, 4 * _hidden, _batch), _log_f_z_o_log_i[:, 0],
+                _log_f_z_o_log_i[:, 0], _m_sum, _m[:-1], _log_f_z_o_log_i[:, 3], _n[:-1], _m[1:], _i, _f_sum, _f,
+                _n[1:], _log_f_z_o_log_i[:, 1:3], _c[1:], _c[:-1], _log_f_z_o_log_i[:, 1], _log_f_z_o_log_i[:, 2],
+                _log_f_z_o_log_i[:, 2], _h_x_one[1:, :_hidden], strict=True,
+            ))  # fmt: skip
+            yield (_now, _h_x_one, _c, _n, _m, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "h_x_one": _all_h_x_one,
         "c": _all_c,
@@ -647,7 +651,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -708,45 +714,49 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     _all_h_x_one_by_part = np.empty((_hidden + _features + 1, _chunk, _batch), _dtype)
     _R_fzoi_matrix = _R_fzoi.reshape(4 * _hidden, _hidden)
     _W_fzoi_matrix = _W_fzoi.reshape(4 * _hidden, _features)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_a_log_f_a_z_a_o_log_i = _part(_all_d_a_log_f_a_z_a_o_log_i, _now)
-        _c = _part(_all_c, _now, 1)
-        _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _n = _part(_all_n, _now, 1)
-        _dh_dn = _part(_all_dh_dn, _now)
-        _dh_dc = _part(_all_dh_dc, _now)
-        _i = _part(_all_i, _now)
-        _d_f_sum_part = _part(_all_d_f_sum_part, _now)
-        _f_sum = _part(_all_f_sum, _now)
-        _df_df_sum = _part(_all_df_df_sum, _now)
-        _f = _part(_all_f, _now)
-        _dm_dm_part = _part(_all_dm_dm_part, _now)
-        _d_m_sum_part = _part(_all_d_m_sum_part, _now)
-        _m_sum = _part(_all_m_sum, _now)
-        _exp_log_f = _part(_all_exp_log_f, _now)
-        _dm_part_dlog_i = _part(_all_dm_part_dlog_i, _now)
-        _d_a_log_f_a_z_a_o_log_i_by_slot = _beginning(
-            _all_d_a_log_f_a_z_a_o_log_i_by_slot, (4, _hidden, _count, _batch)
-        )
-        _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _windows = list(zip(
-            _d_outputs, _d_a_log_f_a_z_a_o_log_i[:, 2], _d_a_log_f_a_z_a_o_log_i[:, 2], _dh_dn, _dh_dc,
-            _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1], _n[:-1], _c[:-1], _df_df_sum,
-            _log_f_z_o_log_i[:, 1], _i, _dm_dm_part, _d_m_sum_part, _d_a_log_f_a_z_a_o_log_i[:, 0],
-            _d_a_log_f_a_z_a_o_log_i[:, 0], _d_a_log_f_a_z_a_o_log_i[:, 3], _d_a_log_f_a_z_a_o_log_i[:, 3],
-            _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _c, _log_f_z_o_log_i, _temporary0, _n, _dh_dn,
-            _dh_dc, _i, _d_f_sum_part, _f_sum, _df_df_sum, _f, _dm_dm_part, _d_m_sum_part, _m_sum, _exp_log_f,
-            _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_a_log_f_a_z_a_o_log_i = _part(_all_d_a_log_f_a_z_a_o_log_i, _now)
+            _c = _part(_all_c, _now, 1)
+            _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _n = _part(_all_n, _now, 1)
+            _dh_dn = _part(_all_dh_dn, _now)
+            _dh_dc = _part(_all_dh_dc, _now)
+            _i = _part(_all_i, _now)
+            _d_f_sum_part = _part(_all_d_f_sum_part, _now)
+            _f_sum = _part(_all_f_sum, _now)
+            _df_df_sum = _part(_all_df_df_sum, _now)
+            _f = _part(_all_f, _now)
+            _dm_dm_part = _part(_all_dm_dm_part, _now)
+            _d_m_sum_part = _part(_all_d_m_sum_part, _now)
+            _m_sum = _part(_all_m_sum, _now)
+            _exp_log_f = _part(_all_exp_log_f, _now)
+            _dm_part_dlog_i = _part(_all_dm_part_dlog_i, _now)
+            _d_a_log_f_a_z_a_o_log_i_by_slot = _beginning(
+                _all_d_a_log_f_a_z_a_o_log_i_by_slot, (4, _hidden, _count, _batch)
+            )
+            _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _windows = list(zip(
+                _d_outputs, _d_a_log_f_a_z_a_o_log_i[:, 2], _d_a_log_f_a_z_a_o_log_i[:, 2], _dh_dn, _dh_dc,
+                _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1], _n[:-1], _c[:-1], _df_df_sum,
+                _log_f_z_o_log_i[:, 1], _i, _dm_dm_part, _d_m_sum_part, _d_a_log_f_a_z_a_o_log_i[:, 0],
+                _d_a_log_f_a_z_a_o_log_i[:, 0], _d_a_log_f_a_z_a_o_log_i[:, 3], _d_a_log_f_a_z_a_o_log_i[:, 3],
+                _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _c, _log_f_z_o_log_i, _temporary0, _n, _dh_dn,
+                _dh_dc, _i, _d_f_sum_part, _f_sum, _df_df_sum, _f, _dm_dm_part, _d_m_sum_part, _m_sum, _exp_log_f,
+                _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _R_fzoi, _W_fzoi, d_h_next, d_c_next, d_n_next, d_m_next, _d_RWb_fzoi, _temporary1, _temporary2,
         _R_fzoi_transposed, d_h, d_c, d_n, d_f, d_f_sum, d_i, d_a_i, d_m, d_m_part, d_m_sum, d_log_f, d_h_prev,
@@ -911,7 +921,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -935,21 +947,25 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _R_fzoi_rows = _RWb_fzoi_matrix[:, :_hidden]
     _W_fzoi_rows = _RWb_fzoi_matrix[:, _hidden : _hidden + _features]
     _b_fzoi_rows = _RWb_fzoi_matrix[:, -1]
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _h_x_one = _part(_all_h_x_one, _now, 1)
-        _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _m_sum = _part(_all_m_sum, _now)
-        _m = _part(_all_m, _now, 1)
-        _a_i = _part(_all_a_i, _now)
-        _i = _part(_all_i, _now)
-        _f_sum = _part(_all_f_sum, _now)
-        _a_f = _part(_all_a_f, _now)
-        _f = _part(_all_f, _now)
-        _chunks.append((_count, _h_x_one, _log_f_z_o_log_i, _temporary0, _m_sum, _m, _a_i, _i, _f_sum, _a_f, _f))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _h_x_one = _part(_all_h_x_one, _now, 1)
+            _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _m_sum = _part(_all_m_sum, _now)
+            _m = _part(_all_m, _now, 1)
+            _a_i = _part(_all_a_i, _now)
+            _i = _part(_all_i, _now)
+            _f_sum = _part(_all_f_sum, _now)
+            _a_f = _part(_all_a_f, _now)
+            _f = _part(_all_f, _now)
+            yield (_count, _h_x_one, _log_f_z_o_log_i, _temporary0, _m_sum, _m, _a_i, _i, _f_sum, _a_f, _f)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {
         "h_x_one": _all_h_x_one,
         "c": _all_c,
@@ -1054,6 +1070,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -1192,13 +1209,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -30,11 +30,11 @@ where `@` is the matrix product, `*` is elementwise and `*_prev` is a state at t
 of the loss by `v`, `d_v_next` what the step after sends back.
 
 How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through the
-steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of every
-array. A name with an underscore is the chunk's part of an array, the same name without one its window at the current
-step, and the last argument of a call is where its result goes. Values that are computed together lie side by side in
-one array, and several names may share a place: a value is overwritten once nothing reads it any more. The functions
-before each kernel make its arrays and windows, once for calls that share a workspace.
+steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch is the last axis of
+every array. A name with an underscore is the chunk's part of an array, the same name without one its window at the
+current step, and the last argument of a call is where its result goes. Values that are computed together lie side by
+side in one array, and several names may share a place: a value is overwritten once nothing reads it any more. The
+functions before each kernel make its arrays and windows, once for calls that share a workspace.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ class Gradients(NamedTuple):
 
 
 class Workspace:
-    """Arrays that calls use again instead of making their own, for loops that call with equal shapes.
+    """Arrays, and windows on them, that calls use again instead of making their own, for loops with equal shapes.
 
     Residuals of a forward pass lie in its workspace and hold until the next `forward` with it; outputs, states and
     gradients never lie in one. One workspace serves one thread at a time.
@@ -393,7 +393,7 @@ def step(p: Parameters, x_t: Array, *, state: State | None = None) -> tuple[Arra
     """
     _batch = _check_step(p, x_t)
     _start = _full_state("state", state, p, _batch)
-    _arrays = _forward_arrays(p, 1, _batch, "nothing")
+    _arrays = _forward_arrays(p, 1, _batch, False, "nothing")
     outputs, final, _ = _forward(p, x_t[None], _start, _arrays)
     return outputs[0], final
 
@@ -430,7 +430,7 @@ def backward(
     return Gradients(parameters, inputs, initial)
 
 
-def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: str) -> _Arrays:
+def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: bool, _keep: str) -> _Arrays:
     """The arrays of `_forward`: for all steps those that are to be kept, others for a chunk."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -454,19 +454,23 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _keep: st
     _v_fr_wide = _v_fr[..., None]
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
-    _chunks = []
-    for _first in range(0, _steps, _chunk):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _c = _part(_all_c, _now, 1)
-        _h = _part(_all_h, _now)
-        _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
-        _windows = list(zip(
-            _c[:-1], _f_r_a_n_a_x[:, :2], _c[1:], _f_r_a_n_a_x[:, 0], _f_r_a_n_a_x[:, 2], _h, _f_r_a_n_a_x[:, 1],
-            _f_r_a_n_a_x[:, 3], strict=True,
-        ))  # fmt: skip
-        _chunks.append((_now, _count, _x, _c, _h, _f_r_a_n_a_x, _windows))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in range(0, _steps, _chunk):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _c = _part(_all_c, _now, 1)
+            _h = _part(_all_h, _now)
+            _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+            _windows = list(zip(
+                _c[:-1], _f_r_a_n_a_x[:, :2], _c[1:], _f_r_a_n_a_x[:, 0], _f_r_a_n_a_x[:, 2], _h, _f_r_a_n_a_x[:, 1],
+                _f_r_a_n_a_x[:, 3], strict=True,
+            ))  # fmt: skip
+            yield (_now, _count, _x, _c, _h, _f_r_a_n_a_x, _windows)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"x": _all_x, "c": _all_c, "f_r_a_n_a_x": _all_f_r_a_n_a_x}
     if _keep == "recompute":
         _residuals = {"x": _all_x, "c": _all_c}
@@ -535,7 +539,9 @@ def _forward(
     return _returned_h, _final, _arrays.residuals
 
 
-def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _backward_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_backward`, which reads those in `_saved`."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -565,35 +571,39 @@ def _backward_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: 
     d_c_prev = d_c_next
     _all_d_v_f_row_to_a_x_by_slot = np.empty((6, _hidden, _chunk, _batch), _dtype)
     _all_x_by_features = np.empty((_features, _chunk, _batch), _dtype)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _d_outputs = _part(_all_d_outputs, _now)
-        _d_v_f_row_to_a_x = _part(_all_d_v_f_row_to_a_x, _now)
-        _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
-        _d_x_a_x = _part(_all_d_x_a_x, _now)
-        _d_c_known = _part(_all_d_c_known, _now)
-        _d_r = _part(_all_d_r, _now)
-        _c = _part(_all_c, _now, 1)
-        _temporary0 = _part(_all_temporary0, _now)
-        _d_x_W_r_x = _part(_all_d_x_W_r_x, _now)
-        _d_c_prev_known = _part(_all_d_c_prev_known, _now)
-        _d_c = _part(_all_d_c, _now)
-        _d_x_W_f_x = _part(_all_d_x_W_f_x, _now)
-        _d_x_a_n = _part(_all_d_x_a_n, _now)
-        _d_v_f_row_to_a_x_by_slot = _beginning(_all_d_v_f_row_to_a_x_by_slot, (6, _hidden, _count, _batch))
-        _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
-        _x = _part(_all_x, _now)
-        _windows = list(zip(
-            _d_c, _d_c_known, _d_v_f_row_to_a_x[:, 2], _d_v_f_row_to_a_x[:, 2], _f_r_a_n_a_x[:, 0], _d_c_prev_known,
-            strict=True,
-        ))[::-1]  # fmt: skip
-        _chunks.append((
-            _now, _count, _d_outputs, _d_v_f_row_to_a_x, _f_r_a_n_a_x, _d_x_a_x, _d_c_known, _d_r, _c, _temporary0,
-            _d_x_W_r_x, _d_c_prev_known, _d_c, _d_x_W_f_x, _d_x_a_n, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
-            _windows,
-        ))  # fmt: skip
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _d_outputs = _part(_all_d_outputs, _now)
+            _d_v_f_row_to_a_x = _part(_all_d_v_f_row_to_a_x, _now)
+            _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+            _d_x_a_x = _part(_all_d_x_a_x, _now)
+            _d_c_known = _part(_all_d_c_known, _now)
+            _d_r = _part(_all_d_r, _now)
+            _c = _part(_all_c, _now, 1)
+            _temporary0 = _part(_all_temporary0, _now)
+            _d_x_W_r_x = _part(_all_d_x_W_r_x, _now)
+            _d_c_prev_known = _part(_all_d_c_prev_known, _now)
+            _d_c = _part(_all_d_c, _now)
+            _d_x_W_f_x = _part(_all_d_x_W_f_x, _now)
+            _d_x_a_n = _part(_all_d_x_a_n, _now)
+            _d_v_f_row_to_a_x_by_slot = _beginning(_all_d_v_f_row_to_a_x_by_slot, (6, _hidden, _count, _batch))
+            _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _part(_all_x, _now)
+            _windows = list(zip(
+                _d_c, _d_c_known, _d_v_f_row_to_a_x[:, 2], _d_v_f_row_to_a_x[:, 2], _f_r_a_n_a_x[:, 0], _d_c_prev_known,
+                strict=True,
+            ))[::-1]  # fmt: skip
+            yield (
+                _now, _count, _d_outputs, _d_v_f_row_to_a_x, _f_r_a_n_a_x, _d_x_a_x, _d_c_known, _d_r, _c, _temporary0,
+                _d_x_W_r_x, _d_c_prev_known, _d_c, _d_x_W_f_x, _d_x_a_n, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
+                _windows,
+            )  # fmt: skip
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (d_c_next, _d_W_frnx, _d_v_f_v_r_b_f_b_r, _temporary1, _temporary2, _temporary3, d_c_prev, _chunks)
     return _Arrays({}, _of_pass)
 
@@ -703,7 +713,9 @@ def _backward(
     return _d_inputs, _d_initial
 
 
-def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: dict[str, Array]) -> _Arrays:
+def _rebuild_arrays(
+    _parameters: Parameters, _steps: int, _batch: int, _again: bool, _saved: dict[str, Array]
+) -> _Arrays:
     """The arrays of `_rebuild`: what `_backward` reads, as far as it was not saved for a chunk only."""
     _dtype = _parameters.dtype
     _features, _hidden = _parameters.features, _parameters.hidden
@@ -720,15 +732,19 @@ def _rebuild_arrays(_parameters: Parameters, _steps: int, _batch: int, _saved: d
     _W_frnx_matrix = _W_frnx.reshape(4 * _hidden, _features)
     _b_fr_matrix = _b_fr.reshape(2 * _hidden)
     _v_fr_matrix = _v_fr.reshape(2 * _hidden)
-    _chunks = []
-    for _first in reversed(range(0, _steps, _chunk)):
-        _now = slice(_first, min(_first + _chunk, _steps))
-        _count = _now.stop - _now.start
-        _x = _part(_all_x, _now)
-        _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
-        _temporary0 = _part(_all_temporary0, _now)
-        _c = _part(_all_c, _now, 1)
-        _chunks.append((_count, _x, _f_r_a_n_a_x, _temporary0, _c))
+
+    def _each_chunk() -> Iterator[tuple[Any, ...]]:
+        for _first in reversed(range(0, _steps, _chunk)):
+            _now = slice(_first, min(_first + _chunk, _steps))
+            _count = _now.stop - _now.start
+            _x = _part(_all_x, _now)
+            _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+            _temporary0 = _part(_all_temporary0, _now)
+            _c = _part(_all_c, _now, 1)
+            yield (_count, _x, _f_r_a_n_a_x, _temporary0, _c)
+
+    # Made once where they serve again; else one chunk at a time, for all take memory with every step.
+    _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"x": _all_x, "c": _all_c, "f_r_a_n_a_x": _all_f_r_a_n_a_x}
     return _Arrays(_residuals, (_W_frnx, _b_fr, _v_fr, _W_frnx_matrix, _b_fr_matrix, _v_fr_matrix, _chunks))
 
@@ -797,6 +813,7 @@ def _places(sizes: Sizes) -> tuple[dict[str, tuple[int, int, tuple[int, ...]]], 
     return places, start
 
 
+@functools.lru_cache
 def _lengths(sizes: Sizes) -> dict[str, int]:
     """The length of every dimension."""
     lengths = sizes._asdict()
@@ -935,13 +952,13 @@ def _reused(
 ) -> _Arrays:
     """What `make` gives for these arguments: that of the last call, where the workspace has it, else a new one."""
     if workspace is None:
-        return make(p, steps, batch, read)
+        return make(p, steps, batch, False, read)
     if not isinstance(workspace, Workspace):
         raise TypeError(f"workspace: expected a Workspace or None, got {_spell_type(workspace)}")
     key = (p.sizes, p.dtype, steps, batch, _CHUNK_ROWS, _CHUNK_STEPS)
     last = workspace._arrays.get(scope)
     if last is None or last[0] != key or last[1] is not read:
-        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, read))
+        last = workspace._arrays[scope] = (key, read, make(p, steps, batch, True, read))
     return last[2]
 
 

@@ -1,4 +1,4 @@
-"""Generated modules for Python: the shell around the bodies of three kernels.
+"""Generated modules for Python: the shell around the bodies of its kernels.
 
 The shell is all that the contract of generated modules asks for besides: parameters, states, checks of arguments,
 workspaces. It depends on the cell alone, so that a back end has only to write :class:`Bodies`.
@@ -35,9 +35,10 @@ class Bodies:
     (batch, ...) and must not be written to, nor be part of what is returned. Several outputs make an ``Outputs``;
     ``_CONSTANTS`` holds the cell's constants by name, ``_parameters.hidden`` the size of a dimension.
 
-    ``_arrays`` is an ``_Arrays`` that ``_forward_arrays(_parameters, _steps, _batch, _keep)`` or ``_backward_arrays(
-    _parameters, _steps, _batch, _saved)`` has made: ``residuals`` is that dictionary, ``of_pass`` what else the pass
-    needs. A workspace keeps it for the next call with equal shapes, so that what is returned must not lie in it.
+    ``_arrays`` is an ``_Arrays`` that ``_forward_arrays(_parameters, _steps, _batch, _again, _keep)`` or
+    ``_backward_arrays(_parameters, _steps, _batch, _again, _saved)`` has made: ``residuals`` is that dictionary,
+    ``of_pass`` what else the pass needs. With ``_again`` a workspace keeps it for the next call with equal shapes, so
+    that what is returned must not lie in it.
     ``_keep`` says what must hold for all steps: ``"save"`` what backward reads, ``"recompute"`` what that can be
     rebuilt from, ``"nothing"`` for inference. Where forward keeps less than backward reads, ``_rebuild_arrays`` (of
     the arguments of ``_backward_arrays``) makes arrays for all of it and ``_rebuild(_parameters, _batch, _arrays)`` is

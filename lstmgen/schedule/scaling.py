@@ -6,8 +6,8 @@ make it come out scaled at every step: ``half_a_f = (W_f / 2) @ x + (U_f / 2) @ 
 then has an equation of its own, so that one call can cover it and the same function elsewhere: the gates and the
 candidate of an LSTM.
 
-Only the equations of forward and inference are rewritten. The parameters themselves are never written to, and backward
-reads them unscaled.
+Only the equations of forward and of rebuilding are rewritten. The parameters themselves are never written to, and
+backward reads them unscaled.
 """
 
 from __future__ import annotations

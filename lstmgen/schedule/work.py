@@ -132,7 +132,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Plan:
-    """One pass over time: forward, inference or backward.
+    """One pass over time: forward, backward, or the rebuilding of what forward did not save.
 
     ``kept`` are values of the loop that are wanted for every step, as residuals, as outputs, or after the loop.
     ``given`` are the values that come from outside for every step. ``joints`` are vectors that lie one below the other,

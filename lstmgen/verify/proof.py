@@ -38,6 +38,8 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
     expected = _interpreted(gradient, sample)
     interpreted = tuple(compare(name, emitted[name], expected[name], INTERPRETER_LIMIT) for name in expected)
     for policy, words in (("save", "in chunks"), ("recompute", "recomputed in chunks")):
+        if "_CHUNK_ROWS" not in vars(module):
+            break  # a module of another make, which has no chunks
         again = _in_chunks(module, sample, policy)
         named = {f"{name} {words}": name for name in again}
         interpreted += tuple(

@@ -125,7 +125,7 @@ def _used(printer: Printer) -> list[str]:
 
 def _targets(line: str) -> list[str]:
     """The names that a statement binds."""
-    return [] if line.startswith((" ", "for ", "#", "_chunks.")) else line.split(" = ")[:-1]
+    return [] if line.startswith((" ", "def ", "#")) else line.split(" = ")[:-1]
 
 
 def _dictionary(name: str, printer: Printer, buffers: Sequence[Buffer]) -> list[str]:

@@ -66,7 +66,7 @@ def _bodies(gradient: Gradient, schedule: Schedule) -> Bodies:
     seeds = [seed.adjoint.name for seed in gradient.seeds if seed.origin is Origin.LOSS]
     return Bodies(
         kind="for NumPy",
-        reading=_READING,
+        reading=_reading(schedule),
         forward_arrays=_indented(forward[0]),
         forward=_indented(forward[1]),
         backward_arrays=_indented(backward[0]),
@@ -81,13 +81,20 @@ def _bodies(gradient: Gradient, schedule: Schedule) -> Bodies:
     )
 
 
+def _reading(schedule: Schedule) -> str:
+    """What a reader of the kernels should know."""
+    batch = "last" if schedule.forward.batch_last else "first"
+    return _READING.format(batch=batch)
+
+
 _READING = (
-    "How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes through "
-    "the steps in chunks that fit a processor's cache, and in a chunk through its steps. The batch is the last axis of "
-    "every array. A name with an underscore is the chunk's part of an array, the same name without one its window at "
-    "the current step, and the last argument of a call is where its result goes. Values that are computed together lie "
-    "side by side in one array, and several names may share a place: a value is overwritten once nothing reads it any "
-    "more. The functions before each kernel make its arrays and windows, once for calls that share a workspace."
+    "How to read the kernels at the end: each piece of code stands under the equation it computes. A pass goes "
+    "through the steps in chunks that fit a processor's cache, and in a chunk through its steps. At a step, the batch "
+    "is the {batch} axis of every array. A name with an underscore is the chunk's part of an array, the same name "
+    "without one its window at the current step, and the last argument of a call is where its result goes. Values "
+    "that are computed together lie side by side in one array, and several names may share a place: a value is "
+    "overwritten once nothing reads it any more. The functions before each kernel make its arrays and windows, once "
+    "for calls that share a workspace."
 )
 
 

@@ -267,9 +267,12 @@ class Printer:
         inner = "\n".join([*names, *self.windows.values()])
         needed = [f"{name} = {text}" for name, text in self.parts.items() if mentions(inner, name)]
         lines = [f"{name} = {text}" for text, name in self.invariant.items()]
-        lines.append("_chunks = []")
         spans = "range(0, _steps, _chunk)"
-        lines.append(f"for _first in {f'reversed({spans})' if chunks.reverse else spans}:")
+        lines += [
+            "",
+            "def _each_chunk() -> Iterator[tuple[Any, ...]]:",
+            f"    for _first in {f'reversed({spans})' if chunks.reverse else spans}:",
+        ]
         body = ["_now = slice(_first, min(_first + _chunk, _steps))"]
         if mentions("\n".join([inner, *needed]), "_count"):
             body.append("_count = _now.stop - _now.start")
@@ -278,8 +281,14 @@ class Printer:
             backwards = "[::-1]" if chunks.reverse else ""
             over = [*self.windows.values(), "strict=True"]
             body += listed("_windows = list(zip(", over, f")){backwards}")
-        body += listed("_chunks.append((", list(names), "))")
-        return [*lines, *(f"    {line}" for line in body)]
+        body += listed("yield (", list(names), ")")
+        return [
+            *lines,
+            *(f"        {line}" for line in body),
+            "",
+            "# Made once where they serve again; else one chunk at a time, for all take memory with every step.",
+            "_chunks = list(_each_chunk()) if _again else _each_chunk()",
+        ]
 
     def _loop(self, loop: Loop) -> None:
         self.swaps = loop.swaps
@@ -698,7 +707,20 @@ _FIXED: frozenset[str] = frozenset(
             "_chunk_length",
             "_transpose",
         ),
-        *("_arrays", "_chunks", "_chunk", "_windows", "_now", "_count", "_first", "_keep", "_rebuilt", "_residuals"),
+        *(
+            "_arrays",
+            "_chunks",
+            "_chunk",
+            "_each_chunk",
+            "_again",
+            "_windows",
+            "_now",
+            "_count",
+            "_first",
+            "_keep",
+            "_rebuilt",
+            "_residuals",
+        ),
         *("_saved", "_kept", "_checkpointed", "_CONSTANTS", "_Arrays", "_array"),
         *("_initial", "_final", "_outputs", "_d_inputs", "_d_initial", "_d_final"),
     }
