@@ -350,10 +350,10 @@ class Few:
 
     name: str = "few"
     stacks_products: bool = True
-    pairs_products: bool = False
+    merges_calls: bool = False
     batch_last: bool = True
     folds: tuple[str, ...] = ("sigmoid",)
-    chunk_bytes: int = 1 << 22
+    chunk_rows: int = 512
 
 
 def test_ablation_changes_one_decision_at_a_time_and_only_those_that_exist() -> None:
@@ -362,10 +362,11 @@ def test_ablation_changes_one_decision_at_a_time_and_only_those_that_exist() -> 
     assert made.pop("none of these decisions") == Few("few", False, False, True, (), ablation.WITHOUT_END)
     assert list(made) == [
         "without products that share an operand as one",
+        "with equal work on neighbours as one call",
         "without the batch as the last axis",
         "without scales folded into the weights",
-        "with two products of pairs in one call",
-        "chunks of 64 KiB",
+        "chunks of 128 rows",
+        "chunks of 2048 rows",
         "all steps as one chunk",
     ]
     for name, each in made.items():

@@ -16,7 +16,6 @@ SWITCHES: dict[str, tuple[str, Any]] = {
     "batch_last": ("the batch as the last axis", False),
     "joins_operands": ("input and state side by side in one product", False),
     "folds": ("scales folded into the weights", ()),
-    "pairs_products": ("two products of pairs in one call", False),
     "hoists_coefficients": ("coefficients for many steps at once", False),
 }
 """Decisions of a target, by field: what they are called, and the value without them. No target needs to have all."""
@@ -28,7 +27,6 @@ WITHOUT_END = 1 << 40
 
 VALUES: dict[str, dict[int, str]] = {
     "chunk_rows": {128: "chunks of 128 rows", 2048: "chunks of 2048 rows", WITHOUT_END: "all steps as one chunk"},
-    "chunk_bytes": {1 << 16: "chunks of 64 KiB", 1 << 22: "chunks of 4 MiB", WITHOUT_END: "all steps as one chunk"},
 }
 """Quantities of a target: by field the values to try, and what they are called."""
 
@@ -45,7 +43,8 @@ def variants(target: Target) -> dict[str, Target]:
     for name, values in VALUES.items():
         for value, title in values.items():
             if name in present and getattr(target, name) != value:
-                found[title] = _changed(target, {name: value})
+                least = {"chunk_steps": 1} if "chunk_steps" in present else {}  # or it would decide in its place
+                found[title] = _changed(target, {name: value} | least)
     return found | {"none of these decisions": plainest(target)}
 
 
