@@ -371,7 +371,8 @@ FAULTS: dict[str, tuple[NumpyBackend, str, str]] = {
     "one scratch for all": (
         Planted(
             lambda text: (
-                f"{text.replace('return make(p, steps, batch, False, read)', 'workspace = _SHARED')}\n_SHARED = Workspace()\n"
+                text.replace("return make(p, steps, batch, False, read)", "workspace = _SHARED")
+                + "\n_SHARED = Workspace()\n"
             )
         ),
         "two threads",
