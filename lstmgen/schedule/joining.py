@@ -60,16 +60,15 @@ def join(declaration: Declaration, equations: Sequence[Equation], taken: Iterabl
     """Joins the products of every sum with a state in it, as far as all products with that state allow it."""
     states = [state.previous for state in declaration.states]
     vectors = [value for value in (*states, *declaration.inputs) if len(value.dims) == 1]
-    sums = {each.equation.target: each for each in _sums(equations, vectors)}
     products = _products_with(equations, vectors)
     accepted: dict[tuple[Value, ...], list[_Sum]] = {}
-    for each in sums.values():
+    for each in _sums(equations, vectors):
         pattern = each.pattern(vectors)
         if set(pattern).intersection(states):
             accepted.setdefault(pattern, []).append(each)
     accepted = {
         pattern: members
-        for each in _with_states_alone(accepted, products, states)
+        for each in _with_states_alone(accepted, states)
         for pattern, members in each.items()
         if len(pattern) > 1
     }
@@ -131,7 +130,7 @@ def _joined_sum(sum_: _Sum, joint: Joint, used: set[str]) -> _Joined:
 
 
 def _with_states_alone(
-    groups: dict[tuple[Value, ...], list[_Sum]], products: Mapping[Value, set[Value]], states: Sequence[Value]
+    groups: dict[tuple[Value, ...], list[_Sum]], states: Sequence[Value]
 ) -> list[dict[tuple[Value, ...], list[_Sum]]]:
     """Groups of sums; such as share their states but not their inputs as one group, which joins states and biases."""
     by_states: dict[tuple[Value, ...], dict[tuple[Value, ...], list[_Sum]]] = {}

@@ -155,7 +155,9 @@ class Printer:
                 if columns:
                     rows_of = self._hoist(f"{rows_of}{columns}", f"_{stack_name(pack.parameters)}_rows", view)
                 self._emit(f"np.concatenate(({sources}), out={rows_of})")
-        if pack.part is None or place.endswith(("-1]", ":]")):  # all columns are there
+        if pack.part is None or len(pack.part[0]) + 1 == len(
+            pack.buffer.axes[-1].split(" + ")
+        ):  # all columns are there
             self._scale(pack)
 
     def _scale(self, pack: Pack) -> None:
