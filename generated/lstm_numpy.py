@@ -397,8 +397,8 @@ def forward(
     (steps, batch, hidden), the state after the last step, and the residuals.
 
     With `residuals="recompute"` only inputs and states are saved, and `backward` rebuilds the rest from them: it takes
-    longer, in less memory. Raises TypeError or ValueError for an argument of another type, dtype or shape than the
-    parameters call for.
+    longer, in less memory unless states are most of what is saved. Raises TypeError or ValueError for an argument of
+    another type, dtype or shape than the parameters call for.
     """
     _steps, _batch = _check_inputs(p, x)
     _start = _full_state("initial", initial, p, _batch)
