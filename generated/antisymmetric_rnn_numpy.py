@@ -98,7 +98,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -109,6 +109,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -223,8 +224,10 @@ class Parameters:
         self._set("b_n", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -435,6 +438,8 @@ def _forward(
     np.subtract(_W, _A_part, _A)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
     for _now, _x, _h, _V_n_x, _a_n, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
@@ -445,17 +450,17 @@ def _forward(
         np.add(_V_n_x, _b_n[:, None], _a_n)
         for h_prev, a_n, n, h in _windows:
             # A @ h_prev
-            np.dot(_A, h_prev, A_h_prev)
+            dot(_A, h_prev, A_h_prev)
             # s = A @ h_prev - 0.01 * h_prev  (what the state contributes)
-            np.multiply(_number0, h_prev, _temporary0)
-            np.subtract(A_h_prev, _temporary0, s)
+            multiply(_number0, h_prev, _temporary0)
+            subtract(A_h_prev, _temporary0, s)
             # a_n_2 = s + a_n
-            np.add(s, a_n, a_n_2)
+            add(s, a_n, a_n_2)
             # n = tanh(a_n_2)  (direction)
-            np.tanh(a_n_2, n)
+            tanh(a_n_2, n)
             # h = h_prev + 0.1 * n  (hidden state)
-            np.multiply(_number1, n, h)
-            np.add(h_prev, h, h)
+            multiply(_number1, n, h)
+            add(h_prev, h, h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
@@ -508,11 +513,12 @@ def _backward_arrays(
             _d_a_n_2_by_hidden = _beginning(_all_d_a_n_2_by_hidden, (_hidden, _count, _batch))
             _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
             _windows = list(zip(_d_outputs, _d_a_n_2, _dh_da_n_2, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _dh_da_n_2, _n, _d_a_n_2, _d_a_n_2_by_hidden, _h_prev_by_hidden, _h,
+                _now, _count, _d_outputs, _dh_da_n_2, _n, _d_a_n_2, _d_a_n_2_by_hidden, _h_prev_by_hidden, _h_prev,
                 _x_by_features, _x, _windows,
             )  # fmt: skip
 
@@ -551,11 +557,13 @@ def _backward(
     np.subtract(_W, _A_part, _A)
     _d_A.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_da_n_2, _n, _d_a_n_2, _d_a_n_2_by_hidden, _h_prev_by_hidden, _h, _x_by_features,
-        _x, _windows,
+        _now, _count, _d_outputs, _dh_da_n_2, _n, _d_a_n_2, _d_a_n_2_by_hidden, _h_prev_by_hidden, _h_prev,
+        _x_by_features, _x, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_n_2 = 0.1 * (1 - n**2)
@@ -564,18 +572,18 @@ def _backward(
         np.multiply(0.1, _dh_da_n_2, _dh_da_n_2)
         for d_outputs, d_a_n_2, dh_da_n_2 in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_n_2 = d_h * dh_da_n_2
-            np.multiply(d_h, dh_da_n_2, d_a_n_2)
+            multiply(d_h, dh_da_n_2, d_a_n_2)
             # A.T @ d_a_n_2
-            np.dot(_A_matrix, d_a_n_2, d_h_prev_A_h_prev)
+            dot(_A_matrix, d_a_n_2, d_h_prev_A_h_prev)
             # d_h_prev = d_h - 0.01 * d_a_n_2 + A.T @ d_s
-            np.multiply(_number0, d_a_n_2, d_h_prev)
-            np.subtract(d_h, d_h_prev, d_h_prev)
-            np.add(d_h_prev, d_h_prev_A_h_prev, d_h_prev)
+            multiply(_number0, d_a_n_2, d_h_prev)
+            subtract(d_h, d_h_prev, d_h_prev)
+            add(d_h_prev, d_h_prev_A_h_prev, d_h_prev)
         # d_A = total(outer(d_s, h_prev))
         np.copyto(_d_a_n_2_by_hidden, _d_a_n_2.transpose(1, 0, 2))
-        np.copyto(_h_prev_by_hidden, _h[:-1].transpose(1, 0, 2))
+        np.copyto(_h_prev_by_hidden, _h_prev.transpose(1, 0, 2))
         np.dot(
             _d_a_n_2_by_hidden.reshape(_hidden, _count * _batch),
             _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
@@ -595,7 +603,7 @@ def _backward(
         )
         np.add(_gradients.V_n, _temporary1, _gradients.V_n)
         # d_b_n = total(d_a_n_2)
-        np.sum(_d_a_n_2_by_hidden, axis=(1, 2), out=_temporary2)
+        np.add.reduce(_d_a_n_2_by_hidden, axis=(1, 2), out=_temporary2)
         np.add(_gradients.b_n, _temporary2, _gradients.b_n)
 
     # d_A_part = -d_A
@@ -636,11 +644,12 @@ def _rebuild_arrays(
             _V_n_x = _part(_all_V_n_x, _now)
             _a_n = _part(_all_a_n, _now)
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
             _A_h_prev = _part(_all_A_h_prev, _now)
             _s = _part(_all_s, _now)
             _a_n_2 = _part(_all_a_n_2, _now)
             _n = _part(_all_n, _now)
-            yield (_x, _V_n_x, _a_n, _h, _A_h_prev, _s, _a_n_2, _n)
+            yield (_x, _V_n_x, _a_n, _h_prev, _A_h_prev, _s, _a_n_2, _n)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -659,15 +668,15 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     # A = W - W.T  (antisymmetric matrix)
     np.subtract(_W, _A_part, _A)
 
-    for _x, _V_n_x, _a_n, _h, _A_h_prev, _s, _a_n_2, _n in _chunks:
+    for _x, _V_n_x, _a_n, _h_prev, _A_h_prev, _s, _a_n_2, _n in _chunks:
         # V_n @ x
         np.matmul(_V_n, _x, out=_V_n_x)
         # a_n = V_n @ x + b_n
         np.add(_V_n_x, _b_n[:, None], _a_n)
         # A @ h_prev
-        np.matmul(_A, _h[:-1], out=_A_h_prev)
+        np.matmul(_A, _h_prev, out=_A_h_prev)
         # s = A @ h_prev - 0.01 * h_prev  (what the state contributes)
-        np.multiply(0.01, _h[:-1], _s)
+        np.multiply(0.01, _h_prev, _s)
         np.subtract(_A_h_prev, _s, _s)
         # a_n_2 = s + a_n
         np.add(_s, _a_n, _a_n_2)

@@ -111,7 +111,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -122,6 +122,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -314,8 +315,10 @@ class Parameters:
         self._set("b_offset", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -502,16 +505,18 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _ts = _part(_all_ts, _now)
+            _h = _h_x_one[1:, :_hidden]
             _tanh_b_part = _part(_all_tanh_b_part, _now)
             _b = _part(_all_b, _now)
             _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
             _windows = list(zip(
                 _h_x_one[:-1], _tanh_b_part, _b, _k_g_a_rate_s, _k_g_a_rate_s.reshape(_count, 4 * _hidden, _batch),
                 _k_g_a_rate_s[:, :2], _k_g_a_rate_s[:, 2], _ts, _k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3],
-                _k_g_a_rate_s[:, 3], _h_x_one[1:, :_hidden], _k_g_a_rate_s[:, 1], _k_g_a_rate_s[:, 0], strict=True,
+                _k_g_a_rate_s[:, 3], _h, _k_g_a_rate_s[:, 1], _k_g_a_rate_s[:, 0], strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _ts, _windows)
+            yield (_now, _h_x_one, _x, _ts, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -558,9 +563,11 @@ def _forward(
     np.copyto(_UWb_b[:, -1], _parameters.b_b)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x_one, _ts, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _ts, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_ts, _given_ts[_now])
         np.copyto(_h_x_one[0, :_hidden], h)
         for (
@@ -568,33 +575,33 @@ def _forward(
             g, k,
         ) in _windows:  # fmt: skip
             # a_b = W_b @ x + U_b @ h_prev + b_b
-            np.dot(_UWb_b, h_x_one, a_b)
+            dot(_UWb_b, h_x_one, a_b)
             # b_part = 0.666 * a_b
-            np.multiply(_number0, a_b, b_part)
+            multiply(_number0, a_b, b_part)
             # tanh_b_part = tanh(b_part)
-            np.tanh(b_part, tanh_b_part)
+            tanh(b_part, tanh_b_part)
             # b = 1.7159 * tanh_b_part  (backbone)
-            np.multiply(_number1, tanh_b_part, b)
+            multiply(_number1, tanh_b_part, b)
             # W_k @ b, W_g @ b, W_rate @ b, W_offset @ b
-            np.dot(_W_k_g_rate_offset_matrix, b, _k_g_a_rate_s_matrix)
+            dot(_W_k_g_rate_offset_matrix, b, _k_g_a_rate_s_matrix)
             # a_q = W_q @ b + b_q  for q = k, g, rate, offset
-            np.add(_k_g_a_rate_s_t, _b_k_g_rate_offset_wide, _k_g_a_rate_s_t)
+            add(_k_g_a_rate_s_t, _b_k_g_rate_offset_wide, _k_g_a_rate_s_t)
             # q = tanh(a_q)  for q = k, g  (other candidate, candidate)
-            np.tanh(_kg_t, _kg_t)
+            tanh(_kg_t, _kg_t)
             # a_s = a_rate * ts + a_offset
-            np.multiply(a_rate, ts, _temporary0)
-            np.add(_temporary0, a_offset, a_s)
+            multiply(a_rate, ts, _temporary0)
+            add(_temporary0, a_offset, a_s)
             # s = sigmoid(a_s)  (interpolation over time)
-            np.multiply(a_s, _half, s)
-            np.tanh(s, s)
-            np.multiply(s, _half, s)
-            np.add(s, _half, s)
+            multiply(a_s, _half, s)
+            tanh(s, s)
+            multiply(s, _half, s)
+            add(s, _half, s)
             # h = g * (1 - s) + s * k  (hidden state)
-            np.subtract(_one, s, h)
-            np.multiply(g, h, h)
-            np.multiply(s, k, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            subtract(_one, s, h)
+            multiply(g, h, h)
+            multiply(s, k, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -648,13 +655,21 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_k_g_s_rate = _part(_all_d_a_k_g_s_rate, _now)
+            _dh_da_s = _d_a_k_g_s_rate[:, 2]
             _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+            _k = _k_g_a_rate_s[:, 0]
+            _g = _k_g_a_rate_s[:, 1]
+            _s = _k_g_a_rate_s[:, 3]
             _temporary0 = _part(_all_temporary0, _now)
+            _dh_da_k = _d_a_k_g_s_rate[:, 0]
+            _dh_da_g = _d_a_k_g_s_rate[:, 1]
             _db_da_b = _part(_all_db_da_b, _now)
             _tanh_b_part = _part(_all_tanh_b_part, _now)
             _ts = _part(_all_ts, _now)
             _d_a_b = _part(_all_d_a_b, _now)
             _d_ts_a_s_row = _part(_all_d_ts_a_s_row, _now)
+            _d_a_s = _d_a_k_g_s_rate[:, 2]
+            _a_rate = _k_g_a_rate_s[:, 2]
             _d_a_b_by_backbone = _beginning(_all_d_a_b_by_backbone, (_backbone, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _h_x_one = _part(_all_h_x_one, _now, 1)
@@ -662,13 +677,13 @@ def _backward_arrays(
             _b_by_backbone = _beginning(_all_b_by_backbone, (_backbone, _count, _batch))
             _b = _part(_all_b, _now)
             _windows = list(zip(
-                _d_outputs, _d_a_k_g_s_rate[:, :3], _d_a_k_g_s_rate[:, 3], _d_a_k_g_s_rate[:, 2], _ts,
+                _d_outputs, _d_a_k_g_s_rate[:, :3], _d_a_k_g_s_rate[:, 3], _dh_da_s, _ts,
                 _d_a_k_g_s_rate.reshape(_count, 4 * _hidden, _batch), _d_a_b, _db_da_b, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_k_g_s_rate, _k_g_a_rate_s, _temporary0, _db_da_b, _tanh_b_part, _d_a_b,
-                _d_ts_a_s_row, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone,
-                _b, _windows,
+                _now, _count, _d_outputs, _d_a_k_g_s_rate, _dh_da_s, _k, _g, _s, _temporary0, _dh_da_k, _dh_da_g,
+                _db_da_b, _tanh_b_part, _d_a_b, _d_ts_a_s_row, _d_a_s, _a_rate, _d_a_b_by_backbone, _h_x_one_by_part,
+                _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone, _b, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -714,47 +729,49 @@ def _backward(
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_W_k_g_offset_rate.reshape(4 * _hidden, _backbone), _W_k_g_offset_rate_transposed)
     _transpose(_U_b, _U_b_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_k_g_s_rate, _k_g_a_rate_s, _temporary0, _db_da_b, _tanh_b_part, _d_a_b,
-        _d_ts_a_s_row, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one, _d_a_k_g_s_rate_by_slot, _b_by_backbone, _b,
-        _windows,
+        _now, _count, _d_outputs, _d_a_k_g_s_rate, _dh_da_s, _k, _g, _s, _temporary0, _dh_da_k, _dh_da_g, _db_da_b,
+        _tanh_b_part, _d_a_b, _d_ts_a_s_row, _d_a_s, _a_rate, _d_a_b_by_backbone, _h_x_one_by_part, _h_x_one,
+        _d_a_k_g_s_rate_by_slot, _b_by_backbone, _b, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_s = (k - g) * s * (1 - s)
-        np.subtract(_k_g_a_rate_s[:, 0], _k_g_a_rate_s[:, 1], _d_a_k_g_s_rate[:, 2])
-        np.multiply(_d_a_k_g_s_rate[:, 2], _k_g_a_rate_s[:, 3], _d_a_k_g_s_rate[:, 2])
-        np.subtract(1.0, _k_g_a_rate_s[:, 3], _temporary0)
-        np.multiply(_d_a_k_g_s_rate[:, 2], _temporary0, _d_a_k_g_s_rate[:, 2])
+        np.subtract(_k, _g, _dh_da_s)
+        np.multiply(_dh_da_s, _s, _dh_da_s)
+        np.subtract(1.0, _s, _temporary0)
+        np.multiply(_dh_da_s, _temporary0, _dh_da_s)
         # dh_da_k = s * (1 - k**2)
-        np.square(_k_g_a_rate_s[:, 0], _d_a_k_g_s_rate[:, 0])
-        np.subtract(1.0, _d_a_k_g_s_rate[:, 0], _d_a_k_g_s_rate[:, 0])
-        np.multiply(_k_g_a_rate_s[:, 3], _d_a_k_g_s_rate[:, 0], _d_a_k_g_s_rate[:, 0])
+        np.square(_k, _dh_da_k)
+        np.subtract(1.0, _dh_da_k, _dh_da_k)
+        np.multiply(_s, _dh_da_k, _dh_da_k)
         # dh_da_g = (1 - s) * (1 - g**2)
-        np.subtract(1.0, _k_g_a_rate_s[:, 3], _d_a_k_g_s_rate[:, 1])
-        np.square(_k_g_a_rate_s[:, 1], _temporary0)
+        np.subtract(1.0, _s, _dh_da_g)
+        np.square(_g, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_k_g_s_rate[:, 1], _temporary0, _d_a_k_g_s_rate[:, 1])
+        np.multiply(_dh_da_g, _temporary0, _dh_da_g)
         # db_da_b = 1.1427894 * (1 - tanh_b_part**2)
         np.square(_tanh_b_part, _db_da_b)
         np.subtract(1.0, _db_da_b, _db_da_b)
         np.multiply(1.1427894, _db_da_b, _db_da_b)
         for d_outputs, _d_a_kgs_t, d_a_rate, d_a_s, ts, _d_a_k_g_s_rate_matrix, d_a_b, db_da_b in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_q = d_h * dh_da_q  for q = k, g, s
-            np.multiply(d_h, _d_a_kgs_t, _d_a_kgs_t)
+            multiply(d_h, _d_a_kgs_t, _d_a_kgs_t)
             # d_a_rate = d_a_s * ts
-            np.multiply(d_a_s, ts, d_a_rate)
+            multiply(d_a_s, ts, d_a_rate)
             # d_b = W_offset.T @ d_a_offset + W_rate.T @ d_a_rate + W_k.T @ d_a_k + W_g.T @ d_a_g
-            np.dot(_W_k_g_offset_rate_transposed, _d_a_k_g_s_rate_matrix, d_b)
+            dot(_W_k_g_offset_rate_transposed, _d_a_k_g_s_rate_matrix, d_b)
             # d_a_b = d_b * db_da_b
-            np.multiply(d_b, db_da_b, d_a_b)
+            multiply(d_b, db_da_b, d_a_b)
             # d_h_prev = U_b.T @ d_a_b
-            np.dot(_U_b_transposed, d_a_b, d_h_prev)
+            dot(_U_b_transposed, d_a_b, d_h_prev)
         # d_ts_a_s_row = d_a_s * a_rate
-        np.multiply(_d_a_k_g_s_rate[:, 2], _k_g_a_rate_s[:, 2], _d_ts_a_s_row)
+        np.multiply(_d_a_s, _a_rate, _d_ts_a_s_row)
         # d_x = W_b.T @ d_a_b
         np.copyto(_d_a_b_by_backbone, _d_a_b.transpose(1, 0, 2))
         np.dot(
@@ -763,7 +780,7 @@ def _backward(
             _d_x[_now].reshape(_count * _batch, _features),
         )
         # d_ts = sum_over(d_ts_a_s_row, "hidden")
-        np.sum(_d_ts_a_s_row, axis=1, out=_d_ts[_now])
+        np.add.reduce(_d_ts_a_s_row, axis=1, out=_d_ts[_now])
         # d_U_b = total(outer(d_a_b, h_prev))
         # d_W_b = total(outer(d_a_b, x))
         # d_b_b = total(d_a_b)
@@ -786,7 +803,7 @@ def _backward(
         # d_b_q = total(d_a_q)  for q = k, g
         # d_b_offset = total(d_a_s)
         # d_b_rate = total(d_a_rate)
-        np.sum(_d_a_k_g_s_rate_by_slot, axis=(2, 3), out=_temporary3)
+        np.add.reduce(_d_a_k_g_s_rate_by_slot, axis=(2, 3), out=_temporary3)
         np.add(_d_b_k_g_offset_rate, _temporary3, _d_b_k_g_offset_rate)
 
     _gradients.W_b[...] = _d_UWb_b[:, _hidden : _hidden + _features]
@@ -832,9 +849,17 @@ def _rebuild_arrays(
             _tanh_b_part = _part(_all_tanh_b_part, _now)
             _b = _part(_all_b, _now)
             _k_g_a_rate_s = _part(_all_k_g_a_rate_s, _now)
+            _kg = _k_g_a_rate_s[:, :2]
             _temporary0 = _part(_all_temporary0, _now)
+            _a_rate = _k_g_a_rate_s[:, 2]
             _ts = _part(_all_ts, _now)
-            yield (_count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _temporary0, _ts)
+            _a_s = _k_g_a_rate_s[:, 3]
+            _a_offset = _k_g_a_rate_s[:, 3]
+            _s = _k_g_a_rate_s[:, 3]
+            yield (
+                _count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _kg, _temporary0, _a_rate, _ts, _a_s,
+                _a_offset, _s,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -868,7 +893,10 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.copyto(_UWb_b[:, _hidden : _hidden + _features], _parameters.W_b)
     np.copyto(_UWb_b[:, -1], _parameters.b_b)
 
-    for _count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _temporary0, _ts in _chunks:
+    for (
+        _count, _h_x_one, _a_b, _b_part, _tanh_b_part, _b, _k_g_a_rate_s, _kg, _temporary0, _a_rate, _ts, _a_s,
+        _a_offset, _s,
+    ) in _chunks:  # fmt: skip
         # a_b = W_b @ x + U_b @ h_prev + b_b
         np.matmul(_UWb_b, _h_x_one[:-1], out=_a_b)
         # b_part = 0.666 * a_b
@@ -886,15 +914,15 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # a_q = W_q @ b + b_q  for q = k, g, rate, offset
         np.add(_k_g_a_rate_s, _b_k_g_rate_offset[..., None], _k_g_a_rate_s)
         # q = tanh(a_q)  for q = k, g  (other candidate, candidate)
-        np.tanh(_k_g_a_rate_s[:, :2], _k_g_a_rate_s[:, :2])
+        np.tanh(_kg, _kg)
         # a_s = a_rate * ts + a_offset
-        np.multiply(_k_g_a_rate_s[:, 2], _ts[:, None, :], _temporary0)
-        np.add(_temporary0, _k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3])
+        np.multiply(_a_rate, _ts[:, None, :], _temporary0)
+        np.add(_temporary0, _a_offset, _a_s)
         # s = sigmoid(a_s)  (interpolation over time)
-        np.multiply(_k_g_a_rate_s[:, 3], 0.5, _k_g_a_rate_s[:, 3])
-        np.tanh(_k_g_a_rate_s[:, 3], _k_g_a_rate_s[:, 3])
-        np.multiply(_k_g_a_rate_s[:, 3], 0.5, _k_g_a_rate_s[:, 3])
-        np.add(_k_g_a_rate_s[:, 3], 0.5, _k_g_a_rate_s[:, 3])
+        np.multiply(_a_s, 0.5, _s)
+        np.tanh(_s, _s)
+        np.multiply(_s, 0.5, _s)
+        np.add(_s, 0.5, _s)
         yield
 
 

@@ -97,7 +97,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -108,6 +108,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -266,8 +267,10 @@ class Parameters:
         self._set("b_i", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -446,15 +449,17 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
+            _h = _h_x_one[1:, :_hidden]
             _a_n = _part(_all_a_n, _now)
             _n = _part(_all_n, _now)
             _if = _part(_all_if, _now)
             _tanh_h_prev = _part(_all_tanh_h_prev, _now)
             _windows = list(zip(
-                _h_x_one[:-1], _if, _if.reshape(_count, 2 * _hidden, _batch), _tanh_h_prev, _h_x_one[:-1, :_hidden],
-                _h_x_one[1:, :_hidden], _if[:, 1], _if[:, 0], _n, strict=True,
+                _h_x_one[:-1], _if, _if.reshape(_count, 2 * _hidden, _batch), _tanh_h_prev, _h_x_one[:-1, :_hidden], _h,
+                _if[:, 1], _if[:, 0], _n, strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _a_n, _n, _windows)
+            yield (_now, _h_x_one, _x, _h, _a_n, _n, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -474,7 +479,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (_UWb_if, _temporary0, _UWb_if_matrix, _U_if_rows, _W_if_rows, _b_if_rows, _half, _chunks) = _arrays.of_pass
     _W_n = _parameters.W_n
     # Parameters that enter one product or one call lie side by side.
@@ -485,29 +490,31 @@ def _forward(
     np.multiply(_UWb_if, 0.5, _UWb_if)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
-    for _now, _h_x_one, _a_n, _n, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _h, _a_n, _n, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         # a_n = W_n @ x
-        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_a_n)
+        np.matmul(_W_n, _x, out=_a_n)
         # n = tanh(a_n)  (candidate)
         np.tanh(_a_n, _n)
         for h_x_one, _if_t, _if_matrix, tanh_h_prev, h_prev, h, f, i, n in _windows:
             # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, f
-            np.dot(_UWb_if_matrix, h_x_one, _if_matrix)
+            dot(_UWb_if_matrix, h_x_one, _if_matrix)
             # tanh_half_a_k = tanh(half_a_k)  for k = i, f
-            np.tanh(_if_t, _if_t)
+            tanh(_if_t, _if_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = i, f  (input gate, forget gate)
-            np.multiply(_half, _if_t, _if_t)
-            np.add(_if_t, _half, _if_t)
+            multiply(_half, _if_t, _if_t)
+            add(_if_t, _half, _if_t)
             # tanh_h_prev = tanh(h_prev)
-            np.tanh(h_prev, tanh_h_prev)
+            tanh(h_prev, tanh_h_prev)
             # h = f * tanh_h_prev + i * n  (hidden state)
-            np.multiply(f, tanh_h_prev, h)
-            np.multiply(i, n, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(f, tanh_h_prev, h)
+            multiply(i, n, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -556,22 +563,29 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_ifn = _part(_all_d_a_ifn, _now)
+            _dh_da_i = _d_a_ifn[:, 0]
             _n = _part(_all_n, _now)
             _if = _part(_all_if, _now)
+            _i = _if[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
+            _dh_da_f = _d_a_ifn[:, 1]
             _tanh_h_prev = _part(_all_tanh_h_prev, _now)
+            _f = _if[:, 1]
             _dh_dh_prev = _part(_all_dh_dh_prev, _now)
             _d_h = _part(_all_d_h, _now)
             _d_n = _part(_all_d_n, _now)
+            _d_a_n = _d_a_ifn[:, 2]
             _d_a_ifn_by_slot = _beginning(_all_d_a_ifn_by_slot, (3, _hidden, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _d_a_n_by_hidden = _beginning(_all_d_a_n_by_hidden, (_hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _windows = list(zip(_d_h, _d_outputs, _d_a_ifn[:, :2], _dh_dh_prev, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _d_a_ifn, _n, _if, _temporary0, _tanh_h_prev, _dh_dh_prev, _d_h, _d_n,
-                _d_a_ifn_by_slot, _h_x_one_by_part, _h_x_one, _d_a_n_by_hidden, _x_by_features, _windows,
+                _now, _count, _d_outputs, _d_a_ifn, _dh_da_i, _n, _i, _temporary0, _dh_da_f, _tanh_h_prev, _f,
+                _dh_dh_prev, _d_h, _d_n, _d_a_n, _d_a_ifn_by_slot, _h_x_one_by_part, _h_x_one, _d_a_n_by_hidden,
+                _x_by_features, _x, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -608,41 +622,44 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_if.reshape(2 * _hidden, _hidden), _U_if_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_ifn, _n, _if, _temporary0, _tanh_h_prev, _dh_dh_prev, _d_h, _d_n,
-        _d_a_ifn_by_slot, _h_x_one_by_part, _h_x_one, _d_a_n_by_hidden, _x_by_features, _windows,
+        _now, _count, _d_outputs, _d_a_ifn, _dh_da_i, _n, _i, _temporary0, _dh_da_f, _tanh_h_prev, _f, _dh_dh_prev,
+        _d_h, _d_n, _d_a_n, _d_a_ifn_by_slot, _h_x_one_by_part, _h_x_one, _d_a_n_by_hidden, _x_by_features, _x,
+        _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_i = n * i * (1 - i)
-        np.multiply(_n, _if[:, 0], _d_a_ifn[:, 0])
-        np.subtract(1.0, _if[:, 0], _temporary0)
-        np.multiply(_d_a_ifn[:, 0], _temporary0, _d_a_ifn[:, 0])
+        np.multiply(_n, _i, _dh_da_i)
+        np.subtract(1.0, _i, _temporary0)
+        np.multiply(_dh_da_i, _temporary0, _dh_da_i)
         # dh_da_f = tanh_h_prev * f * (1 - f)
-        np.multiply(_tanh_h_prev, _if[:, 1], _d_a_ifn[:, 1])
-        np.subtract(1.0, _if[:, 1], _temporary0)
-        np.multiply(_d_a_ifn[:, 1], _temporary0, _d_a_ifn[:, 1])
+        np.multiply(_tanh_h_prev, _f, _dh_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_dh_da_f, _temporary0, _dh_da_f)
         # dh_dh_prev = f * (1 - tanh_h_prev**2)
         np.square(_tanh_h_prev, _dh_dh_prev)
         np.subtract(1.0, _dh_dh_prev, _dh_dh_prev)
-        np.multiply(_if[:, 1], _dh_dh_prev, _dh_dh_prev)
+        np.multiply(_f, _dh_dh_prev, _dh_dh_prev)
         for d_h, d_outputs, _d_a_if_t, dh_dh_prev in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_k = d_h * dh_da_k  for k = i, f
-            np.multiply(d_h, _d_a_if_t, _d_a_if_t)
+            multiply(d_h, _d_a_if_t, _d_a_if_t)
             # U_i.T @ d_a_i, U_f.T @ d_a_f
-            np.dot(_U_if_transposed, _d_a_if_t.reshape(2 * _hidden, _batch), d_h_prev_product)
+            dot(_U_if_transposed, _d_a_if_t.reshape(2 * _hidden, _batch), d_h_prev_product)
             # d_h_prev = d_h * dh_dh_prev + U_i.T @ d_a_i + U_f.T @ d_a_f
-            np.multiply(d_h, dh_dh_prev, d_h_prev)
-            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            multiply(d_h, dh_dh_prev, d_h_prev)
+            add(d_h_prev, d_h_prev_product, d_h_prev)
         # d_n = d_h * i
-        np.multiply(_d_h, _if[:, 0], _d_n)
+        np.multiply(_d_h, _i, _d_n)
         # d_a_n = d_n * (1 - n**2)
-        np.square(_n, _d_a_ifn[:, 2])
-        np.subtract(1.0, _d_a_ifn[:, 2], _d_a_ifn[:, 2])
-        np.multiply(_d_n, _d_a_ifn[:, 2], _d_a_ifn[:, 2])
+        np.square(_n, _d_a_n)
+        np.subtract(1.0, _d_a_n, _d_a_n)
+        np.multiply(_d_n, _d_a_n, _d_a_n)
         # d_x = W_n.T @ d_a_n + W_i.T @ d_a_i + W_f.T @ d_a_f
         np.copyto(_d_a_ifn_by_slot, _d_a_ifn.transpose(1, 2, 0, 3))
         np.dot(
@@ -661,8 +678,8 @@ def _backward(
         )
         np.add(_d_UWb_if, _temporary1, _d_UWb_if)
         # d_W_n = total(outer(d_a_n, x))
-        np.copyto(_d_a_n_by_hidden, _d_a_ifn[:, 2].transpose(1, 0, 2))
-        np.copyto(_x_by_features, _h_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.copyto(_d_a_n_by_hidden, _d_a_n.transpose(1, 0, 2))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
         np.matmul(
             _d_a_n_by_hidden.reshape(_hidden, _count * _batch),
             _x_by_features.reshape(_features, _count * _batch).T,
@@ -703,11 +720,13 @@ def _rebuild_arrays(
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _a_n = _part(_all_a_n, _now)
             _n = _part(_all_n, _now)
             _if = _part(_all_if, _now)
             _tanh_h_prev = _part(_all_tanh_h_prev, _now)
-            yield (_count, _h_x_one, _a_n, _n, _if, _tanh_h_prev)
+            _h_prev = _h_x_one[:-1, :_hidden]
+            yield (_count, _h_x_one, _x, _a_n, _n, _if, _tanh_h_prev, _h_prev)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -727,9 +746,9 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_i, _parameters.b_f), out=_b_if_rows)
     np.multiply(_UWb_if, 0.5, _UWb_if)
 
-    for _count, _h_x_one, _a_n, _n, _if, _tanh_h_prev in _chunks:
+    for _count, _h_x_one, _x, _a_n, _n, _if, _tanh_h_prev, _h_prev in _chunks:
         # a_n = W_n @ x
-        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_a_n)
+        np.matmul(_W_n, _x, out=_a_n)
         # n = tanh(a_n)  (candidate)
         np.tanh(_a_n, _n)
         # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, f
@@ -744,7 +763,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.multiply(0.5, _if, _if)
         np.add(_if, 0.5, _if)
         # tanh_h_prev = tanh(h_prev)
-        np.tanh(_h_x_one[:-1, :_hidden], _tanh_h_prev)
+        np.tanh(_h_prev, _tanh_h_prev)
         yield
 
 

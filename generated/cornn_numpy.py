@@ -98,7 +98,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -109,6 +109,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -232,8 +233,10 @@ class Parameters:
         self._set("b_u", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -409,12 +412,14 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         for _first in range(0, _steps, _chunk):
             _now = slice(_first, min(_first + _chunk, _steps))
             _y_z_x_one = _part(_all_y_z_x_one, _now, 1)
+            _x = _y_z_x_one[:-1, _hidden + _hidden : _hidden + _hidden + _features]
+            _y = _y_z_x_one[1:, :_hidden]
             _u = _part(_all_u, _now)
             _windows = list(zip(
                 _y_z_x_one[:-1], _u, _y_z_x_one[1:, _hidden : _hidden + _hidden], _y_z_x_one[:-1, :_hidden],
-                _y_z_x_one[:-1, _hidden : _hidden + _hidden], _y_z_x_one[1:, :_hidden], strict=True,
+                _y_z_x_one[:-1, _hidden : _hidden + _hidden], _y, strict=True,
             ))  # fmt: skip
-            yield (_now, _y_z_x_one, _windows)
+            yield (_now, _y_z_x_one, _x, _y, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -442,27 +447,29 @@ def _forward(
     np.copyto(_WUVb_u[:, -1], _parameters.b_u)
     _returned_y = np.empty((_steps, _batch, _hidden), _dtype)
     y, z = _initial.y.T, _initial.z.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _y_z_x_one, _windows in _chunks:
-        np.copyto(_y_z_x_one[:-1, _hidden + _hidden : _hidden + _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _y_z_x_one, _x, _y, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_y_z_x_one[0, :_hidden], y)
         np.copyto(_y_z_x_one[0, _hidden : _hidden + _hidden], z)
         for y_z_x_one, u, z, y_prev, z_prev, y in _windows:
             # a_u = V_u @ x + W_u @ y_prev + U_u @ z_prev + b_u
-            np.dot(_WUVb_u, y_z_x_one, a_u)
+            dot(_WUVb_u, y_z_x_one, a_u)
             # u = tanh(a_u)  (driving force)
-            np.tanh(a_u, u)
+            tanh(a_u, u)
             # z = z_prev + 0.042 * (u - 2.7 * y_prev - 4.7 * z_prev)  (velocity)
-            np.multiply(_number0, y_prev, z)
-            np.subtract(u, z, z)
-            np.multiply(_number1, z_prev, _temporary0)
-            np.subtract(z, _temporary0, z)
-            np.multiply(_number2, z, z)
-            np.add(z_prev, z, z)
+            multiply(_number0, y_prev, z)
+            subtract(u, z, z)
+            multiply(_number1, z_prev, _temporary0)
+            subtract(z, _temporary0, z)
+            multiply(_number2, z, z)
+            add(z_prev, z, z)
             # y = y_prev + 0.042 * z  (position)
-            np.multiply(_number2, z, y)
-            np.add(y_prev, y, y)
-        np.copyto(_returned_y[_now], _y_z_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(_number2, z, y)
+            add(y_prev, y, y)
+        np.copyto(_returned_y[_now], _y.transpose(0, 2, 1))
 
     _final = State(y=y.T.copy(), z=z.T.copy())
     return _returned_y, _final, _arrays.residuals
@@ -557,6 +564,8 @@ def _backward(
     _d_WUVb_u.fill(0)
     np.copyto(d_y_next, _d_final.y.T)
     np.copyto(d_z_next, _d_final.z.T)
+    # By local names, what steps call is found at once.
+    add, matmul, multiply, subtract = np.add, np.matmul, np.multiply, np.subtract
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
@@ -569,21 +578,21 @@ def _backward(
         np.multiply(0.042, _dz_da_u, _dz_da_u)
         for d_outputs, d_a_u, dz_da_u in _windows:
             # d_y = d_outputs + d_y_next
-            np.add(d_outputs, d_y_next, d_y)
+            add(d_outputs, d_y_next, d_y)
             # d_z = d_z_next + 0.042 * d_y
-            np.multiply(_number0, d_y, d_z)
-            np.add(d_z_next, d_z, d_z)
+            multiply(_number0, d_y, d_z)
+            add(d_z_next, d_z, d_z)
             # d_a_u = d_z * dz_da_u
-            np.multiply(d_z, dz_da_u, d_a_u)
+            multiply(d_z, dz_da_u, d_a_u)
             # U_u.T @ d_a_u, W_u.T @ d_a_u
-            np.matmul(_UW_u_matrix_, d_a_u, out=_d_z_prev_U_u_z_to_y_prev_W_u_y_prev)
+            matmul(_UW_u_matrix_, d_a_u, out=_d_z_prev_U_u_z_to_y_prev_W_u_y_prev)
             # d_y_prev = d_y - 0.11340000000000001 * d_z + W_u.T @ d_a_u
-            np.multiply(_number1, d_z, d_y_prev)
-            np.subtract(d_y, d_y_prev, d_y_prev)
-            np.add(d_y_prev, d_y_prev_W_u_y_prev, d_y_prev)
+            multiply(_number1, d_z, d_y_prev)
+            subtract(d_y, d_y_prev, d_y_prev)
+            add(d_y_prev, d_y_prev_W_u_y_prev, d_y_prev)
             # d_z_prev = 0.8026 * d_z + U_u.T @ d_a_u
-            np.multiply(_number2, d_z, d_z_prev)
-            np.add(d_z_prev, d_z_prev_U_u_z_prev, d_z_prev)
+            multiply(_number2, d_z, d_z_prev)
+            add(d_z_prev, d_z_prev_U_u_z_prev, d_z_prev)
         # d_x = V_u.T @ d_a_u
         np.copyto(_d_a_u_by_hidden, _d_a_u.transpose(1, 0, 2))
         np.dot(

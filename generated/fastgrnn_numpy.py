@@ -101,7 +101,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -112,6 +112,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -260,8 +261,10 @@ class Parameters:
         self._set("nu", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -440,10 +443,12 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         for _first in range(0, _steps, _chunk):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x = _part(_all_h_x, _now, 1)
+            _x = _h_x[:-1, _hidden:]
+            _h = _h_x[1:, :_hidden]
             _z = _part(_all_z, _now)
             _n = _part(_all_n, _now)
-            _windows = list(zip(_h_x[:-1], _z, _n, _h_x[1:, :_hidden], _h_x[:-1, :_hidden], strict=True))
-            yield (_now, _h_x, _windows)
+            _windows = list(zip(_h_x[:-1], _z, _n, _h, _h_x[:-1, :_hidden], strict=True))
+            yield (_now, _h_x, _x, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -485,32 +490,34 @@ def _forward(
     h = _initial.h.T
     _b_z_wide = _b_z[:, None]
     _b_n_wide = _b_n[:, None]
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x, _windows in _chunks:
-        np.copyto(_h_x[:-1, _hidden:], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x, _x, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x[0, :_hidden], h)
         for h_x, z, n, h, h_prev in _windows:
             # s = W @ x + U @ h_prev  (shared by both)
-            np.dot(_UW, h_x, s)
+            dot(_UW, h_x, s)
             # a_z = s + b_z
-            np.add(s, _b_z_wide, a_z)
+            add(s, _b_z_wide, a_z)
             # z = sigmoid(a_z)  (gate)
-            np.multiply(a_z, _half, z)
-            np.tanh(z, z)
-            np.multiply(z, _half, z)
-            np.add(z, _half, z)
+            multiply(a_z, _half, z)
+            tanh(z, z)
+            multiply(z, _half, z)
+            add(z, _half, z)
             # a_n = s + b_n
-            np.add(s, _b_n_wide, a_n)
+            add(s, _b_n_wide, a_n)
             # n = tanh(a_n)  (candidate)
-            np.tanh(a_n, n)
+            tanh(a_n, n)
             # h = (sigmoid_zeta * (1 - z) + sigmoid_nu) * n + z * h_prev  (hidden state)
-            np.subtract(_one, z, h)
-            np.multiply(_sigmoid_zeta, h, h)
-            np.add(h, _sigmoid_nu, h)
-            np.multiply(h, n, h)
-            np.multiply(z, h_prev, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x[1:, :_hidden].transpose(0, 2, 1))
+            subtract(_one, z, h)
+            multiply(_sigmoid_zeta, h, h)
+            add(h, _sigmoid_nu, h)
+            multiply(h, n, h)
+            multiply(z, h_prev, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -559,21 +566,27 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_zn = _part(_all_d_a_zn, _now)
+            _dh_da_n = _d_a_zn[:, 1]
             _z = _part(_all_z, _now)
             _temporary0 = _part(_all_temporary0, _now)
             _n = _part(_all_n, _now)
+            _dh_da_z = _d_a_zn[:, 0]
             _h_x = _part(_all_h_x, _now, 1)
+            _h_prev = _h_x[:-1, :_hidden]
             _d_h = _part(_all_d_h, _now)
             _d_s = _part(_all_d_s, _now)
             _d_sigmoid_zeta_h_row = _part(_all_d_sigmoid_zeta_h_row, _now)
             _d_sigmoid_nu_zeta_row = _part(_all_d_sigmoid_nu_zeta_row, _now)
+            _d_sigmoid_zeta_row = _d_sigmoid_nu_zeta_row[:, 1]
             _d_sigmoid_nu_h_row = _part(_all_d_sigmoid_nu_h_row, _now)
+            _d_sigmoid_nu_row = _d_sigmoid_nu_zeta_row[:, 0]
             _d_s_by_hidden = _beginning(_all_d_s_by_hidden, (_hidden, _count, _batch))
             _h_x_by_part = _beginning(_all_h_x_by_part, (_hidden + _features, _count, _batch))
-            _windows = list(zip(_d_h, _d_outputs, _d_a_zn, _d_s, _d_a_zn[:, 1], _d_a_zn[:, 0], _z, strict=True))[::-1]
+            _windows = list(zip(_d_h, _d_outputs, _d_a_zn, _d_s, _dh_da_n, _dh_da_z, _z, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _d_a_zn, _z, _temporary0, _n, _h_x, _d_h, _d_s, _d_sigmoid_zeta_h_row,
-                _d_sigmoid_nu_zeta_row, _d_sigmoid_nu_h_row, _d_s_by_hidden, _h_x_by_part, _windows,
+                _now, _count, _d_outputs, _d_a_zn, _dh_da_n, _z, _temporary0, _n, _dh_da_z, _h_x, _h_prev, _d_h, _d_s,
+                _d_sigmoid_zeta_h_row, _d_sigmoid_nu_zeta_row, _d_sigmoid_zeta_row, _d_sigmoid_nu_h_row,
+                _d_sigmoid_nu_row, _d_s_by_hidden, _h_x_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -623,50 +636,53 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U, _U_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_zn, _z, _temporary0, _n, _h_x, _d_h, _d_s, _d_sigmoid_zeta_h_row,
-        _d_sigmoid_nu_zeta_row, _d_sigmoid_nu_h_row, _d_s_by_hidden, _h_x_by_part, _windows,
+        _now, _count, _d_outputs, _d_a_zn, _dh_da_n, _z, _temporary0, _n, _dh_da_z, _h_x, _h_prev, _d_h, _d_s,
+        _d_sigmoid_zeta_h_row, _d_sigmoid_nu_zeta_row, _d_sigmoid_zeta_row, _d_sigmoid_nu_h_row, _d_sigmoid_nu_row,
+        _d_s_by_hidden, _h_x_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_n = (sigmoid_zeta * (1 - z) + sigmoid_nu) * (1 - n**2)
-        np.subtract(1.0, _z, _d_a_zn[:, 1])
-        np.multiply(_sigmoid_zeta, _d_a_zn[:, 1], _d_a_zn[:, 1])
-        np.add(_d_a_zn[:, 1], _sigmoid_nu, _d_a_zn[:, 1])
+        np.subtract(1.0, _z, _dh_da_n)
+        np.multiply(_sigmoid_zeta, _dh_da_n, _dh_da_n)
+        np.add(_dh_da_n, _sigmoid_nu, _dh_da_n)
         np.square(_n, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_zn[:, 1], _temporary0, _d_a_zn[:, 1])
+        np.multiply(_dh_da_n, _temporary0, _dh_da_n)
         # dh_da_z = (h_prev - n * sigmoid_zeta) * z * (1 - z)
-        np.multiply(_n, _sigmoid_zeta, _d_a_zn[:, 0])
-        np.subtract(_h_x[:-1, :_hidden], _d_a_zn[:, 0], _d_a_zn[:, 0])
-        np.multiply(_d_a_zn[:, 0], _z, _d_a_zn[:, 0])
+        np.multiply(_n, _sigmoid_zeta, _dh_da_z)
+        np.subtract(_h_prev, _dh_da_z, _dh_da_z)
+        np.multiply(_dh_da_z, _z, _dh_da_z)
         np.subtract(1.0, _z, _temporary0)
-        np.multiply(_d_a_zn[:, 0], _temporary0, _d_a_zn[:, 0])
+        np.multiply(_dh_da_z, _temporary0, _dh_da_z)
         for d_h, d_outputs, _d_a_zn_t, d_s, d_a_n, d_a_z, z in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_k = d_h * dh_da_k  for k = z, n
-            np.multiply(d_h, _d_a_zn_t, _d_a_zn_t)
+            multiply(d_h, _d_a_zn_t, _d_a_zn_t)
             # d_s = d_a_n + d_a_z
-            np.add(d_a_n, d_a_z, d_s)
+            add(d_a_n, d_a_z, d_s)
             # U.T @ d_s
-            np.dot(_U_transposed, d_s, d_h_prev_U_h_prev)
+            dot(_U_transposed, d_s, d_h_prev_U_h_prev)
             # d_h_prev = d_h * z + U.T @ d_s
-            np.multiply(d_h, z, d_h_prev)
-            np.add(d_h_prev, d_h_prev_U_h_prev, d_h_prev)
+            multiply(d_h, z, d_h_prev)
+            add(d_h_prev, d_h_prev_U_h_prev, d_h_prev)
         # d_sigmoid_zeta_h_row = d_h * n * (1 - z)
         np.multiply(_d_h, _n, _d_sigmoid_zeta_h_row)
         np.subtract(1.0, _z, _temporary0)
         np.multiply(_d_sigmoid_zeta_h_row, _temporary0, _d_sigmoid_zeta_h_row)
         # sum_over(d_sigmoid_zeta_h_row, "hidden")
-        np.sum(_d_sigmoid_zeta_h_row, axis=1, out=_d_sigmoid_nu_zeta_row[:, 1])
+        np.add.reduce(_d_sigmoid_zeta_h_row, axis=1, out=_d_sigmoid_zeta_row)
         # d_sigmoid_nu_h_row = d_h * n
         np.multiply(_d_h, _n, _d_sigmoid_nu_h_row)
         # sum_over(d_sigmoid_nu_h_row, "hidden")
-        np.sum(_d_sigmoid_nu_h_row, axis=1, out=_d_sigmoid_nu_zeta_row[:, 0])
+        np.add.reduce(_d_sigmoid_nu_h_row, axis=1, out=_d_sigmoid_nu_row)
         # d_sigmoid_k = total(sum_over(d_sigmoid_k_h_row, "hidden"))  for k = nu, zeta
-        np.sum(_d_sigmoid_nu_zeta_row, axis=(0, 2), out=_temporary1)
+        np.add.reduce(_d_sigmoid_nu_zeta_row, axis=(0, 2), out=_temporary1)
         np.add(_d_sigmoid_nu_zeta, _temporary1, _d_sigmoid_nu_zeta)
         # d_x = W.T @ d_s
         np.copyto(_d_s_by_hidden, _d_s.transpose(1, 0, 2))
@@ -681,7 +697,7 @@ def _backward(
         )
         np.add(_d_UW, _temporary2, _d_UW)
         # d_b_k = total(d_a_k)  for k = z, n
-        np.sum(_d_a_zn, axis=(0, 3), out=_temporary3)
+        np.add.reduce(_d_a_zn, axis=(0, 3), out=_temporary3)
         np.add(_d_b_zn, _temporary3, _d_b_zn)
 
     # d_zeta = d_sigmoid_zeta * sigmoid_zeta * (1 - sigmoid_zeta)

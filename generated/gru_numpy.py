@@ -101,7 +101,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -112,6 +112,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -289,8 +290,10 @@ class Parameters:
         self._set("bu_n", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -449,7 +452,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _kept = _chunk if _keep == "nothing" else _steps
     # Parameters that enter one product or one call lie side by side.
     _W_zrn = np.empty((3, _hidden, _features), _dtype)
-    _Ub_z_Ub_r_U_bu_n = np.empty((3, _hidden, _hidden + 1), _dtype)
+    _Ub_zrn = np.empty((3, _hidden, _hidden + 1), _dtype)
     # Arrays by step.
     # h_one: what one product multiplies, one below the other, ones for biases last.
     _all_h_one = np.empty((_kept + 1, _hidden + 1, _batch), _dtype)
@@ -459,9 +462,9 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_zrm = np.empty((_saved, 3, _hidden, _batch), _dtype)
     _temporary0 = np.empty((_hidden, _batch), _dtype)
     _W_zrn_matrix = _W_zrn.reshape(3 * _hidden, _features)
-    _Ub_z_Ub_r_U_bu_n_matrix = _Ub_z_Ub_r_U_bu_n.reshape(3 * _hidden, _hidden + 1)
-    _U_zrn_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, :_hidden]
-    _b_z_b_r_bu_n_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, -1]
+    _Ub_zrn_matrix = _Ub_zrn.reshape(3 * _hidden, _hidden + 1)
+    _U_zrn_rows = _Ub_zrn_matrix[:, :_hidden]
+    _b_zrn_rows = _Ub_zrn_matrix[:, -1]
     _half = np.array(0.5, _dtype)
     _one = np.array(1.0, _dtype)
 
@@ -471,14 +474,16 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _count = _now.stop - _now.start
             _x = _part(_all_x, _now)
             _h_one = _part(_all_h_one, _now, 1)
+            _h = _h_one[1:, :_hidden]
             _W_z_x_W_r_x_n = _part(_all_W_z_x_W_r_x_n, _now)
+            _a_n_x = _W_z_x_W_r_x_n[:, 2]
+            _W_n_x = _W_z_x_W_r_x_n[:, 2]
             _zrm = _part(_all_zrm, _now)
             _windows = list(zip(
                 _h_one[:-1], _zrm.reshape(_count, 3 * _hidden, _batch), _zrm[:, :2], _W_z_x_W_r_x_n[:, :2], _zrm[:, 1],
-                _zrm[:, 2], _W_z_x_W_r_x_n[:, 2], _W_z_x_W_r_x_n[:, 2], _W_z_x_W_r_x_n[:, 2], _h_one[1:, :_hidden],
-                _zrm[:, 0], _h_one[:-1, :_hidden], strict=True,
+                _zrm[:, 2], _a_n_x, _a_n_x, _a_n_x, _h, _zrm[:, 0], _h_one[:-1, :_hidden], strict=True,
             ))  # fmt: skip
-            yield (_now, _count, _x, _h_one, _W_z_x_W_r_x_n, _windows)
+            yield (_now, _count, _x, _h_one, _h, _W_z_x_W_r_x_n, _a_n_x, _W_n_x, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -486,8 +491,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     if _keep == "recompute":
         _residuals = {"x": _all_x, "h_one": _all_h_one}
     _of_pass = (
-        _W_zrn, _Ub_z_Ub_r_U_bu_n, _temporary0, _W_zrn_matrix, _Ub_z_Ub_r_U_bu_n_matrix, _U_zrn_rows,
-        _b_z_b_r_bu_n_rows, _half, _one, _chunks,
+        _W_zrn, _Ub_zrn, _temporary0, _W_zrn_matrix, _Ub_zrn_matrix, _U_zrn_rows, _b_zrn_rows, _half, _one, _chunks,
     )  # fmt: skip
     return _Arrays(_residuals, _of_pass)
 
@@ -503,8 +507,7 @@ def _forward(
     _steps, _batch = _given_x.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
     (
-        _W_zrn, _Ub_z_Ub_r_U_bu_n, _temporary0, _W_zrn_matrix, _Ub_z_Ub_r_U_bu_n_matrix, _U_zrn_rows,
-        _b_z_b_r_bu_n_rows, _half, _one, _chunks,
+        _W_zrn, _Ub_zrn, _temporary0, _W_zrn_matrix, _Ub_zrn_matrix, _U_zrn_rows, _b_zrn_rows, _half, _one, _chunks,
     ) = _arrays.of_pass  # fmt: skip
     _b_n = _parameters.b_n
     # Parameters that enter one product or one call lie side by side.
@@ -512,40 +515,42 @@ def _forward(
     np.concatenate((_parameters.W_z, _parameters.W_r, _parameters.W_n), out=_W_zrn_matrix)
     np.multiply(_W_zrn[:2], 0.5, _W_zrn[:2])
     np.concatenate((_parameters.U_z, _parameters.U_r, _parameters.U_n), out=_U_zrn_rows)
-    np.concatenate((_parameters.b_z, _parameters.b_r, _parameters.bu_n), out=_b_z_b_r_bu_n_rows)
-    np.multiply(_Ub_z_Ub_r_U_bu_n[:2], 0.5, _Ub_z_Ub_r_U_bu_n[:2])
+    np.concatenate((_parameters.b_z, _parameters.b_r, _parameters.bu_n), out=_b_zrn_rows)
+    np.multiply(_Ub_zrn[:2], 0.5, _Ub_zrn[:2])
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _count, _x, _h_one, _W_z_x_W_r_x_n, _windows in _chunks:
+    for _now, _count, _x, _h_one, _h, _W_z_x_W_r_x_n, _a_n_x, _W_n_x, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_one[0, :_hidden], h)
         # (W_z / 2) @ x, (W_r / 2) @ x, W_n @ x
         np.matmul(_W_zrn.reshape(3 * _hidden, _features), _x, out=_W_z_x_W_r_x_n.reshape(_count, 3 * _hidden, _batch))
         # a_n_x = W_n @ x + b_n
-        np.add(_W_z_x_W_r_x_n[:, 2], _b_n[:, None], _W_z_x_W_r_x_n[:, 2])
+        np.add(_W_n_x, _b_n[:, None], _a_n_x)
         for h_one, _zrm_matrix, _zr_t, _W_zr_x_t, r, m, a_n, a_n_x, n, h, z, h_prev in _windows:
             # half_a_k_product = (U_k / 2) @ h_prev + b_k / 2  for k = z, r
             # m = U_n @ h_prev + bu_n  (what the state contributes)
-            np.dot(_Ub_z_Ub_r_U_bu_n_matrix, h_one, _zrm_matrix)
+            dot(_Ub_zrn_matrix, h_one, _zrm_matrix)
             # half_a_k = half_a_k_product + (W_k / 2) @ x  for k = z, r
-            np.add(_zr_t, _W_zr_x_t, _zr_t)
+            add(_zr_t, _W_zr_x_t, _zr_t)
             # tanh_half_a_k = tanh(half_a_k)  for k = z, r
-            np.tanh(_zr_t, _zr_t)
+            tanh(_zr_t, _zr_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = z, r  (update gate, reset gate)
-            np.multiply(_half, _zr_t, _zr_t)
-            np.add(_zr_t, _half, _zr_t)
+            multiply(_half, _zr_t, _zr_t)
+            add(_zr_t, _half, _zr_t)
             # a_n = a_n_x + r * m
-            np.multiply(r, m, _temporary0)
-            np.add(a_n_x, _temporary0, a_n)
+            multiply(r, m, _temporary0)
+            add(a_n_x, _temporary0, a_n)
             # n = tanh(a_n)  (candidate)
-            np.tanh(a_n, n)
+            tanh(a_n, n)
             # h = (1 - z) * n + z * h_prev  (hidden state)
-            np.subtract(_one, z, h)
-            np.multiply(h, n, h)
-            np.multiply(z, h_prev, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_one[1:, :_hidden].transpose(0, 2, 1))
+            subtract(_one, z, h)
+            multiply(h, n, h)
+            multiply(z, h_prev, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -571,7 +576,7 @@ def _backward_arrays(
     # Working space.
     d_h_next = np.empty((_hidden, _batch), _dtype)
     _d_W_nzr = np.empty((3, _hidden, _features), _dtype)
-    _d_Ub_z_Ub_r_U_bu_n = np.empty((3, _hidden, _hidden + 1), _dtype)
+    _d_Ub_zrn = np.empty((3, _hidden, _hidden + 1), _dtype)
     _scratch0 = np.empty((_hidden, _batch), _dtype)
     _scratch1 = np.empty((_hidden, _batch), _dtype)
     _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
@@ -594,28 +599,37 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_n_a_z_a_r_m = _part(_all_d_a_n_a_z_a_r_m, _now)
+            _dh_da_n = _d_a_n_a_z_a_r_m[:, 0]
             _zrm = _part(_all_zrm, _now)
+            _z = _zrm[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
             _W_z_x_W_r_x_n = _part(_all_W_z_x_W_r_x_n, _now)
+            _n = _W_z_x_W_r_x_n[:, 2]
+            _dh_da_z = _d_a_n_a_z_a_r_m[:, 1]
             _h_one = _part(_all_h_one, _now, 1)
+            _h_prev = _h_one[:-1, :_hidden]
+            _da_n_da_r = _d_a_n_a_z_a_r_m[:, 2]
+            _m = _zrm[:, 2]
+            _r = _zrm[:, 1]
             _d_a_n_a_z_a_r_m_by_slot = _beginning(_all_d_a_n_a_z_a_r_m_by_slot, (4, _hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
+            _d_a_n = _d_a_n_a_z_a_r_m[:, 0]
             _h_one_by_part = _beginning(_all_h_one_by_part, (_hidden + 1, _count, _batch))
             _windows = list(zip(
-                _d_outputs, _d_a_n_a_z_a_r_m[:, :2], _d_a_n_a_z_a_r_m[:, 3], _d_a_n_a_z_a_r_m[:, 0], _zrm[:, 1],
-                _d_a_n_a_z_a_r_m[:, 2], _d_a_n_a_z_a_r_m[:, 2], _d_a_n_a_z_a_r_m[:, 1:4], _zrm[:, 0], strict=True,
+                _d_outputs, _d_a_n_a_z_a_r_m[:, :2], _d_a_n_a_z_a_r_m[:, 3], _dh_da_n, _r, _da_n_da_r, _da_n_da_r,
+                _d_a_n_a_z_a_r_m[:, 1:4], _z, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_n_a_z_a_r_m, _zrm, _temporary0, _W_z_x_W_r_x_n, _h_one,
-                _d_a_n_a_z_a_r_m_by_slot, _x_by_features, _x, _h_one_by_part, _windows,
+                _now, _count, _d_outputs, _d_a_n_a_z_a_r_m, _dh_da_n, _z, _temporary0, _n, _dh_da_z, _h_one, _h_prev,
+                _da_n_da_r, _m, _r, _d_a_n_a_z_a_r_m_by_slot, _x_by_features, _x, _d_a_n, _h_one_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
-        _U_zrn, _W_nzr, d_h_next, _d_W_nzr, _d_Ub_z_Ub_r_U_bu_n, _temporary1, _temporary2, _temporary3,
-        _U_zrn_transposed, d_h, d_h_prev_product, d_h_prev, _U_zrn_matrix, _W_nzr_matrix, _chunks,
+        _U_zrn, _W_nzr, d_h_next, _d_W_nzr, _d_Ub_zrn, _temporary1, _temporary2, _temporary3, _U_zrn_transposed, d_h,
+        d_h_prev_product, d_h_prev, _U_zrn_matrix, _W_nzr_matrix, _chunks,
     )  # fmt: skip
     return _Arrays({}, _of_pass)
 
@@ -634,53 +648,55 @@ def _backward(
     _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden = _parameters.features, _parameters.hidden
     (
-        _U_zrn, _W_nzr, d_h_next, _d_W_nzr, _d_Ub_z_Ub_r_U_bu_n, _temporary1, _temporary2, _temporary3,
-        _U_zrn_transposed, d_h, d_h_prev_product, d_h_prev, _U_zrn_matrix, _W_nzr_matrix, _chunks,
+        _U_zrn, _W_nzr, d_h_next, _d_W_nzr, _d_Ub_zrn, _temporary1, _temporary2, _temporary3, _U_zrn_transposed, d_h,
+        d_h_prev_product, d_h_prev, _U_zrn_matrix, _W_nzr_matrix, _chunks,
     ) = _arrays.of_pass  # fmt: skip
     # Parameters that enter one product or one call lie side by side.
     np.concatenate((_parameters.U_z, _parameters.U_r, _parameters.U_n), out=_U_zrn_matrix)
     np.concatenate((_parameters.W_n, _parameters.W_z, _parameters.W_r), out=_W_nzr_matrix)
     _d_x = np.empty((_steps, _batch, _features), _dtype)
     _d_W_nzr.fill(0)
-    _d_Ub_z_Ub_r_U_bu_n.fill(0)
+    _d_Ub_zrn.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_zrn.reshape(3 * _hidden, _hidden), _U_zrn_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_n_a_z_a_r_m, _zrm, _temporary0, _W_z_x_W_r_x_n, _h_one, _d_a_n_a_z_a_r_m_by_slot,
-        _x_by_features, _x, _h_one_by_part, _windows,
+        _now, _count, _d_outputs, _d_a_n_a_z_a_r_m, _dh_da_n, _z, _temporary0, _n, _dh_da_z, _h_one, _h_prev,
+        _da_n_da_r, _m, _r, _d_a_n_a_z_a_r_m_by_slot, _x_by_features, _x, _d_a_n, _h_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_n = (1 - z) * (1 - n**2)
-        np.subtract(1.0, _zrm[:, 0], _d_a_n_a_z_a_r_m[:, 0])
-        np.square(_W_z_x_W_r_x_n[:, 2], _temporary0)
+        np.subtract(1.0, _z, _dh_da_n)
+        np.square(_n, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_n_a_z_a_r_m[:, 0], _temporary0, _d_a_n_a_z_a_r_m[:, 0])
+        np.multiply(_dh_da_n, _temporary0, _dh_da_n)
         # dh_da_z = (h_prev - n) * z * (1 - z)
-        np.subtract(_h_one[:-1, :_hidden], _W_z_x_W_r_x_n[:, 2], _d_a_n_a_z_a_r_m[:, 1])
-        np.multiply(_d_a_n_a_z_a_r_m[:, 1], _zrm[:, 0], _d_a_n_a_z_a_r_m[:, 1])
-        np.subtract(1.0, _zrm[:, 0], _temporary0)
-        np.multiply(_d_a_n_a_z_a_r_m[:, 1], _temporary0, _d_a_n_a_z_a_r_m[:, 1])
+        np.subtract(_h_prev, _n, _dh_da_z)
+        np.multiply(_dh_da_z, _z, _dh_da_z)
+        np.subtract(1.0, _z, _temporary0)
+        np.multiply(_dh_da_z, _temporary0, _dh_da_z)
         # da_n_da_r = m * r * (1 - r)
-        np.multiply(_zrm[:, 2], _zrm[:, 1], _d_a_n_a_z_a_r_m[:, 2])
-        np.subtract(1.0, _zrm[:, 1], _temporary0)
-        np.multiply(_d_a_n_a_z_a_r_m[:, 2], _temporary0, _d_a_n_a_z_a_r_m[:, 2])
+        np.multiply(_m, _r, _da_n_da_r)
+        np.subtract(1.0, _r, _temporary0)
+        np.multiply(_da_n_da_r, _temporary0, _da_n_da_r)
         for d_outputs, _d_a_nz_t, d_m, d_a_n, r, d_a_r, da_n_da_r, _d_a_z_a_r_m_t, z in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_k = d_h * dh_da_k  for k = n, z
-            np.multiply(d_h, _d_a_nz_t, _d_a_nz_t)
+            multiply(d_h, _d_a_nz_t, _d_a_nz_t)
             # d_m = d_a_n * r
-            np.multiply(d_a_n, r, d_m)
+            multiply(d_a_n, r, d_m)
             # d_a_r = d_a_n * da_n_da_r
-            np.multiply(d_a_n, da_n_da_r, d_a_r)
+            multiply(d_a_n, da_n_da_r, d_a_r)
             # U_z.T @ d_a_z, U_r.T @ d_a_r, U_n.T @ d_m
-            np.dot(_U_zrn_transposed, _d_a_z_a_r_m_t.reshape(3 * _hidden, _batch), d_h_prev_product)
+            dot(_U_zrn_transposed, _d_a_z_a_r_m_t.reshape(3 * _hidden, _batch), d_h_prev_product)
             # d_h_prev = d_h * z + U_n.T @ d_m + U_z.T @ d_a_z + U_r.T @ d_a_r
-            np.multiply(d_h, z, d_h_prev)
-            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            multiply(d_h, z, d_h_prev)
+            add(d_h_prev, d_h_prev_product, d_h_prev)
         # d_x = W_n.T @ d_a_n + W_z.T @ d_a_z + W_r.T @ d_a_r
         np.copyto(_d_a_n_a_z_a_r_m_by_slot, _d_a_n_a_z_a_r_m.transpose(1, 2, 0, 3))
         np.matmul(
@@ -697,7 +713,7 @@ def _backward(
         )
         np.add(_d_W_nzr, _temporary1, _d_W_nzr)
         # d_b_n = total(d_a_n)
-        np.sum(_d_a_n_a_z_a_r_m[:, 0], axis=(0, 2), out=_temporary2)
+        np.add.reduce(_d_a_n, axis=(0, 2), out=_temporary2)
         np.add(_gradients.b_n, _temporary2, _gradients.b_n)
         # d_U_k = total(outer(d_a_k, h_prev))  for k = z, r
         # d_U_n = total(outer(d_m, h_prev))
@@ -709,11 +725,11 @@ def _backward(
             _h_one_by_part.reshape(_hidden + 1, _count * _batch).T,
             out=_temporary3.reshape(3 * _hidden, _hidden + 1),
         )
-        np.add(_d_Ub_z_Ub_r_U_bu_n, _temporary3, _d_Ub_z_Ub_r_U_bu_n)
+        np.add(_d_Ub_zrn, _temporary3, _d_Ub_zrn)
 
     _gradients.W_n[...], _gradients.W_z[...], _gradients.W_r[...] = _d_W_nzr
-    _gradients.U_z[...], _gradients.U_r[...], _gradients.U_n[...] = _d_Ub_z_Ub_r_U_bu_n[:, :, :_hidden]
-    _gradients.b_z[...], _gradients.b_r[...], _gradients.bu_n[...] = _d_Ub_z_Ub_r_U_bu_n[:, :, -1]
+    _gradients.U_z[...], _gradients.U_r[...], _gradients.U_n[...] = _d_Ub_zrn[:, :, :_hidden]
+    _gradients.b_z[...], _gradients.b_r[...], _gradients.bu_n[...] = _d_Ub_zrn[:, :, -1]
     _d_inputs = Inputs(x=_d_x)
     _d_initial = State(h=d_h_next.T.copy())
     return _d_inputs, _d_initial
@@ -730,15 +746,15 @@ def _rebuild_arrays(
     _all_h_one = _saved["h_one"]
     # Parameters that enter one product or one call lie side by side.
     _W_zrn = np.empty((3, _hidden, _features), _dtype)
-    _Ub_z_Ub_r_U_bu_n = np.empty((3, _hidden, _hidden + 1), _dtype)
+    _Ub_zrn = np.empty((3, _hidden, _hidden + 1), _dtype)
     # Arrays by step.
     _all_W_z_x_W_r_x_n = np.empty((_chunk, 3, _hidden, _batch), _dtype)
     _all_zrm = np.empty((_chunk, 3, _hidden, _batch), _dtype)
     _all_temporary0 = np.empty((_chunk, _hidden, _batch), _dtype)
     _W_zrn_matrix = _W_zrn.reshape(3 * _hidden, _features)
-    _Ub_z_Ub_r_U_bu_n_matrix = _Ub_z_Ub_r_U_bu_n.reshape(3 * _hidden, _hidden + 1)
-    _U_zrn_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, :_hidden]
-    _b_z_b_r_bu_n_rows = _Ub_z_Ub_r_U_bu_n_matrix[:, -1]
+    _Ub_zrn_matrix = _Ub_zrn.reshape(3 * _hidden, _hidden + 1)
+    _U_zrn_rows = _Ub_zrn_matrix[:, :_hidden]
+    _b_zrn_rows = _Ub_zrn_matrix[:, -1]
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -746,54 +762,62 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _x = _part(_all_x, _now)
             _W_z_x_W_r_x_n = _part(_all_W_z_x_W_r_x_n, _now)
+            _a_n_x = _W_z_x_W_r_x_n[:, 2]
+            _W_n_x = _W_z_x_W_r_x_n[:, 2]
             _h_one = _part(_all_h_one, _now, 1)
             _zrm = _part(_all_zrm, _now)
+            _zr = _zrm[:, :2]
+            _W_zr_x = _W_z_x_W_r_x_n[:, :2]
             _temporary0 = _part(_all_temporary0, _now)
-            yield (_count, _x, _W_z_x_W_r_x_n, _h_one, _zrm, _temporary0)
+            _r = _zrm[:, 1]
+            _m = _zrm[:, 2]
+            _a_n = _W_z_x_W_r_x_n[:, 2]
+            _n = _W_z_x_W_r_x_n[:, 2]
+            yield (
+                _count, _x, _W_z_x_W_r_x_n, _a_n_x, _W_n_x, _h_one, _zrm, _zr, _W_zr_x, _temporary0, _r, _m, _a_n, _n,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
     _residuals = {"x": _all_x, "h_one": _all_h_one, "zrm": _all_zrm, "W_z_x_W_r_x_n": _all_W_z_x_W_r_x_n}
-    return _Arrays(_residuals, (_W_zrn, _Ub_z_Ub_r_U_bu_n, _W_zrn_matrix, _U_zrn_rows, _b_z_b_r_bu_n_rows, _chunks))
+    return _Arrays(_residuals, (_W_zrn, _Ub_zrn, _W_zrn_matrix, _U_zrn_rows, _b_zrn_rows, _chunks))
 
 
 def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator[None]:
     """What forward did not save, from inputs and states: all steps of a chunk at once, from the last chunk on."""
     _features, _hidden = _parameters.features, _parameters.hidden
-    (_W_zrn, _Ub_z_Ub_r_U_bu_n, _W_zrn_matrix, _U_zrn_rows, _b_z_b_r_bu_n_rows, _chunks) = _arrays.of_pass
+    (_W_zrn, _Ub_zrn, _W_zrn_matrix, _U_zrn_rows, _b_zrn_rows, _chunks) = _arrays.of_pass
     _b_n = _parameters.b_n
     # Parameters that enter one product or one call lie side by side.
     # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
     np.concatenate((_parameters.W_z, _parameters.W_r, _parameters.W_n), out=_W_zrn_matrix)
     np.multiply(_W_zrn[:2], 0.5, _W_zrn[:2])
     np.concatenate((_parameters.U_z, _parameters.U_r, _parameters.U_n), out=_U_zrn_rows)
-    np.concatenate((_parameters.b_z, _parameters.b_r, _parameters.bu_n), out=_b_z_b_r_bu_n_rows)
-    np.multiply(_Ub_z_Ub_r_U_bu_n[:2], 0.5, _Ub_z_Ub_r_U_bu_n[:2])
+    np.concatenate((_parameters.b_z, _parameters.b_r, _parameters.bu_n), out=_b_zrn_rows)
+    np.multiply(_Ub_zrn[:2], 0.5, _Ub_zrn[:2])
 
-    for _count, _x, _W_z_x_W_r_x_n, _h_one, _zrm, _temporary0 in _chunks:
+    for (
+        _count, _x, _W_z_x_W_r_x_n, _a_n_x, _W_n_x, _h_one, _zrm, _zr, _W_zr_x, _temporary0, _r, _m, _a_n, _n,
+    ) in _chunks:  # fmt: skip
         # (W_z / 2) @ x, (W_r / 2) @ x, W_n @ x
         np.matmul(_W_zrn.reshape(3 * _hidden, _features), _x, out=_W_z_x_W_r_x_n.reshape(_count, 3 * _hidden, _batch))
         # a_n_x = W_n @ x + b_n
-        np.add(_W_z_x_W_r_x_n[:, 2], _b_n[:, None], _W_z_x_W_r_x_n[:, 2])
+        np.add(_W_n_x, _b_n[:, None], _a_n_x)
         # half_a_k_product = (U_k / 2) @ h_prev + b_k / 2  for k = z, r
         # m = U_n @ h_prev + bu_n  (what the state contributes)
-        np.matmul(
-            _Ub_z_Ub_r_U_bu_n.reshape(3 * _hidden, _hidden + 1),
-            _h_one[:-1],
-            out=_zrm.reshape(_count, 3 * _hidden, _batch),
-        )
+        np.matmul(_Ub_zrn.reshape(3 * _hidden, _hidden + 1), _h_one[:-1], out=_zrm.reshape(_count, 3 * _hidden, _batch))
         # half_a_k = half_a_k_product + (W_k / 2) @ x  for k = z, r
-        np.add(_zrm[:, :2], _W_z_x_W_r_x_n[:, :2], _zrm[:, :2])
+        np.add(_zr, _W_zr_x, _zr)
         # tanh_half_a_k = tanh(half_a_k)  for k = z, r
-        np.tanh(_zrm[:, :2], _zrm[:, :2])
+        np.tanh(_zr, _zr)
         # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = z, r  (update gate, reset gate)
-        np.multiply(0.5, _zrm[:, :2], _zrm[:, :2])
-        np.add(_zrm[:, :2], 0.5, _zrm[:, :2])
+        np.multiply(0.5, _zr, _zr)
+        np.add(_zr, 0.5, _zr)
         # a_n = a_n_x + r * m
-        np.multiply(_zrm[:, 1], _zrm[:, 2], _temporary0)
-        np.add(_W_z_x_W_r_x_n[:, 2], _temporary0, _W_z_x_W_r_x_n[:, 2])
+        np.multiply(_r, _m, _temporary0)
+        np.add(_a_n_x, _temporary0, _a_n)
         # n = tanh(a_n)  (candidate)
-        np.tanh(_W_z_x_W_r_x_n[:, 2], _W_z_x_W_r_x_n[:, 2])
+        np.tanh(_a_n, _n)
         yield
 
 

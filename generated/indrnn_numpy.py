@@ -92,7 +92,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -103,6 +103,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -221,8 +222,10 @@ class Parameters:
         self._set("u_h", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -417,6 +420,8 @@ def _forward(
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
     _u_h_wide = _u_h[:, None]
+    # By local names, what steps call is found at once.
+    add, maximum, multiply = np.add, np.maximum, np.multiply
 
     for _now, _x, _h, _W_h_x, _a_h_x, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
@@ -427,10 +432,10 @@ def _forward(
         np.add(_W_h_x, _b_h[:, None], _a_h_x)
         for h_prev, a_h_x, h in _windows:
             # a_h = a_h_x + u_h * h_prev
-            np.multiply(_u_h_wide, h_prev, a_h)
-            np.add(a_h_x, a_h, a_h)
+            multiply(_u_h_wide, h_prev, a_h)
+            add(a_h_x, a_h, a_h)
             # h = relu(a_h)  (hidden state)
-            np.maximum(a_h, _zero, out=h)
+            maximum(a_h, _zero, out=h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
@@ -466,12 +471,19 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_h_u_h_row = _part(_all_d_a_h_u_h_row, _now)
+            _d_a_h_part = _d_a_h_u_h_row[:, 0]
             _h = _part(_all_h, _now, 1)
+            _d_u_h_row = _d_a_h_u_h_row[:, 1]
+            _d_a_h = _d_a_h_u_h_row[:, 0]
+            _h_prev = _h[:-1]
             _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
-            _windows = list(zip(_d_outputs, _d_a_h_u_h_row[:, 0], _d_a_h_u_h_row[:, 0], strict=True))[::-1]
-            yield (_now, _count, _d_outputs, _d_a_h_u_h_row, _h, _d_a_h_by_hidden, _x_by_features, _x, _windows)
+            _windows = list(zip(_d_outputs, _d_a_h_part, _d_a_h_part, strict=True))[::-1]
+            yield (
+                _now, _count, _d_outputs, _d_a_h_u_h_row, _d_a_h_part, _h, _d_u_h_row, _d_a_h, _h_prev,
+                _d_a_h_by_hidden, _x_by_features, _x, _windows,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -498,25 +510,28 @@ def _backward(
     _d_bu_h.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
     _u_h_wide = _u_h[:, None]
+    # By local names, what steps call is found at once.
+    add, multiply = np.add, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_h_u_h_row, _h, _d_a_h_by_hidden, _x_by_features, _x, _windows,
+        _now, _count, _d_outputs, _d_a_h_u_h_row, _d_a_h_part, _h, _d_u_h_row, _d_a_h, _h_prev, _d_a_h_by_hidden,
+        _x_by_features, _x, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # d_a_h_part = where(h > 0, 1, 0)
-        np.greater(_h[1:], 0.0, _d_a_h_u_h_row[:, 0])
+        np.greater(_h[1:], 0.0, _d_a_h_part)
         for d_outputs, d_a_h, d_a_h_part in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_h = d_h * d_a_h_part
-            np.multiply(d_h, d_a_h_part, d_a_h)
+            multiply(d_h, d_a_h_part, d_a_h)
             # d_h_prev = d_a_h * u_h
-            np.multiply(d_a_h, _u_h_wide, d_h_prev)
+            multiply(d_a_h, _u_h_wide, d_h_prev)
         # d_u_h_row = d_a_h * h_prev
-        np.multiply(_d_a_h_u_h_row[:, 0], _h[:-1], _d_a_h_u_h_row[:, 1])
+        np.multiply(_d_a_h, _h_prev, _d_u_h_row)
         # d_x = W_h.T @ d_a_h
-        np.copyto(_d_a_h_by_hidden, _d_a_h_u_h_row[:, 0].transpose(1, 0, 2))
+        np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
         np.matmul(
             _d_a_h_by_hidden.reshape(_hidden, _count * _batch).T,
             _W_h,
@@ -532,7 +547,7 @@ def _backward(
         np.add(_gradients.W_h, _temporary0, _gradients.W_h)
         # d_b_h = total(d_a_h)
         # d_u_h = total(d_u_h_row)
-        np.sum(_d_a_h_u_h_row, axis=(0, 3), out=_temporary1)
+        np.add.reduce(_d_a_h_u_h_row, axis=(0, 3), out=_temporary1)
         np.add(_d_bu_h, _temporary1, _d_bu_h)
 
     _gradients.b_h[...], _gradients.u_h[...] = _d_bu_h

@@ -104,7 +104,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -115,6 +115,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -323,8 +324,10 @@ class Parameters:
         self._set("b_g_h", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -511,17 +514,23 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _y = _part(_all_y, _now)
             _h_in_g_h = _part(_all_h_in_g_h, _now)
             _a_y_in_half_a_g_y = _part(_all_a_y_in_half_a_g_y, _now)
             _y_in = _part(_all_y_in, _now)
+            _a_y_in = _a_y_in_half_a_g_y[:, 0]
             _g_y = _part(_all_g_y, _now)
+            _half_a_g_y = _a_y_in_half_a_g_y[:, 1]
             _temporary1 = _part(_all_temporary1, _now)
             _windows = list(zip(
                 _h_x_one[:-1], _h_in_g_h, _h_in_g_h.reshape(_count, 2 * _hidden, _batch), _h_in_g_h[:, 1],
                 _h_in_g_h[:, 1], _h_x_one[1:, :_hidden], _h_x_one[:-1, :_hidden], _h_in_g_h[:, 0], strict=True,
             ))  # fmt: skip
-            yield (_now, _count, _h_x_one, _y, _a_y_in_half_a_g_y, _y_in, _g_y, _temporary1, _windows)
+            yield (
+                _now, _count, _h_x_one, _x, _y, _a_y_in_half_a_g_y, _y_in, _a_y_in, _g_y, _half_a_g_y, _temporary1,
+                _windows,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -561,25 +570,30 @@ def _forward(
     np.multiply(_UWb_h_in_g_h[1:2], 0.5, _UWb_h_in_g_h[1:2])
     _returned_y = np.empty((_steps, _batch, _features), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _count, _h_x_one, _y, _a_y_in_half_a_g_y, _y_in, _g_y, _temporary1, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for (
+        _now, _count, _h_x_one, _x, _y, _a_y_in_half_a_g_y, _y_in, _a_y_in, _g_y, _half_a_g_y, _temporary1,
+        _windows,
+    ) in _chunks:  # fmt: skip
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         for h_x_one, _h_in_g_h_t, _h_in_g_h_matrix, g_h, tanh_half_a_g_h, h, h_prev, h_in in _windows:
             # a_h_in = W_h_in @ x + U_h_in @ h_prev + b_h_in
             # half_a_g_h = (W_g_h / 2) @ x + (U_g_h / 2) @ h_prev + b_g_h / 2
-            np.dot(_UWb_h_in_g_h_matrix, h_x_one, _h_in_g_h_matrix)
+            dot(_UWb_h_in_g_h_matrix, h_x_one, _h_in_g_h_matrix)
             # h_in = tanh(a_h_in)  (candidate of the state)
             # tanh_half_a_g_h = tanh(half_a_g_h)
-            np.tanh(_h_in_g_h_t, _h_in_g_h_t)
+            tanh(_h_in_g_h_t, _h_in_g_h_t)
             # g_h = 1/2 * tanh_half_a_g_h + 1/2 = sigmoid(a_g_h)  (gate of time)
-            np.multiply(_half, tanh_half_a_g_h, g_h)
-            np.add(g_h, _half, g_h)
+            multiply(_half, tanh_half_a_g_h, g_h)
+            add(g_h, _half, g_h)
             # h = g_h * h_prev + (1 - g_h) * h_in  (hidden state)
-            np.multiply(g_h, h_prev, h)
-            np.subtract(_one, g_h, _temporary0)
-            np.multiply(_temporary0, h_in, _temporary0)
-            np.add(h, _temporary0, h)
+            multiply(g_h, h_prev, h)
+            subtract(_one, g_h, _temporary0)
+            multiply(_temporary0, h_in, _temporary0)
+            add(h, _temporary0, h)
         # a_y_in = W_y_in @ x + U_y_in @ h_prev + b_y_in
         # half_a_g_y = (W_g_y / 2) @ x + (U_g_y / 2) @ h_prev + b_g_y / 2
         np.matmul(
@@ -588,13 +602,13 @@ def _forward(
             out=_a_y_in_half_a_g_y.reshape(_count, 2 * _features, _batch),
         )
         # y_in = relu(a_y_in)  (candidate of the output)
-        np.maximum(_a_y_in_half_a_g_y[:, 0], 0.0, out=_y_in)
+        np.maximum(_a_y_in, 0.0, out=_y_in)
         # g_y = 1/2 * tanh(half_a_g_y) + 1/2 = sigmoid(a_g_y)  (gate of depth)
-        np.tanh(_a_y_in_half_a_g_y[:, 1], _g_y)
+        np.tanh(_half_a_g_y, _g_y)
         np.multiply(0.5, _g_y, _g_y)
         np.add(_g_y, 0.5, _g_y)
         # y = g_y * x + (1 - g_y) * y_in  (output)
-        np.multiply(_g_y, _h_x_one[:-1, _hidden : _hidden + _features], _y)
+        np.multiply(_g_y, _x, _y)
         np.subtract(1.0, _g_y, _temporary1)
         np.multiply(_temporary1, _y_in, _temporary1)
         np.add(_y, _temporary1, _y)
@@ -657,17 +671,25 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_h_in_g_h = _part(_all_d_a_h_in_g_h, _now)
+            _dh_da_g_h = _d_a_h_in_g_h[:, 1]
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h_prev = _h_x_one[:-1, :_hidden]
             _h_in_g_h = _part(_all_h_in_g_h, _now)
+            _h_in = _h_in_g_h[:, 0]
+            _g_h = _h_in_g_h[:, 1]
             _temporary0 = _part(_all_temporary0, _now)
             _d_g_y = _part(_all_d_g_y, _now)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _y_in = _part(_all_y_in, _now)
             _d_a_y_in_g_y = _part(_all_d_a_y_in_g_y, _now)
+            _d_a_g_y = _d_a_y_in_g_y[:, 1]
             _g_y = _part(_all_g_y, _now)
             _temporary1 = _part(_all_temporary1, _now)
             _d_x_W_g_y_x = _part(_all_d_x_W_g_y_x, _now)
+            _dh_da_h_in = _d_a_h_in_g_h[:, 0]
             _d_y_in = _part(_all_d_y_in, _now)
             _d_a_y_in_part = _part(_all_d_a_y_in_part, _now)
+            _d_a_y_in = _d_a_y_in_g_y[:, 0]
             _d_x_W_y_in_x = _part(_all_d_x_W_y_in_x, _now)
             _d_h_prev_known = _part(_all_d_h_prev_known, _now)
             _d_x_product = _part(_all_d_x_product, _now)
@@ -675,13 +697,13 @@ def _backward_arrays(
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _d_a_h_in_g_h_by_slot = _beginning(_all_d_a_h_in_g_h_by_slot, (2, _hidden, _count, _batch))
             _windows = list(zip(
-                _d_a_h_in_g_h, _d_a_h_in_g_h.reshape(_count, 2 * _hidden, _batch), _h_in_g_h[:, 1], _d_h_prev_known,
-                strict=True,
+                _d_a_h_in_g_h, _d_a_h_in_g_h.reshape(_count, 2 * _hidden, _batch), _g_h, _d_h_prev_known, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_h_in_g_h, _h_x_one, _h_in_g_h, _temporary0, _d_g_y, _y_in, _d_a_y_in_g_y,
-                _g_y, _temporary1, _d_x_W_g_y_x, _d_y_in, _d_a_y_in_part, _d_x_W_y_in_x, _d_h_prev_known, _d_x_product,
-                _d_a_y_in_g_y_by_slot, _h_x_one_by_part, _d_a_h_in_g_h_by_slot, _windows,
+                _now, _count, _d_outputs, _d_a_h_in_g_h, _dh_da_g_h, _h_x_one, _h_prev, _h_in, _g_h, _temporary0,
+                _d_g_y, _x, _y_in, _d_a_y_in_g_y, _d_a_g_y, _g_y, _temporary1, _d_x_W_g_y_x, _dh_da_h_in, _d_y_in,
+                _d_a_y_in_part, _d_a_y_in, _d_x_W_y_in_x, _d_h_prev_known, _d_x_product, _d_a_y_in_g_y_by_slot,
+                _h_x_one_by_part, _d_a_h_in_g_h_by_slot, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -724,42 +746,45 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_h_in_g_h.reshape(2 * _hidden, _hidden), _U_h_in_g_h_transposed)
+    # By local names, what steps call is found at once.
+    add, copyto, dot, multiply = np.add, np.copyto, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_h_in_g_h, _h_x_one, _h_in_g_h, _temporary0, _d_g_y, _y_in, _d_a_y_in_g_y, _g_y,
-        _temporary1, _d_x_W_g_y_x, _d_y_in, _d_a_y_in_part, _d_x_W_y_in_x, _d_h_prev_known, _d_x_product,
-        _d_a_y_in_g_y_by_slot, _h_x_one_by_part, _d_a_h_in_g_h_by_slot, _windows,
+        _now, _count, _d_outputs, _d_a_h_in_g_h, _dh_da_g_h, _h_x_one, _h_prev, _h_in, _g_h, _temporary0, _d_g_y, _x,
+        _y_in, _d_a_y_in_g_y, _d_a_g_y, _g_y, _temporary1, _d_x_W_g_y_x, _dh_da_h_in, _d_y_in, _d_a_y_in_part,
+        _d_a_y_in, _d_x_W_y_in_x, _d_h_prev_known, _d_x_product, _d_a_y_in_g_y_by_slot, _h_x_one_by_part,
+        _d_a_h_in_g_h_by_slot, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_g_h = (h_prev - h_in) * g_h * (1 - g_h)
-        np.subtract(_h_x_one[:-1, :_hidden], _h_in_g_h[:, 0], _d_a_h_in_g_h[:, 1])
-        np.multiply(_d_a_h_in_g_h[:, 1], _h_in_g_h[:, 1], _d_a_h_in_g_h[:, 1])
-        np.subtract(1.0, _h_in_g_h[:, 1], _temporary0)
-        np.multiply(_d_a_h_in_g_h[:, 1], _temporary0, _d_a_h_in_g_h[:, 1])
+        np.subtract(_h_prev, _h_in, _dh_da_g_h)
+        np.multiply(_dh_da_g_h, _g_h, _dh_da_g_h)
+        np.subtract(1.0, _g_h, _temporary0)
+        np.multiply(_dh_da_g_h, _temporary0, _dh_da_g_h)
         # d_g_y = d_outputs * (x - y_in)
-        np.subtract(_h_x_one[:-1, _hidden : _hidden + _features], _y_in, _d_g_y)
+        np.subtract(_x, _y_in, _d_g_y)
         np.multiply(_d_outputs, _d_g_y, _d_g_y)
         # d_a_g_y = d_g_y * g_y * (1 - g_y)
-        np.multiply(_d_g_y, _g_y, _d_a_y_in_g_y[:, 1])
+        np.multiply(_d_g_y, _g_y, _d_a_g_y)
         np.subtract(1.0, _g_y, _temporary1)
-        np.multiply(_d_a_y_in_g_y[:, 1], _temporary1, _d_a_y_in_g_y[:, 1])
+        np.multiply(_d_a_g_y, _temporary1, _d_a_g_y)
         # W_g_y.T @ d_a_g_y
-        np.matmul(_W_g_y.T, _d_a_y_in_g_y[:, 1], out=_d_x_W_g_y_x)
+        np.matmul(_W_g_y.T, _d_a_g_y, out=_d_x_W_g_y_x)
         # dh_da_h_in = (1 - g_h) * (1 - h_in**2)
-        np.subtract(1.0, _h_in_g_h[:, 1], _d_a_h_in_g_h[:, 0])
-        np.square(_h_in_g_h[:, 0], _temporary0)
+        np.subtract(1.0, _g_h, _dh_da_h_in)
+        np.square(_h_in, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_h_in_g_h[:, 0], _temporary0, _d_a_h_in_g_h[:, 0])
+        np.multiply(_dh_da_h_in, _temporary0, _dh_da_h_in)
         # d_y_in = d_outputs * (1 - g_y)
         np.subtract(1.0, _g_y, _d_y_in)
         np.multiply(_d_outputs, _d_y_in, _d_y_in)
         # d_a_y_in_part = where(y_in > 0, 1, 0)
         np.greater(_y_in, 0.0, _d_a_y_in_part)
         # d_a_y_in = d_y_in * d_a_y_in_part
-        np.multiply(_d_y_in, _d_a_y_in_part, _d_a_y_in_g_y[:, 0])
+        np.multiply(_d_y_in, _d_a_y_in_part, _d_a_y_in)
         # W_y_in.T @ d_a_y_in
-        np.matmul(_W_y_in.T, _d_a_y_in_g_y[:, 0], out=_d_x_W_y_in_x)
+        np.matmul(_W_y_in.T, _d_a_y_in, out=_d_x_W_y_in_x)
         # d_h_prev_known = U_g_y.T @ d_a_g_y + U_y_in.T @ d_a_y_in
         np.matmul(
             _U_y_in_g_y.reshape(2 * _features, _hidden).T,
@@ -768,16 +793,16 @@ def _backward(
         )
         for _d_a_h_in_g_h_t, _d_a_h_in_g_h_matrix, g_h, d_h_prev_known in _windows:
             # d_h = d_h_next
-            np.copyto(d_h, d_h_next)
+            copyto(d_h, d_h_next)
             # d_a_h_in = d_h * dh_da_h_in
             # d_a_g_h = d_h * dh_da_g_h
-            np.multiply(d_h, _d_a_h_in_g_h_t, _d_a_h_in_g_h_t)
+            multiply(d_h, _d_a_h_in_g_h_t, _d_a_h_in_g_h_t)
             # U_h_in.T @ d_a_h_in, U_g_h.T @ d_a_g_h
-            np.dot(_U_h_in_g_h_transposed, _d_a_h_in_g_h_matrix, d_h_prev_product)
+            dot(_U_h_in_g_h_transposed, _d_a_h_in_g_h_matrix, d_h_prev_product)
             # d_h_prev = d_h * g_h + U_g_h.T @ d_a_g_h + d_h_prev_known + U_h_in.T @ d_a_h_in
-            np.multiply(d_h, g_h, d_h_prev)
-            np.add(d_h_prev, d_h_prev_known, d_h_prev)
-            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            multiply(d_h, g_h, d_h_prev)
+            add(d_h_prev, d_h_prev_known, d_h_prev)
+            add(d_h_prev, d_h_prev_product, d_h_prev)
         # W_h_in.T @ d_a_h_in, W_g_h.T @ d_a_g_h
         np.matmul(
             _W_h_in_g_h.reshape(2 * _hidden, _features).T,
@@ -859,10 +884,17 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _h_in_g_h = _part(_all_h_in_g_h, _now)
+            _g_h = _h_in_g_h[:, 1]
+            _tanh_half_a_g_h = _h_in_g_h[:, 1]
             _a_y_in_half_a_g_y = _part(_all_a_y_in_half_a_g_y, _now)
             _y_in = _part(_all_y_in, _now)
+            _a_y_in = _a_y_in_half_a_g_y[:, 0]
             _g_y = _part(_all_g_y, _now)
-            yield (_count, _h_x_one, _h_in_g_h, _a_y_in_half_a_g_y, _y_in, _g_y)
+            _half_a_g_y = _a_y_in_half_a_g_y[:, 1]
+            yield (
+                _count, _h_x_one, _h_in_g_h, _g_h, _tanh_half_a_g_h, _a_y_in_half_a_g_y, _y_in, _a_y_in, _g_y,
+                _half_a_g_y,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -892,7 +924,10 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_h_in, _parameters.b_g_h), out=_b_h_in_g_h_rows)
     np.multiply(_UWb_h_in_g_h[1:2], 0.5, _UWb_h_in_g_h[1:2])
 
-    for _count, _h_x_one, _h_in_g_h, _a_y_in_half_a_g_y, _y_in, _g_y in _chunks:
+    for (
+        _count, _h_x_one, _h_in_g_h, _g_h, _tanh_half_a_g_h, _a_y_in_half_a_g_y, _y_in, _a_y_in, _g_y,
+        _half_a_g_y,
+    ) in _chunks:  # fmt: skip
         # a_h_in = W_h_in @ x + U_h_in @ h_prev + b_h_in
         # half_a_g_h = (W_g_h / 2) @ x + (U_g_h / 2) @ h_prev + b_g_h / 2
         np.matmul(
@@ -904,8 +939,8 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # tanh_half_a_g_h = tanh(half_a_g_h)
         np.tanh(_h_in_g_h, _h_in_g_h)
         # g_h = 1/2 * tanh_half_a_g_h + 1/2 = sigmoid(a_g_h)  (gate of time)
-        np.multiply(0.5, _h_in_g_h[:, 1], _h_in_g_h[:, 1])
-        np.add(_h_in_g_h[:, 1], 0.5, _h_in_g_h[:, 1])
+        np.multiply(0.5, _tanh_half_a_g_h, _g_h)
+        np.add(_g_h, 0.5, _g_h)
         # a_y_in = W_y_in @ x + U_y_in @ h_prev + b_y_in
         # half_a_g_y = (W_g_y / 2) @ x + (U_g_y / 2) @ h_prev + b_g_y / 2
         np.matmul(
@@ -914,9 +949,9 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
             out=_a_y_in_half_a_g_y.reshape(_count, 2 * _features, _batch),
         )
         # y_in = relu(a_y_in)  (candidate of the output)
-        np.maximum(_a_y_in_half_a_g_y[:, 0], 0.0, out=_y_in)
+        np.maximum(_a_y_in, 0.0, out=_y_in)
         # g_y = 1/2 * tanh(half_a_g_y) + 1/2 = sigmoid(a_g_y)  (gate of depth)
-        np.tanh(_a_y_in_half_a_g_y[:, 1], _g_y)
+        np.tanh(_half_a_g_y, _g_y)
         np.multiply(0.5, _g_y, _g_y)
         np.add(_g_y, 0.5, _g_y)
         yield

@@ -98,7 +98,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -109,6 +109,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -257,8 +258,10 @@ class Parameters:
         self._set("b_g", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -436,14 +439,16 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _c_x_one = _part(_all_c_x_one, _now, 1)
+            _x = _c_x_one[:-1, _hidden : _hidden + _features]
+            _c = _c_x_one[1:, :_hidden]
             _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
             _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
             _windows = list(zip(
                 _c_x_one[:-1], _g_sigmoid_c_sum.reshape(_count, 2 * _hidden, _batch), _g_sigmoid_c_sum[:, 0],
                 _g_sigmoid_c_sum[:, 0], _sigmoid_a_f, _g_sigmoid_c_sum[:, 1], _g_sigmoid_c_sum[:, 1],
-                _g_sigmoid_c_sum[:, 1], _c_x_one[1:, :_hidden], _c_x_one[:-1, :_hidden], strict=True,
+                _g_sigmoid_c_sum[:, 1], _c, _c_x_one[:-1, :_hidden], strict=True,
             ))  # fmt: skip
-            yield (_now, _c_x_one, _windows)
+            yield (_now, _c_x_one, _x, _c, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -462,7 +467,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (_temporary0, _UWb_gf_matrix, _U_gf_rows, _W_gf_rows, _b_gf_rows, _half, _one, _chunks) = _arrays.of_pass
     # Parameters that enter one product or one call lie side by side.
     np.concatenate((_parameters.U_g, _parameters.U_f), out=_U_gf_rows)
@@ -470,33 +475,35 @@ def _forward(
     np.concatenate((_parameters.b_g, _parameters.b_f), out=_b_gf_rows)
     _returned_c = np.empty((_steps, _batch, _hidden), _dtype)
     c = _initial.c.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _c_x_one, _windows in _chunks:
-        np.copyto(_c_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _c_x_one, _x, _c, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_c_x_one[0, :_hidden], c)
         for c_x_one, _g_sigmoid_c_sum_matrix, g, a_g, sigmoid_a_f, a_f, c_sum, sigmoid_c_sum, c, c_prev in _windows:
             # a_k = W_k @ x + U_k @ c_prev + b_k  for k = g, f
-            np.dot(_UWb_gf_matrix, c_x_one, _g_sigmoid_c_sum_matrix)
+            dot(_UWb_gf_matrix, c_x_one, _g_sigmoid_c_sum_matrix)
             # g = tanh(a_g)  (candidate)
-            np.tanh(a_g, g)
+            tanh(a_g, g)
             # sigmoid_a_f = sigmoid(a_f)
-            np.multiply(a_f, _half, sigmoid_a_f)
-            np.tanh(sigmoid_a_f, sigmoid_a_f)
-            np.multiply(sigmoid_a_f, _half, sigmoid_a_f)
-            np.add(sigmoid_a_f, _half, sigmoid_a_f)
+            multiply(a_f, _half, sigmoid_a_f)
+            tanh(sigmoid_a_f, sigmoid_a_f)
+            multiply(sigmoid_a_f, _half, sigmoid_a_f)
+            add(sigmoid_a_f, _half, sigmoid_a_f)
             # c_sum = a_f - 1
-            np.subtract(a_f, _one, c_sum)
+            subtract(a_f, _one, c_sum)
             # sigmoid_c_sum = sigmoid(c_sum)
-            np.multiply(c_sum, _half, sigmoid_c_sum)
-            np.tanh(sigmoid_c_sum, sigmoid_c_sum)
-            np.multiply(sigmoid_c_sum, _half, sigmoid_c_sum)
-            np.add(sigmoid_c_sum, _half, sigmoid_c_sum)
+            multiply(c_sum, _half, sigmoid_c_sum)
+            tanh(sigmoid_c_sum, sigmoid_c_sum)
+            multiply(sigmoid_c_sum, _half, sigmoid_c_sum)
+            add(sigmoid_c_sum, _half, sigmoid_c_sum)
             # c = sigmoid_a_f * c_prev + (1 - sigmoid_c_sum) * g  (cell state)
-            np.multiply(sigmoid_a_f, c_prev, c)
-            np.subtract(_one, sigmoid_c_sum, _temporary0)
-            np.multiply(_temporary0, g, _temporary0)
-            np.add(c, _temporary0, c)
-        np.copyto(_returned_c[_now], _c_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(sigmoid_a_f, c_prev, c)
+            subtract(_one, sigmoid_c_sum, _temporary0)
+            multiply(_temporary0, g, _temporary0)
+            add(c, _temporary0, c)
+        np.copyto(_returned_c[_now], _c.transpose(0, 2, 1))
 
     _final = State(c=c.T.copy())
     return _returned_c, _final, _arrays.residuals
@@ -541,9 +548,14 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_gf = _part(_all_d_a_gf, _now)
+            _dc_da_g = _d_a_gf[:, 0]
             _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
+            _sigmoid_c_sum = _g_sigmoid_c_sum[:, 1]
             _temporary0 = _part(_all_temporary0, _now)
+            _g = _g_sigmoid_c_sum[:, 0]
+            _dc_da_f = _d_a_gf[:, 1]
             _c_x_one = _part(_all_c_x_one, _now, 1)
+            _c_prev = _c_x_one[:-1, :_hidden]
             _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
             _temporary1 = _part(_all_temporary1, _now)
             _d_a_gf_by_slot = _beginning(_all_d_a_gf_by_slot, (2, _hidden, _count, _batch))
@@ -552,8 +564,8 @@ def _backward_arrays(
                 _d_outputs, _d_a_gf, _d_a_gf.reshape(_count, 2 * _hidden, _batch), _sigmoid_a_f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_gf, _g_sigmoid_c_sum, _temporary0, _c_x_one, _sigmoid_a_f, _temporary1,
-                _d_a_gf_by_slot, _c_x_one_by_part, _windows,
+                _now, _count, _d_outputs, _d_a_gf, _dc_da_g, _sigmoid_c_sum, _temporary0, _g, _dc_da_f, _c_x_one,
+                _c_prev, _sigmoid_a_f, _temporary1, _d_a_gf_by_slot, _c_x_one_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -590,36 +602,38 @@ def _backward(
     np.copyto(d_c_next, _d_final.c.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_gf.reshape(2 * _hidden, _hidden), _U_gf_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_gf, _g_sigmoid_c_sum, _temporary0, _c_x_one, _sigmoid_a_f, _temporary1,
-        _d_a_gf_by_slot, _c_x_one_by_part, _windows,
+        _now, _count, _d_outputs, _d_a_gf, _dc_da_g, _sigmoid_c_sum, _temporary0, _g, _dc_da_f, _c_x_one, _c_prev,
+        _sigmoid_a_f, _temporary1, _d_a_gf_by_slot, _c_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dc_da_g = (1 - sigmoid_c_sum) * (1 - g**2)
-        np.subtract(1.0, _g_sigmoid_c_sum[:, 1], _d_a_gf[:, 0])
-        np.square(_g_sigmoid_c_sum[:, 0], _temporary0)
+        np.subtract(1.0, _sigmoid_c_sum, _dc_da_g)
+        np.square(_g, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_gf[:, 0], _temporary0, _d_a_gf[:, 0])
+        np.multiply(_dc_da_g, _temporary0, _dc_da_g)
         # dc_da_f = c_prev * sigmoid_a_f * (1 - sigmoid_a_f) - g * sigmoid_c_sum * (1 - sigmoid_c_sum)
-        np.multiply(_c_x_one[:-1, :_hidden], _sigmoid_a_f, _d_a_gf[:, 1])
+        np.multiply(_c_prev, _sigmoid_a_f, _dc_da_f)
         np.subtract(1.0, _sigmoid_a_f, _temporary0)
-        np.multiply(_d_a_gf[:, 1], _temporary0, _d_a_gf[:, 1])
-        np.multiply(_g_sigmoid_c_sum[:, 0], _g_sigmoid_c_sum[:, 1], _temporary0)
-        np.subtract(1.0, _g_sigmoid_c_sum[:, 1], _temporary1)
+        np.multiply(_dc_da_f, _temporary0, _dc_da_f)
+        np.multiply(_g, _sigmoid_c_sum, _temporary0)
+        np.subtract(1.0, _sigmoid_c_sum, _temporary1)
         np.multiply(_temporary0, _temporary1, _temporary0)
-        np.subtract(_d_a_gf[:, 1], _temporary0, _d_a_gf[:, 1])
+        np.subtract(_dc_da_f, _temporary0, _dc_da_f)
         for d_outputs, _d_a_gf_t, _d_a_gf_matrix, sigmoid_a_f in _windows:
             # d_c = d_outputs + d_c_next
-            np.add(d_outputs, d_c_next, d_c)
+            add(d_outputs, d_c_next, d_c)
             # d_a_k = d_c * dc_da_k  for k = g, f
-            np.multiply(d_c, _d_a_gf_t, _d_a_gf_t)
+            multiply(d_c, _d_a_gf_t, _d_a_gf_t)
             # U_g.T @ d_a_g, U_f.T @ d_a_f
-            np.dot(_U_gf_transposed, _d_a_gf_matrix, d_c_prev_product)
+            dot(_U_gf_transposed, _d_a_gf_matrix, d_c_prev_product)
             # d_c_prev = d_c * sigmoid_a_f + U_g.T @ d_a_g + U_f.T @ d_a_f
-            np.multiply(d_c, sigmoid_a_f, d_c_prev)
-            np.add(d_c_prev, d_c_prev_product, d_c_prev)
+            multiply(d_c, sigmoid_a_f, d_c_prev)
+            add(d_c_prev, d_c_prev_product, d_c_prev)
         # d_x = W_g.T @ d_a_g + W_f.T @ d_a_f
         np.copyto(_d_a_gf_by_slot, _d_a_gf.transpose(1, 2, 0, 3))
         np.dot(
@@ -670,8 +684,13 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _c_x_one = _part(_all_c_x_one, _now, 1)
             _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
+            _g = _g_sigmoid_c_sum[:, 0]
+            _a_g = _g_sigmoid_c_sum[:, 0]
             _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
-            yield (_count, _c_x_one, _g_sigmoid_c_sum, _sigmoid_a_f)
+            _a_f = _g_sigmoid_c_sum[:, 1]
+            _c_sum = _g_sigmoid_c_sum[:, 1]
+            _sigmoid_c_sum = _g_sigmoid_c_sum[:, 1]
+            yield (_count, _c_x_one, _g_sigmoid_c_sum, _g, _a_g, _sigmoid_a_f, _a_f, _c_sum, _sigmoid_c_sum)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -688,7 +707,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.W_g, _parameters.W_f), out=_W_gf_rows)
     np.concatenate((_parameters.b_g, _parameters.b_f), out=_b_gf_rows)
 
-    for _count, _c_x_one, _g_sigmoid_c_sum, _sigmoid_a_f in _chunks:
+    for _count, _c_x_one, _g_sigmoid_c_sum, _g, _a_g, _sigmoid_a_f, _a_f, _c_sum, _sigmoid_c_sum in _chunks:
         # a_k = W_k @ x + U_k @ c_prev + b_k  for k = g, f
         np.matmul(
             _UWb_gf.reshape(2 * _hidden, _hidden + _features + 1),
@@ -696,19 +715,19 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
             out=_g_sigmoid_c_sum.reshape(_count, 2 * _hidden, _batch),
         )
         # g = tanh(a_g)  (candidate)
-        np.tanh(_g_sigmoid_c_sum[:, 0], _g_sigmoid_c_sum[:, 0])
+        np.tanh(_a_g, _g)
         # sigmoid_a_f = sigmoid(a_f)
-        np.multiply(_g_sigmoid_c_sum[:, 1], 0.5, _sigmoid_a_f)
+        np.multiply(_a_f, 0.5, _sigmoid_a_f)
         np.tanh(_sigmoid_a_f, _sigmoid_a_f)
         np.multiply(_sigmoid_a_f, 0.5, _sigmoid_a_f)
         np.add(_sigmoid_a_f, 0.5, _sigmoid_a_f)
         # c_sum = a_f - 1
-        np.subtract(_g_sigmoid_c_sum[:, 1], 1.0, _g_sigmoid_c_sum[:, 1])
+        np.subtract(_a_f, 1.0, _c_sum)
         # sigmoid_c_sum = sigmoid(c_sum)
-        np.multiply(_g_sigmoid_c_sum[:, 1], 0.5, _g_sigmoid_c_sum[:, 1])
-        np.tanh(_g_sigmoid_c_sum[:, 1], _g_sigmoid_c_sum[:, 1])
-        np.multiply(_g_sigmoid_c_sum[:, 1], 0.5, _g_sigmoid_c_sum[:, 1])
-        np.add(_g_sigmoid_c_sum[:, 1], 0.5, _g_sigmoid_c_sum[:, 1])
+        np.multiply(_c_sum, 0.5, _sigmoid_c_sum)
+        np.tanh(_sigmoid_c_sum, _sigmoid_c_sum)
+        np.multiply(_sigmoid_c_sum, 0.5, _sigmoid_c_sum)
+        np.add(_sigmoid_c_sum, 0.5, _sigmoid_c_sum)
         yield
 
 

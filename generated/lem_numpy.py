@@ -101,7 +101,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -112,6 +112,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -307,8 +308,10 @@ class Parameters:
         self._set("b_y", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -492,7 +495,9 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _y_x_one = _part(_all_y_x_one, _now, 1)
+            _x = _y_x_one[:-1, _hidden : _hidden + _features]
             _z = _part(_all_z, _now, 1)
+            _y = _y_x_one[1:, :_hidden]
             _W_y_x = _part(_all_W_y_x, _now)
             _a_y_x = _part(_all_a_y_x, _now)
             _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
@@ -500,10 +505,9 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _windows = list(zip(
                 _y_x_one[:-1], _dt_y_dt_z_tanh_a_z, _dt_y_dt_z_tanh_a_z.reshape(_count, 3 * _hidden, _batch),
                 _dt_y_dt_z_tanh_a_z[:, :2], _z[1:], _dt_y_dt_z_tanh_a_z[:, 1], _z[:-1], _dt_y_dt_z_tanh_a_z[:, 2],
-                _a_y_x, _tanh_a_y, _y_x_one[1:, :_hidden], _dt_y_dt_z_tanh_a_z[:, 0], _y_x_one[:-1, :_hidden],
-                strict=True,
+                _a_y_x, _tanh_a_y, _y, _dt_y_dt_z_tanh_a_z[:, 0], _y_x_one[:-1, :_hidden], strict=True,
             ))  # fmt: skip
-            yield (_now, _y_x_one, _z, _W_y_x, _a_y_x, _windows)
+            yield (_now, _y_x_one, _x, _z, _y, _W_y_x, _a_y_x, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -531,7 +535,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (
         _UWb_dt_y_dt_z_z, _temporary0, U_y_z, a_y, _UWb_dt_y_dt_z_z_matrix, _U_dt_y_dt_z_z_rows, _W_dt_y_dt_z_z_rows,
         _b_dt_y_dt_z_z_rows, _half, _one, _chunks,
@@ -547,13 +551,15 @@ def _forward(
     np.multiply(_UWb_dt_y_dt_z_z[:2], 0.5, _UWb_dt_y_dt_z_z[:2])
     _returned_y = np.empty((_steps, _batch, _hidden), _dtype)
     y, z = _initial.y.T, _initial.z.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _y_x_one, _z, _W_y_x, _a_y_x, _windows in _chunks:
-        np.copyto(_y_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _y_x_one, _x, _z, _y, _W_y_x, _a_y_x, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_y_x_one[0, :_hidden], y)
         np.copyto(_z[0], z)
         # W_y @ x
-        np.matmul(_W_y, _y_x_one[:-1, _hidden : _hidden + _features], out=_W_y_x)
+        np.matmul(_W_y, _x, out=_W_y_x)
         # a_y_x = W_y @ x + b_y
         np.add(_W_y_x, _b_y[:, None], _a_y_x)
         for (
@@ -563,30 +569,30 @@ def _forward(
             # half_a_dt_y = (W_dt_y / 2) @ x + (U_dt_y / 2) @ y_prev + b_dt_y / 2
             # half_a_dt_z = (W_dt_z / 2) @ x + (U_dt_z / 2) @ y_prev + b_dt_z / 2
             # a_z = W_z @ x + U_z @ y_prev + b_z
-            np.dot(_UWb_dt_y_dt_z_z_matrix, y_x_one, _dt_y_dt_z_tanh_a_z_matrix)
+            dot(_UWb_dt_y_dt_z_z_matrix, y_x_one, _dt_y_dt_z_tanh_a_z_matrix)
             # tanh_half_a_dt_k = tanh(half_a_dt_k)  for k = y, z
             # tanh_a_z = tanh(a_z)
-            np.tanh(_dt_y_dt_z_tanh_a_z_t, _dt_y_dt_z_tanh_a_z_t)
+            tanh(_dt_y_dt_z_tanh_a_z_t, _dt_y_dt_z_tanh_a_z_t)
             # dt_k = 1/2 * tanh_half_a_dt_k + 1/2 = sigmoid(a_dt_k)  for k = y, z  (time step of y, time step of z)
-            np.multiply(_half, _dt_yz_t, _dt_yz_t)
-            np.add(_dt_yz_t, _half, _dt_yz_t)
+            multiply(_half, _dt_yz_t, _dt_yz_t)
+            add(_dt_yz_t, _half, _dt_yz_t)
             # z = (1 - dt_z) * z_prev + dt_z * tanh_a_z  (fast state)
-            np.subtract(_one, dt_z, z)
-            np.multiply(z, z_prev, z)
-            np.multiply(dt_z, tanh_a_z, _temporary0)
-            np.add(z, _temporary0, z)
+            subtract(_one, dt_z, z)
+            multiply(z, z_prev, z)
+            multiply(dt_z, tanh_a_z, _temporary0)
+            add(z, _temporary0, z)
             # U_y @ z
-            np.dot(_U_y, z, U_y_z)
+            dot(_U_y, z, U_y_z)
             # a_y = a_y_x + U_y @ z
-            np.add(a_y_x, U_y_z, a_y)
+            add(a_y_x, U_y_z, a_y)
             # tanh_a_y = tanh(a_y)
-            np.tanh(a_y, tanh_a_y)
+            tanh(a_y, tanh_a_y)
             # y = (1 - dt_y) * y_prev + dt_y * tanh_a_y  (slow state, the output)
-            np.subtract(_one, dt_y, y)
-            np.multiply(y, y_prev, y)
-            np.multiply(dt_y, tanh_a_y, _temporary0)
-            np.add(y, _temporary0, y)
-        np.copyto(_returned_y[_now], _y_x_one[1:, :_hidden].transpose(0, 2, 1))
+            subtract(_one, dt_y, y)
+            multiply(y, y_prev, y)
+            multiply(dt_y, tanh_a_y, _temporary0)
+            add(y, _temporary0, y)
+        np.copyto(_returned_y[_now], _y.transpose(0, 2, 1))
 
     _final = State(y=y.T.copy(), z=z.T.copy())
     return _returned_y, _final, _arrays.residuals
@@ -644,27 +650,38 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_dt_y_dt_z_z_y = _part(_all_d_a_dt_y_dt_z_z_y, _now)
+            _dy_da_y = _d_a_dt_y_dt_z_z_y[:, 3]
             _tanh_a_y = _part(_all_tanh_a_y, _now)
             _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+            _dt_y = _dt_y_dt_z_tanh_a_z[:, 0]
+            _dz_da_z = _d_a_dt_y_dt_z_z_y[:, 2]
+            _tanh_a_z = _dt_y_dt_z_tanh_a_z[:, 2]
+            _dt_z = _dt_y_dt_z_tanh_a_z[:, 1]
+            _dy_da_dt_y = _d_a_dt_y_dt_z_z_y[:, 0]
             _y_x_one = _part(_all_y_x_one, _now, 1)
+            _y_prev = _y_x_one[:-1, :_hidden]
             _temporary0 = _part(_all_temporary0, _now)
+            _dz_da_dt_z = _d_a_dt_y_dt_z_z_y[:, 1]
             _z = _part(_all_z, _now, 1)
+            _z_prev = _z[:-1]
             _dy_dy_prev = _part(_all_dy_dy_prev, _now)
             _dz_dz_prev = _part(_all_dz_dz_prev, _now)
             _d_a_dt_y_dt_z_z_y_by_slot = _beginning(_all_d_a_dt_y_dt_z_z_y_by_slot, (4, _hidden, _count, _batch))
             _y_x_one_by_part = _beginning(_all_y_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _d_a_y_by_hidden = _beginning(_all_d_a_y_by_hidden, (_hidden, _count, _batch))
+            _d_a_y = _d_a_dt_y_dt_z_z_y[:, 3]
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _y_x_one[:-1, _hidden : _hidden + _features]
             _z_by_hidden = _beginning(_all_z_by_hidden, (_hidden, _count, _batch))
             _windows = list(zip(
-                _d_outputs, _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 0],
-                _d_a_dt_y_dt_z_z_y[:, 0], _d_a_dt_y_dt_z_z_y[:, 1:3], _d_a_dt_y_dt_z_z_y[:, :3], _dy_dy_prev,
-                _dz_dz_prev, strict=True,
+                _d_outputs, _dy_da_y, _dy_da_y, _dy_da_dt_y, _dy_da_dt_y, _d_a_dt_y_dt_z_z_y[:, 1:3],
+                _d_a_dt_y_dt_z_z_y[:, :3], _dy_dy_prev, _dz_dz_prev, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _tanh_a_y, _dt_y_dt_z_tanh_a_z, _y_x_one, _temporary0, _z,
-                _dy_dy_prev, _dz_dz_prev, _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden,
-                _x_by_features, _z_by_hidden, _windows,
+                _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _dy_da_y, _tanh_a_y, _dt_y, _dz_da_z, _tanh_a_z, _dt_z,
+                _dy_da_dt_y, _y_x_one, _y_prev, _temporary0, _dz_da_dt_z, _z, _z_prev, _dy_dy_prev, _dz_dz_prev,
+                _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden, _d_a_y, _x_by_features, _x,
+                _z_by_hidden, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -708,60 +725,63 @@ def _backward(
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_y, _U_y_transposed)
     _transpose(_U_dt_y_dt_z_z.reshape(3 * _hidden, _hidden), _U_dt_y_dt_z_z_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _tanh_a_y, _dt_y_dt_z_tanh_a_z, _y_x_one, _temporary0, _z,
-        _dy_dy_prev, _dz_dz_prev, _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden, _x_by_features,
-        _z_by_hidden, _windows,
+        _now, _count, _d_outputs, _d_a_dt_y_dt_z_z_y, _dy_da_y, _tanh_a_y, _dt_y, _dz_da_z, _tanh_a_z, _dt_z,
+        _dy_da_dt_y, _y_x_one, _y_prev, _temporary0, _dz_da_dt_z, _z, _z_prev, _dy_dy_prev, _dz_dz_prev,
+        _d_a_dt_y_dt_z_z_y_by_slot, _y_x_one_by_part, _d_a_y_by_hidden, _d_a_y, _x_by_features, _x, _z_by_hidden,
+        _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dy_da_y = dt_y * (1 - tanh_a_y**2)
-        np.square(_tanh_a_y, _d_a_dt_y_dt_z_z_y[:, 3])
-        np.subtract(1.0, _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3])
-        np.multiply(_dt_y_dt_z_tanh_a_z[:, 0], _d_a_dt_y_dt_z_z_y[:, 3], _d_a_dt_y_dt_z_z_y[:, 3])
+        np.square(_tanh_a_y, _dy_da_y)
+        np.subtract(1.0, _dy_da_y, _dy_da_y)
+        np.multiply(_dt_y, _dy_da_y, _dy_da_y)
         # dz_da_z = dt_z * (1 - tanh_a_z**2)
-        np.square(_dt_y_dt_z_tanh_a_z[:, 2], _d_a_dt_y_dt_z_z_y[:, 2])
-        np.subtract(1.0, _d_a_dt_y_dt_z_z_y[:, 2], _d_a_dt_y_dt_z_z_y[:, 2])
-        np.multiply(_dt_y_dt_z_tanh_a_z[:, 1], _d_a_dt_y_dt_z_z_y[:, 2], _d_a_dt_y_dt_z_z_y[:, 2])
+        np.square(_tanh_a_z, _dz_da_z)
+        np.subtract(1.0, _dz_da_z, _dz_da_z)
+        np.multiply(_dt_z, _dz_da_z, _dz_da_z)
         # dy_da_dt_y = (tanh_a_y - y_prev) * dt_y * (1 - dt_y)
-        np.subtract(_tanh_a_y, _y_x_one[:-1, :_hidden], _d_a_dt_y_dt_z_z_y[:, 0])
-        np.multiply(_d_a_dt_y_dt_z_z_y[:, 0], _dt_y_dt_z_tanh_a_z[:, 0], _d_a_dt_y_dt_z_z_y[:, 0])
-        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 0], _temporary0)
-        np.multiply(_d_a_dt_y_dt_z_z_y[:, 0], _temporary0, _d_a_dt_y_dt_z_z_y[:, 0])
+        np.subtract(_tanh_a_y, _y_prev, _dy_da_dt_y)
+        np.multiply(_dy_da_dt_y, _dt_y, _dy_da_dt_y)
+        np.subtract(1.0, _dt_y, _temporary0)
+        np.multiply(_dy_da_dt_y, _temporary0, _dy_da_dt_y)
         # dz_da_dt_z = (tanh_a_z - z_prev) * dt_z * (1 - dt_z)
-        np.subtract(_dt_y_dt_z_tanh_a_z[:, 2], _z[:-1], _d_a_dt_y_dt_z_z_y[:, 1])
-        np.multiply(_d_a_dt_y_dt_z_z_y[:, 1], _dt_y_dt_z_tanh_a_z[:, 1], _d_a_dt_y_dt_z_z_y[:, 1])
-        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 1], _temporary0)
-        np.multiply(_d_a_dt_y_dt_z_z_y[:, 1], _temporary0, _d_a_dt_y_dt_z_z_y[:, 1])
+        np.subtract(_tanh_a_z, _z_prev, _dz_da_dt_z)
+        np.multiply(_dz_da_dt_z, _dt_z, _dz_da_dt_z)
+        np.subtract(1.0, _dt_z, _temporary0)
+        np.multiply(_dz_da_dt_z, _temporary0, _dz_da_dt_z)
         # dy_dy_prev = 1 - dt_y
-        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 0], _dy_dy_prev)
+        np.subtract(1.0, _dt_y, _dy_dy_prev)
         # dz_dz_prev = 1 - dt_z
-        np.subtract(1.0, _dt_y_dt_z_tanh_a_z[:, 1], _dz_dz_prev)
+        np.subtract(1.0, _dt_z, _dz_dz_prev)
         for (
             d_outputs, d_a_y, dy_da_y, d_a_dt_y, dy_da_dt_y, _d_a_dt_z_z_t, _d_a_dt_y_dt_z_z_t, dy_dy_prev,
             dz_dz_prev,
         ) in _windows:  # fmt: skip
             # d_y = d_outputs + d_y_next
-            np.add(d_outputs, d_y_next, d_y)
+            add(d_outputs, d_y_next, d_y)
             # d_a_y = d_y * dy_da_y
-            np.multiply(d_y, dy_da_y, d_a_y)
+            multiply(d_y, dy_da_y, d_a_y)
             # U_y.T @ d_a_y
-            np.dot(_U_y_transposed, d_a_y, d_z_U_y_z)
+            dot(_U_y_transposed, d_a_y, d_z_U_y_z)
             # d_z = d_z_next + U_y.T @ d_a_y
-            np.add(d_z_next, d_z_U_y_z, d_z)
+            add(d_z_next, d_z_U_y_z, d_z)
             # d_a_dt_y = d_y * dy_da_dt_y
-            np.multiply(d_y, dy_da_dt_y, d_a_dt_y)
+            multiply(d_y, dy_da_dt_y, d_a_dt_y)
             # d_a_dt_z = d_z * dz_da_dt_z
             # d_a_z = d_z * dz_da_z
-            np.multiply(d_z, _d_a_dt_z_z_t, _d_a_dt_z_z_t)
+            multiply(d_z, _d_a_dt_z_z_t, _d_a_dt_z_z_t)
             # U_dt_y.T @ d_a_dt_y, U_dt_z.T @ d_a_dt_z, U_z.T @ d_a_z
-            np.dot(_U_dt_y_dt_z_z_transposed, _d_a_dt_y_dt_z_z_t.reshape(3 * _hidden, _batch), d_y_prev_product)
+            dot(_U_dt_y_dt_z_z_transposed, _d_a_dt_y_dt_z_z_t.reshape(3 * _hidden, _batch), d_y_prev_product)
             # d_y_prev = d_y * dy_dy_prev + U_z.T @ d_a_z + U_dt_y.T @ d_a_dt_y + U_dt_z.T @ d_a_dt_z
-            np.multiply(d_y, dy_dy_prev, d_y_prev)
-            np.add(d_y_prev, d_y_prev_product, d_y_prev)
+            multiply(d_y, dy_dy_prev, d_y_prev)
+            add(d_y_prev, d_y_prev_product, d_y_prev)
             # d_z_prev = d_z * dz_dz_prev
-            np.multiply(d_z, dz_dz_prev, d_z_prev)
+            multiply(d_z, dz_dz_prev, d_z_prev)
         # d_x = W_y.T @ d_a_y + W_z.T @ d_a_z + W_dt_y.T @ d_a_dt_y + W_dt_z.T @ d_a_dt_z
         np.copyto(_d_a_dt_y_dt_z_z_y_by_slot, _d_a_dt_y_dt_z_z_y.transpose(1, 2, 0, 3))
         np.dot(
@@ -784,8 +804,8 @@ def _backward(
         )
         np.add(_d_UWb_dt_y_dt_z_z, _temporary1, _d_UWb_dt_y_dt_z_z)
         # d_W_y = total(outer(d_a_y, x))
-        np.copyto(_d_a_y_by_hidden, _d_a_dt_y_dt_z_z_y[:, 3].transpose(1, 0, 2))
-        np.copyto(_x_by_features, _y_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.copyto(_d_a_y_by_hidden, _d_a_y.transpose(1, 0, 2))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
         np.matmul(
             _d_a_y_by_hidden.reshape(_hidden, _count * _batch),
             _x_by_features.reshape(_features, _count * _batch).T,
@@ -801,7 +821,7 @@ def _backward(
         )
         np.add(_gradients.U_y, _temporary3, _gradients.U_y)
         # d_b_y = total(d_a_y)
-        np.sum(_d_a_y_by_hidden, axis=(1, 2), out=_temporary4)
+        np.add.reduce(_d_a_y_by_hidden, axis=(1, 2), out=_temporary4)
         np.add(_gradients.b_y, _temporary4, _gradients.b_y)
 
     _gradients.W_dt_y[...] = _d_UWb_dt_y_dt_z_z[0, :, _hidden : _hidden + _features]
@@ -842,14 +862,16 @@ def _rebuild_arrays(
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _y_x_one = _part(_all_y_x_one, _now, 1)
+            _x = _y_x_one[:-1, _hidden : _hidden + _features]
             _W_y_x = _part(_all_W_y_x, _now)
             _a_y_x = _part(_all_a_y_x, _now)
             _dt_y_dt_z_tanh_a_z = _part(_all_dt_y_dt_z_tanh_a_z, _now)
+            _dt_yz = _dt_y_dt_z_tanh_a_z[:, :2]
             _z = _part(_all_z, _now, 1)
             _U_y_z = _part(_all_U_y_z, _now)
             _a_y = _part(_all_a_y, _now)
             _tanh_a_y = _part(_all_tanh_a_y, _now)
-            yield (_count, _y_x_one, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _z, _U_y_z, _a_y, _tanh_a_y)
+            yield (_count, _y_x_one, _x, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _dt_yz, _z, _U_y_z, _a_y, _tanh_a_y)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -877,9 +899,11 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_dt_y, _parameters.b_dt_z, _parameters.b_z), out=_b_dt_y_dt_z_z_rows)
     np.multiply(_UWb_dt_y_dt_z_z[:2], 0.5, _UWb_dt_y_dt_z_z[:2])
 
-    for _count, _y_x_one, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _z, _U_y_z, _a_y, _tanh_a_y in _chunks:
+    for (
+        _count, _y_x_one, _x, _W_y_x, _a_y_x, _dt_y_dt_z_tanh_a_z, _dt_yz, _z, _U_y_z, _a_y, _tanh_a_y,
+    ) in _chunks:  # fmt: skip
         # W_y @ x
-        np.matmul(_W_y, _y_x_one[:-1, _hidden : _hidden + _features], out=_W_y_x)
+        np.matmul(_W_y, _x, out=_W_y_x)
         # a_y_x = W_y @ x + b_y
         np.add(_W_y_x, _b_y[:, None], _a_y_x)
         # half_a_dt_y = (W_dt_y / 2) @ x + (U_dt_y / 2) @ y_prev + b_dt_y / 2
@@ -894,8 +918,8 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # tanh_a_z = tanh(a_z)
         np.tanh(_dt_y_dt_z_tanh_a_z, _dt_y_dt_z_tanh_a_z)
         # dt_k = 1/2 * tanh_half_a_dt_k + 1/2 = sigmoid(a_dt_k)  for k = y, z  (time step of y, time step of z)
-        np.multiply(0.5, _dt_y_dt_z_tanh_a_z[:, :2], _dt_y_dt_z_tanh_a_z[:, :2])
-        np.add(_dt_y_dt_z_tanh_a_z[:, :2], 0.5, _dt_y_dt_z_tanh_a_z[:, :2])
+        np.multiply(0.5, _dt_yz, _dt_yz)
+        np.add(_dt_yz, 0.5, _dt_yz)
         # U_y @ z
         np.matmul(_U_y, _z[1:], out=_U_y_z)
         # a_y = a_y_x + U_y @ z

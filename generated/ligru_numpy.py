@@ -96,7 +96,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -107,6 +107,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -248,8 +249,10 @@ class Parameters:
         self._set("b_n", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -427,12 +430,14 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
+            _h = _h_x_one[1:, :_hidden]
             _zn = _part(_all_zn, _now)
             _windows = list(zip(
-                _h_x_one[:-1], _zn.reshape(_count, 2 * _hidden, _batch), _zn[:, 0], _zn[:, 0], _zn[:, 1], _zn[:, 1],
-                _h_x_one[1:, :_hidden], _h_x_one[:-1, :_hidden], strict=True,
+                _h_x_one[:-1], _zn.reshape(_count, 2 * _hidden, _batch), _zn[:, 0], _zn[:, 0], _zn[:, 1], _zn[:, 1], _h,
+                _h_x_one[:-1, :_hidden], strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _windows)
+            yield (_now, _h_x_one, _x, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -452,7 +457,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (
         _UWb_zn, _temporary0, _UWb_zn_matrix, _U_zn_rows, _W_zn_rows, _b_zn_rows, _half, _zero, _one, _chunks,
     ) = _arrays.of_pass  # fmt: skip
@@ -464,26 +469,28 @@ def _forward(
     np.multiply(_UWb_zn[:1], 0.5, _UWb_zn[:1])
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, maximum, multiply, subtract, tanh = np.add, np.dot, np.maximum, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x_one, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         for h_x_one, _zn_matrix, z, half_a_z, n, a_n, h, h_prev in _windows:
             # half_a_z = (W_z / 2) @ x + (U_z / 2) @ h_prev + b_z / 2
             # a_n = W_n @ x + U_n @ h_prev + b_n
-            np.dot(_UWb_zn_matrix, h_x_one, _zn_matrix)
+            dot(_UWb_zn_matrix, h_x_one, _zn_matrix)
             # z = 1/2 * tanh(half_a_z) + 1/2 = sigmoid(a_z)  (update gate)
-            np.tanh(half_a_z, z)
-            np.multiply(_half, z, z)
-            np.add(z, _half, z)
+            tanh(half_a_z, z)
+            multiply(_half, z, z)
+            add(z, _half, z)
             # n = relu(a_n)  (candidate)
-            np.maximum(a_n, _zero, out=n)
+            maximum(a_n, _zero, out=n)
             # h = z * h_prev + (1 - z) * n  (hidden state)
-            np.multiply(z, h_prev, h)
-            np.subtract(_one, z, _temporary0)
-            np.multiply(_temporary0, n, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(z, h_prev, h)
+            subtract(_one, z, _temporary0)
+            multiply(_temporary0, n, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -528,17 +535,22 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_n_part = _part(_all_d_a_n_part, _now)
             _zn = _part(_all_zn, _now)
+            _n = _zn[:, 1]
             _d_a_zn = _part(_all_d_a_zn, _now)
+            _dh_da_n = _d_a_zn[:, 1]
+            _z = _zn[:, 0]
+            _dh_da_z = _d_a_zn[:, 0]
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h_prev = _h_x_one[:-1, :_hidden]
             _temporary0 = _part(_all_temporary0, _now)
             _d_a_zn_by_slot = _beginning(_all_d_a_zn_by_slot, (2, _hidden, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _windows = list(zip(
-                _d_outputs, _d_a_zn, _d_a_zn.reshape(_count, 2 * _hidden, _batch), _zn[:, 0], strict=True,
+                _d_outputs, _d_a_zn, _d_a_zn.reshape(_count, 2 * _hidden, _batch), _z, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_n_part, _zn, _d_a_zn, _h_x_one, _temporary0, _d_a_zn_by_slot,
-                _h_x_one_by_part, _windows,
+                _now, _count, _d_outputs, _d_a_n_part, _n, _d_a_zn, _dh_da_n, _z, _dh_da_z, _h_x_one, _h_prev,
+                _temporary0, _d_a_zn_by_slot, _h_x_one_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -575,33 +587,35 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_zn.reshape(2 * _hidden, _hidden), _U_zn_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_n_part, _zn, _d_a_zn, _h_x_one, _temporary0, _d_a_zn_by_slot, _h_x_one_by_part,
-        _windows,
+        _now, _count, _d_outputs, _d_a_n_part, _n, _d_a_zn, _dh_da_n, _z, _dh_da_z, _h_x_one, _h_prev, _temporary0,
+        _d_a_zn_by_slot, _h_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # d_a_n_part = where(n > 0, 1, 0)
-        np.greater(_zn[:, 1], 0.0, _d_a_n_part)
+        np.greater(_n, 0.0, _d_a_n_part)
         # dh_da_n = (1 - z) * d_a_n_part
-        np.subtract(1.0, _zn[:, 0], _d_a_zn[:, 1])
-        np.multiply(_d_a_zn[:, 1], _d_a_n_part, _d_a_zn[:, 1])
+        np.subtract(1.0, _z, _dh_da_n)
+        np.multiply(_dh_da_n, _d_a_n_part, _dh_da_n)
         # dh_da_z = (h_prev - n) * z * (1 - z)
-        np.subtract(_h_x_one[:-1, :_hidden], _zn[:, 1], _d_a_zn[:, 0])
-        np.multiply(_d_a_zn[:, 0], _zn[:, 0], _d_a_zn[:, 0])
-        np.subtract(1.0, _zn[:, 0], _temporary0)
-        np.multiply(_d_a_zn[:, 0], _temporary0, _d_a_zn[:, 0])
+        np.subtract(_h_prev, _n, _dh_da_z)
+        np.multiply(_dh_da_z, _z, _dh_da_z)
+        np.subtract(1.0, _z, _temporary0)
+        np.multiply(_dh_da_z, _temporary0, _dh_da_z)
         for d_outputs, _d_a_zn_t, _d_a_zn_matrix, z in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_k = d_h * dh_da_k  for k = z, n
-            np.multiply(d_h, _d_a_zn_t, _d_a_zn_t)
+            multiply(d_h, _d_a_zn_t, _d_a_zn_t)
             # U_z.T @ d_a_z, U_n.T @ d_a_n
-            np.dot(_U_zn_transposed, _d_a_zn_matrix, d_h_prev_product)
+            dot(_U_zn_transposed, _d_a_zn_matrix, d_h_prev_product)
             # d_h_prev = d_h * z + U_n.T @ d_a_n + U_z.T @ d_a_z
-            np.multiply(d_h, z, d_h_prev)
-            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            multiply(d_h, z, d_h_prev)
+            add(d_h_prev, d_h_prev_product, d_h_prev)
         # d_x = W_n.T @ d_a_n + W_z.T @ d_a_z
         np.copyto(_d_a_zn_by_slot, _d_a_zn.transpose(1, 2, 0, 3))
         np.dot(
@@ -651,7 +665,11 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _zn = _part(_all_zn, _now)
-            yield (_count, _h_x_one, _zn)
+            _z = _zn[:, 0]
+            _half_a_z = _zn[:, 0]
+            _n = _zn[:, 1]
+            _a_n = _zn[:, 1]
+            yield (_count, _h_x_one, _zn, _z, _half_a_z, _n, _a_n)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -670,7 +688,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_z, _parameters.b_n), out=_b_zn_rows)
     np.multiply(_UWb_zn[:1], 0.5, _UWb_zn[:1])
 
-    for _count, _h_x_one, _zn in _chunks:
+    for _count, _h_x_one, _zn, _z, _half_a_z, _n, _a_n in _chunks:
         # half_a_z = (W_z / 2) @ x + (U_z / 2) @ h_prev + b_z / 2
         # a_n = W_n @ x + U_n @ h_prev + b_n
         np.matmul(
@@ -679,11 +697,11 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
             out=_zn.reshape(_count, 2 * _hidden, _batch),
         )
         # z = 1/2 * tanh(half_a_z) + 1/2 = sigmoid(a_z)  (update gate)
-        np.tanh(_zn[:, 0], _zn[:, 0])
-        np.multiply(0.5, _zn[:, 0], _zn[:, 0])
-        np.add(_zn[:, 0], 0.5, _zn[:, 0])
+        np.tanh(_half_a_z, _z)
+        np.multiply(0.5, _z, _z)
+        np.add(_z, 0.5, _z)
         # n = relu(a_n)  (candidate)
-        np.maximum(_zn[:, 1], 0.0, out=_zn[:, 1])
+        np.maximum(_a_n, 0.0, out=_n)
         yield
 
 

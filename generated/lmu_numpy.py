@@ -101,7 +101,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -112,6 +112,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -265,8 +266,10 @@ class Parameters:
         self._set("V_h", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -487,6 +490,8 @@ def _forward(
     _e_h_matrix = _e_h.reshape(1, _hidden)
     _e_m_matrix = _e_m.reshape(1, _memory)
     _B_wide = _B[:, None]
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
     for _now, _count, _x, _h, _m, _x_by_features, _e_x_x, _W_h_x, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
@@ -503,26 +508,26 @@ def _forward(
         np.matmul(_W_h, _x, out=_W_h_x)
         for h_prev, m_prev, e_x_x, m, W_h_x, h in _windows:
             # e_h @ h_prev
-            np.dot(_e_h_matrix, h_prev, _e_h_h_prev_matrix)
+            dot(_e_h_matrix, h_prev, _e_h_h_prev_matrix)
             # e_m @ m_prev
-            np.dot(_e_m_matrix, m_prev, _e_m_m_prev_matrix)
+            dot(_e_m_matrix, m_prev, _e_m_m_prev_matrix)
             # u = e_x @ x + e_h @ h_prev + e_m @ m_prev  (signal)
-            np.add(e_x_x, e_h_h_prev, u)
-            np.add(u, e_m_m_prev, u)
+            add(e_x_x, e_h_h_prev, u)
+            add(u, e_m_m_prev, u)
             # A @ m_prev
-            np.dot(_A, m_prev, A_m_prev)
+            dot(_A, m_prev, A_m_prev)
             # m = A @ m_prev + B * u  (memory)
-            np.multiply(_B_wide, u, m)
-            np.add(A_m_prev, m, m)
+            multiply(_B_wide, u, m)
+            add(A_m_prev, m, m)
             # U_h @ h_prev
-            np.dot(_U_h, h_prev, U_h_h_prev)
+            dot(_U_h, h_prev, U_h_h_prev)
             # V_h @ m
-            np.dot(_V_h, m, V_h_m)
+            dot(_V_h, m, V_h_m)
             # a_h = W_h @ x + U_h @ h_prev + V_h @ m
-            np.add(W_h_x, U_h_h_prev, a_h)
-            np.add(a_h, V_h_m, a_h)
+            add(W_h_x, U_h_h_prev, a_h)
+            add(a_h, V_h_m, a_h)
             # h = tanh(a_h)  (hidden state)
-            np.tanh(a_h, h)
+            tanh(a_h, h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), m=m.T.copy())
@@ -590,14 +595,16 @@ def _backward_arrays(
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
             _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
+            _h_prev = _h[:-1]
             _m_prev_by_memory = _beginning(_all_m_prev_by_memory, (_memory, _count, _batch))
             _m = _part(_all_m, _now, 1)
+            _m_prev = _m[:-1]
             _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
             _m_by_memory = _beginning(_all_m_by_memory, (_memory, _count, _batch))
             _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, _d_u, strict=True))[::-1]
             yield (
                 _now, _count, _d_outputs, _dh_da_h, _h, _d_a_h, _d_u, _d_x_W_h_x, _d_x_e_x_x, _x_by_features, _x,
-                _h_prev_by_hidden, _m_prev_by_memory, _m, _d_a_h_by_hidden, _m_by_memory, _windows,
+                _h_prev_by_hidden, _h_prev, _m_prev_by_memory, _m, _m_prev, _d_a_h_by_hidden, _m_by_memory, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -646,11 +653,13 @@ def _backward(
     _transpose(_V_h, _V_h_transposed)
     _transpose(_U_h, _U_h_transposed)
     _transpose(_A, _A_transposed)
+    # By local names, what steps call is found at once.
+    add, sum_over, dot, multiply = np.add, np.add.reduce, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
         _now, _count, _d_outputs, _dh_da_h, _h, _d_a_h, _d_u, _d_x_W_h_x, _d_x_e_x_x, _x_by_features, _x,
-        _h_prev_by_hidden, _m_prev_by_memory, _m, _d_a_h_by_hidden, _m_by_memory, _windows,
+        _h_prev_by_hidden, _h_prev, _m_prev_by_memory, _m, _m_prev, _d_a_h_by_hidden, _m_by_memory, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_h = 1 - h**2
@@ -658,29 +667,29 @@ def _backward(
         np.subtract(1.0, _dh_da_h, _dh_da_h)
         for d_outputs, d_a_h, dh_da_h, d_u in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_h = d_h * dh_da_h
-            np.multiply(d_h, dh_da_h, d_a_h)
+            multiply(d_h, dh_da_h, d_a_h)
             # V_h.T @ d_a_h
-            np.dot(_V_h_transposed, d_a_h, d_m_V_h_m)
+            dot(_V_h_transposed, d_a_h, d_m_V_h_m)
             # U_h.T @ d_a_h
-            np.dot(_U_h_transposed, d_a_h, d_h_prev_U_h_h_prev)
+            dot(_U_h_transposed, d_a_h, d_h_prev_U_h_h_prev)
             # d_m = d_m_next + V_h.T @ d_a_h
-            np.add(d_m_next, d_m_V_h_m, d_m)
+            add(d_m_next, d_m_V_h_m, d_m)
             # d_u_m_row = d_m * B
-            np.multiply(d_m, _B_wide, d_u_m_row)
+            multiply(d_m, _B_wide, d_u_m_row)
             # A.T @ d_m
-            np.dot(_A_transposed, d_m, d_m_prev_A_m_prev)
+            dot(_A_transposed, d_m, d_m_prev_A_m_prev)
             # d_u = sum_over(d_u_m_row, "memory")
-            np.sum(d_u_m_row, axis=0, out=d_u)
+            sum_over(d_u_m_row, axis=0, out=d_u)
             # outer(e_m, d_u)
-            np.multiply(_e_m_wide, d_u, d_m_prev_e_m_m_prev)
+            multiply(_e_m_wide, d_u, d_m_prev_e_m_m_prev)
             # outer(e_h, d_u)
-            np.multiply(_e_h_wide, d_u, d_h_prev_e_h_h_prev)
+            multiply(_e_h_wide, d_u, d_h_prev_e_h_h_prev)
             # d_h_prev = U_h.T @ d_a_h + outer(e_h, d_u)
-            np.add(d_h_prev_U_h_h_prev, d_h_prev_e_h_h_prev, d_h_prev)
+            add(d_h_prev_U_h_h_prev, d_h_prev_e_h_h_prev, d_h_prev)
             # d_m_prev = A.T @ d_m + outer(e_m, d_u)
-            np.add(d_m_prev_A_m_prev, d_m_prev_e_m_m_prev, d_m_prev)
+            add(d_m_prev_A_m_prev, d_m_prev_e_m_m_prev, d_m_prev)
         # W_h.T @ d_a_h
         np.matmul(_W_h.T, _d_a_h, out=_d_x_W_h_x)
         # outer(e_x, d_u)
@@ -696,7 +705,7 @@ def _backward(
         )
         np.add(_gradients.e_x, _temporary0, _gradients.e_x)
         # d_e_h = total(outer(d_u, h_prev))
-        np.copyto(_h_prev_by_hidden, _h[:-1].transpose(1, 0, 2))
+        np.copyto(_h_prev_by_hidden, _h_prev.transpose(1, 0, 2))
         np.dot(
             _d_u.reshape(1, _count * _batch),
             _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
@@ -704,7 +713,7 @@ def _backward(
         )
         np.add(_gradients.e_h, _temporary1, _gradients.e_h)
         # d_e_m = total(outer(d_u, m_prev))
-        np.copyto(_m_prev_by_memory, _m[:-1].transpose(1, 0, 2))
+        np.copyto(_m_prev_by_memory, _m_prev.transpose(1, 0, 2))
         np.dot(
             _d_u.reshape(1, _count * _batch),
             _m_prev_by_memory.reshape(_memory, _count * _batch).T,

@@ -104,7 +104,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -115,6 +115,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -283,8 +284,10 @@ class Parameters:
         self._set("b_g", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -466,16 +469,18 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _c = _part(_all_c, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _i_sigmoid_a_g_o = _part(_all_i_sigmoid_a_g_o, _now)
             _g = _part(_all_g, _now)
             _sigmoid_c = _part(_all_sigmoid_c, _now)
             _windows = list(zip(
                 _h_x_one[:-1], _i_sigmoid_a_g_o, _i_sigmoid_a_g_o.reshape(_count, 3 * _hidden, _batch), _g,
-                _i_sigmoid_a_g_o[:, 1], _c[1:], _i_sigmoid_a_g_o[:, 0], _c[:-1], _sigmoid_c, _h_x_one[1:, :_hidden],
-                _i_sigmoid_a_g_o[:, 2], strict=True,
+                _i_sigmoid_a_g_o[:, 1], _c[1:], _i_sigmoid_a_g_o[:, 0], _c[:-1], _sigmoid_c, _h, _i_sigmoid_a_g_o[:, 2],
+                strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _c, _windows)
+            yield (_now, _h_x_one, _x, _c, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -500,7 +505,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (
         _UWb_igo, _UWb_igo_matrix, _U_igo_rows, _W_igo_rows, _b_igo_rows, _half, _number0, _two, _one, _chunks,
     ) = _arrays.of_pass  # fmt: skip
@@ -512,38 +517,40 @@ def _forward(
     np.multiply(_UWb_igo, 0.5, _UWb_igo)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h, c = _initial.h.T, _initial.c.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x_one, _c, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _c, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         np.copyto(_c[0], c)
         for (
             h_x_one, _i_sigmoid_a_g_o_t, _i_sigmoid_a_g_o_matrix, g, sigmoid_a_g, c, i, c_prev, sigmoid_c, h, o,
         ) in _windows:  # fmt: skip
             # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, g, o
-            np.dot(_UWb_igo_matrix, h_x_one, _i_sigmoid_a_g_o_matrix)
+            dot(_UWb_igo_matrix, h_x_one, _i_sigmoid_a_g_o_matrix)
             # tanh_half_a_k = tanh(half_a_k)  for k = i, g, o
-            np.tanh(_i_sigmoid_a_g_o_t, _i_sigmoid_a_g_o_t)
+            tanh(_i_sigmoid_a_g_o_t, _i_sigmoid_a_g_o_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = i, o  (input gate, output gate)
             # sigmoid_a_g = 1/2 * tanh_half_a_g + 1/2 = sigmoid(a_g)
-            np.multiply(_half, _i_sigmoid_a_g_o_t, _i_sigmoid_a_g_o_t)
-            np.add(_i_sigmoid_a_g_o_t, _half, _i_sigmoid_a_g_o_t)
+            multiply(_half, _i_sigmoid_a_g_o_t, _i_sigmoid_a_g_o_t)
+            add(_i_sigmoid_a_g_o_t, _half, _i_sigmoid_a_g_o_t)
             # g = 4 * sigmoid_a_g - 2  (candidate)
-            np.multiply(_number0, sigmoid_a_g, g)
-            np.subtract(g, _two, g)
+            multiply(_number0, sigmoid_a_g, g)
+            subtract(g, _two, g)
             # c = c_prev + i * g  (cell state)
-            np.multiply(i, g, c)
-            np.add(c_prev, c, c)
+            multiply(i, g, c)
+            add(c_prev, c, c)
             # sigmoid_c = sigmoid(c)
-            np.multiply(c, _half, sigmoid_c)
-            np.tanh(sigmoid_c, sigmoid_c)
-            np.multiply(sigmoid_c, _half, sigmoid_c)
-            np.add(sigmoid_c, _half, sigmoid_c)
+            multiply(c, _half, sigmoid_c)
+            tanh(sigmoid_c, sigmoid_c)
+            multiply(sigmoid_c, _half, sigmoid_c)
+            add(sigmoid_c, _half, sigmoid_c)
             # h = o * (2 * sigmoid_c - 1)  (hidden state)
-            np.multiply(_two, sigmoid_c, h)
-            np.subtract(h, _one, h)
-            np.multiply(o, h, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(_two, sigmoid_c, h)
+            subtract(h, _one, h)
+            multiply(o, h, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -593,20 +600,26 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _dh_dc = _part(_all_dh_dc, _now)
             _i_sigmoid_a_g_o = _part(_all_i_sigmoid_a_g_o, _now)
+            _o = _i_sigmoid_a_g_o[:, 2]
             _sigmoid_c = _part(_all_sigmoid_c, _now)
             _temporary0 = _part(_all_temporary0, _now)
             _d_a_igo = _part(_all_d_a_igo, _now)
+            _dc_da_g = _d_a_igo[:, 1]
+            _i = _i_sigmoid_a_g_o[:, 0]
+            _sigmoid_a_g = _i_sigmoid_a_g_o[:, 1]
+            _dh_da_o = _d_a_igo[:, 2]
+            _dc_da_i = _d_a_igo[:, 0]
             _g = _part(_all_g, _now)
             _d_a_igo_by_slot = _beginning(_all_d_a_igo_by_slot, (3, _hidden, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _windows = list(zip(
-                _d_outputs, _dh_dc, _d_a_igo[:, 2], _d_a_igo[:, 2], _d_a_igo[:, :2],
-                _d_a_igo.reshape(_count, 3 * _hidden, _batch), strict=True,
+                _d_outputs, _dh_dc, _dh_da_o, _dh_da_o, _d_a_igo[:, :2], _d_a_igo.reshape(_count, 3 * _hidden, _batch),
+                strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _dh_dc, _i_sigmoid_a_g_o, _sigmoid_c, _temporary0, _d_a_igo, _g,
-                _d_a_igo_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+                _now, _count, _d_outputs, _dh_dc, _o, _sigmoid_c, _temporary0, _d_a_igo, _dc_da_g, _i, _sigmoid_a_g,
+                _dh_da_o, _dc_da_i, _g, _d_a_igo_by_slot, _h_x_one_by_part, _h_x_one, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -644,48 +657,50 @@ def _backward(
     np.copyto(d_c_next, _d_final.c.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_igo.reshape(3 * _hidden, _hidden), _U_igo_transposed)
+    # By local names, what steps call is found at once.
+    add, copyto, dot, multiply = np.add, np.copyto, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_dc, _i_sigmoid_a_g_o, _sigmoid_c, _temporary0, _d_a_igo, _g, _d_a_igo_by_slot,
-        _h_x_one_by_part, _h_x_one, _windows,
+        _now, _count, _d_outputs, _dh_dc, _o, _sigmoid_c, _temporary0, _d_a_igo, _dc_da_g, _i, _sigmoid_a_g, _dh_da_o,
+        _dc_da_i, _g, _d_a_igo_by_slot, _h_x_one_by_part, _h_x_one, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_dc = 2 * o * sigmoid_c * (1 - sigmoid_c)
-        np.multiply(2.0, _i_sigmoid_a_g_o[:, 2], _dh_dc)
+        np.multiply(2.0, _o, _dh_dc)
         np.multiply(_dh_dc, _sigmoid_c, _dh_dc)
         np.subtract(1.0, _sigmoid_c, _temporary0)
         np.multiply(_dh_dc, _temporary0, _dh_dc)
         # dc_da_g = 4 * i * sigmoid_a_g * (1 - sigmoid_a_g)
-        np.multiply(4.0, _i_sigmoid_a_g_o[:, 0], _d_a_igo[:, 1])
-        np.multiply(_d_a_igo[:, 1], _i_sigmoid_a_g_o[:, 1], _d_a_igo[:, 1])
-        np.subtract(1.0, _i_sigmoid_a_g_o[:, 1], _temporary0)
-        np.multiply(_d_a_igo[:, 1], _temporary0, _d_a_igo[:, 1])
+        np.multiply(4.0, _i, _dc_da_g)
+        np.multiply(_dc_da_g, _sigmoid_a_g, _dc_da_g)
+        np.subtract(1.0, _sigmoid_a_g, _temporary0)
+        np.multiply(_dc_da_g, _temporary0, _dc_da_g)
         # dh_da_o = (-1 + 2 * sigmoid_c) * o * (1 - o)
         np.negative(1.0, _temporary1)
-        np.multiply(2.0, _sigmoid_c, _d_a_igo[:, 2])
-        np.add(_temporary1, _d_a_igo[:, 2], _d_a_igo[:, 2])
-        np.multiply(_d_a_igo[:, 2], _i_sigmoid_a_g_o[:, 2], _d_a_igo[:, 2])
-        np.subtract(1.0, _i_sigmoid_a_g_o[:, 2], _temporary0)
-        np.multiply(_d_a_igo[:, 2], _temporary0, _d_a_igo[:, 2])
+        np.multiply(2.0, _sigmoid_c, _dh_da_o)
+        np.add(_temporary1, _dh_da_o, _dh_da_o)
+        np.multiply(_dh_da_o, _o, _dh_da_o)
+        np.subtract(1.0, _o, _temporary0)
+        np.multiply(_dh_da_o, _temporary0, _dh_da_o)
         # dc_da_i = g * i * (1 - i)
-        np.multiply(_g, _i_sigmoid_a_g_o[:, 0], _d_a_igo[:, 0])
-        np.subtract(1.0, _i_sigmoid_a_g_o[:, 0], _temporary0)
-        np.multiply(_d_a_igo[:, 0], _temporary0, _d_a_igo[:, 0])
+        np.multiply(_g, _i, _dc_da_i)
+        np.subtract(1.0, _i, _temporary0)
+        np.multiply(_dc_da_i, _temporary0, _dc_da_i)
         for d_outputs, dh_dc, d_a_o, dh_da_o, _d_a_ig_t, _d_a_igo_matrix in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_c = d_c_next + d_h * dh_dc
-            np.multiply(d_h, dh_dc, d_c)
-            np.add(d_c_next, d_c, d_c)
+            multiply(d_h, dh_dc, d_c)
+            add(d_c_next, d_c, d_c)
             # d_a_o = d_h * dh_da_o
-            np.multiply(d_h, dh_da_o, d_a_o)
+            multiply(d_h, dh_da_o, d_a_o)
             # d_a_k = d_c * dc_da_k  for k = i, g
-            np.multiply(d_c, _d_a_ig_t, _d_a_ig_t)
+            multiply(d_c, _d_a_ig_t, _d_a_ig_t)
             # d_h_prev = U_g.T @ d_a_g + U_o.T @ d_a_o + U_i.T @ d_a_i
-            np.dot(_U_igo_transposed, _d_a_igo_matrix, d_h_prev)
+            dot(_U_igo_transposed, _d_a_igo_matrix, d_h_prev)
             # d_c_prev = d_c
-            np.copyto(d_c_prev, d_c)
+            copyto(d_c_prev, d_c)
         # d_x = W_g.T @ d_a_g + W_o.T @ d_a_o + W_i.T @ d_a_i
         np.copyto(_d_a_igo_by_slot, _d_a_igo.transpose(1, 2, 0, 3))
         np.dot(
@@ -739,9 +754,10 @@ def _rebuild_arrays(
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _i_sigmoid_a_g_o = _part(_all_i_sigmoid_a_g_o, _now)
             _g = _part(_all_g, _now)
+            _sigmoid_a_g = _i_sigmoid_a_g_o[:, 1]
             _sigmoid_c = _part(_all_sigmoid_c, _now)
             _c = _part(_all_c, _now, 1)
-            yield (_count, _h_x_one, _i_sigmoid_a_g_o, _g, _sigmoid_c, _c)
+            yield (_count, _h_x_one, _i_sigmoid_a_g_o, _g, _sigmoid_a_g, _sigmoid_c, _c)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -765,7 +781,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_i, _parameters.b_g, _parameters.b_o), out=_b_igo_rows)
     np.multiply(_UWb_igo, 0.5, _UWb_igo)
 
-    for _count, _h_x_one, _i_sigmoid_a_g_o, _g, _sigmoid_c, _c in _chunks:
+    for _count, _h_x_one, _i_sigmoid_a_g_o, _g, _sigmoid_a_g, _sigmoid_c, _c in _chunks:
         # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, g, o
         np.matmul(
             _UWb_igo.reshape(3 * _hidden, _hidden + _features + 1),
@@ -779,7 +795,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.multiply(0.5, _i_sigmoid_a_g_o, _i_sigmoid_a_g_o)
         np.add(_i_sigmoid_a_g_o, 0.5, _i_sigmoid_a_g_o)
         # g = 4 * sigmoid_a_g - 2  (candidate)
-        np.multiply(4.0, _i_sigmoid_a_g_o[:, 1], _g)
+        np.multiply(4.0, _sigmoid_a_g, _g)
         np.subtract(_g, 2.0, _g)
         # sigmoid_c = sigmoid(c)
         np.multiply(_c[1:], 0.5, _sigmoid_c)

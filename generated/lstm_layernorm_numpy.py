@@ -158,7 +158,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -169,6 +169,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -477,8 +478,10 @@ class Parameters:
         self._set("b_c", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -726,15 +729,23 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _c = _part(_all_c, _now, 1)
             _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+            _wx_f = _centred_wx_figo[:, 0]
             _sum_wx_f = _part(_all_sum_wx_f, _now)
+            _wx_i = _centred_wx_figo[:, 1]
             _sum_wx_i = _part(_all_sum_wx_i, _now)
+            _wx_g = _centred_wx_figo[:, 2]
             _sum_wx_g = _part(_all_sum_wx_g, _now)
+            _wx_o = _centred_wx_figo[:, 3]
             _sum_wx_o = _part(_all_sum_wx_o, _now)
             _mean_wx = _part(_all_mean_wx, _now)
             _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
+            _centred_wx_f = _centred_wx_figo[:, 0]
             _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
+            _centred_wx_i = _centred_wx_figo[:, 1]
             _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
+            _centred_wx_g = _centred_wx_figo[:, 2]
             _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
+            _centred_wx_o = _centred_wx_figo[:, 3]
             _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
             _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
             _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
@@ -772,11 +783,12 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
                 _h[1:], strict=True,
             ))  # fmt: skip
             yield (
-                _now, _count, _x, _h, _c, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
-                _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
-                _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
-                _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
-                _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
+                _now, _count, _x, _h, _c, _centred_wx_figo, _wx_f, _sum_wx_f, _wx_i, _sum_wx_i, _wx_g, _sum_wx_g, _wx_o,
+                _sum_wx_o, _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
+                _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
+                _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
+                _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
+                _half_a_o_o, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -869,13 +881,17 @@ def _forward(
     _gain_h_g_wide = _gain_h_g[:, None]
     _gain_c_wide = _gain_c[:, None]
     _b_c_wide = _b_c[:, None]
+    # By local names, what steps call is found at once.
+    add, sum_over, divide, dot, multiply, sqrt = np.add, np.add.reduce, np.divide, np.dot, np.multiply, np.sqrt
+    square, subtract, tanh = np.square, np.subtract, np.tanh
 
     for (
-        _now, _count, _x, _h, _c, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
-        _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
-        _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
-        _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
-        _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
+        _now, _count, _x, _h, _c, _centred_wx_figo, _wx_f, _sum_wx_f, _wx_i, _sum_wx_i, _wx_g, _sum_wx_g, _wx_o,
+        _sum_wx_o, _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
+        _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
+        _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
+        _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
+        _half_a_o_o, _windows,
     ) in _chunks:  # fmt: skip
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h[0], h)
@@ -885,13 +901,13 @@ def _forward(
             _W_figo.reshape(4 * _hidden, _features), _x, out=_centred_wx_figo.reshape(_count, 4 * _hidden, _batch)
         )
         # sum_over(wx_f, "hidden")
-        np.sum(_centred_wx_figo[:, 0], axis=1, out=_sum_wx_f)
+        np.add.reduce(_wx_f, axis=1, out=_sum_wx_f)
         # sum_over(wx_i, "hidden")
-        np.sum(_centred_wx_figo[:, 1], axis=1, out=_sum_wx_i)
+        np.add.reduce(_wx_i, axis=1, out=_sum_wx_i)
         # sum_over(wx_g, "hidden")
-        np.sum(_centred_wx_figo[:, 2], axis=1, out=_sum_wx_g)
+        np.add.reduce(_wx_g, axis=1, out=_sum_wx_g)
         # sum_over(wx_o, "hidden")
-        np.sum(_centred_wx_figo[:, 3], axis=1, out=_sum_wx_o)
+        np.add.reduce(_wx_o, axis=1, out=_sum_wx_o)
         # mean_wx = (sum_over(wx_f, "hidden") + sum_over(wx_i, "hidden") + sum_over(wx_g, "hidden") + sum_over(wx_o,
         #     "hidden")) / (4 * hidden)
         np.add(_sum_wx_f, _sum_wx_i, _mean_wx)
@@ -902,21 +918,21 @@ def _forward(
         # centred_wx_k = wx_k - mean_wx  for k = f, i, g, o
         np.subtract(_centred_wx_figo, _mean_wx[:, None, None, :], _centred_wx_figo)
         # squared_centred_wx_f = centred_wx_f**2
-        np.square(_centred_wx_figo[:, 0], _squared_centred_wx_f)
+        np.square(_centred_wx_f, _squared_centred_wx_f)
         # squared_centred_wx_i = centred_wx_i**2
-        np.square(_centred_wx_figo[:, 1], _squared_centred_wx_i)
+        np.square(_centred_wx_i, _squared_centred_wx_i)
         # squared_centred_wx_g = centred_wx_g**2
-        np.square(_centred_wx_figo[:, 2], _squared_centred_wx_g)
+        np.square(_centred_wx_g, _squared_centred_wx_g)
         # squared_centred_wx_o = centred_wx_o**2
-        np.square(_centred_wx_figo[:, 3], _squared_centred_wx_o)
+        np.square(_centred_wx_o, _squared_centred_wx_o)
         # sum_over(squared_centred_wx_f, "hidden")
-        np.sum(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
+        np.add.reduce(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
         # sum_over(squared_centred_wx_i, "hidden")
-        np.sum(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
+        np.add.reduce(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
         # sum_over(squared_centred_wx_g, "hidden")
-        np.sum(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
+        np.add.reduce(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
         # sum_over(squared_centred_wx_o, "hidden")
-        np.sum(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
+        np.add.reduce(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
         # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
         #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) +
         #     1e-05
@@ -929,22 +945,22 @@ def _forward(
         # deviation_wx = sqrt(variance_wx)
         np.sqrt(_variance_wx, _deviation_wx)
         # normal_wx_f = centred_wx_f / deviation_wx
-        np.divide(_centred_wx_figo[:, 0], _deviation_wx[:, None, :], _normal_wx_f)
+        np.divide(_centred_wx_f, _deviation_wx[:, None, :], _normal_wx_f)
         # half_a_f_f = gain_x_f / 2 * normal_wx_f + b_f / 2
         np.multiply(_gain_x_f[:, None], _normal_wx_f, _half_a_f_f)
         np.add(_half_a_f_f, _b_f[:, None], _half_a_f_f)
         # normal_wx_i = centred_wx_i / deviation_wx
-        np.divide(_centred_wx_figo[:, 1], _deviation_wx[:, None, :], _normal_wx_i)
+        np.divide(_centred_wx_i, _deviation_wx[:, None, :], _normal_wx_i)
         # half_a_i_i = gain_x_i / 2 * normal_wx_i + b_i / 2
         np.multiply(_gain_x_i[:, None], _normal_wx_i, _half_a_i_i)
         np.add(_half_a_i_i, _b_i[:, None], _half_a_i_i)
         # normal_wx_g = centred_wx_g / deviation_wx
-        np.divide(_centred_wx_figo[:, 2], _deviation_wx[:, None, :], _normal_wx_g)
+        np.divide(_centred_wx_g, _deviation_wx[:, None, :], _normal_wx_g)
         # a_g_g = gain_x_g * normal_wx_g + b_g
         np.multiply(_gain_x_g[:, None], _normal_wx_g, _a_g_g)
         np.add(_a_g_g, _b_g[:, None], _a_g_g)
         # normal_wx_o = centred_wx_o / deviation_wx
-        np.divide(_centred_wx_figo[:, 3], _deviation_wx[:, None, :], _normal_wx_o)
+        np.divide(_centred_wx_o, _deviation_wx[:, None, :], _normal_wx_o)
         # half_a_o_o = gain_x_o / 2 * normal_wx_o + b_o / 2
         np.multiply(_gain_x_o[:, None], _normal_wx_o, _half_a_o_o)
         np.add(_half_a_o_o, _b_o[:, None], _half_a_o_o)
@@ -955,113 +971,113 @@ def _forward(
             tanh_h_sum, h,
         ) in _windows:  # fmt: skip
             # uh_k = U_k @ h_prev  for k = f, i, g, o
-            np.dot(_U_figo_matrix, h_prev, _centred_uh_figo_matrix)
+            dot(_U_figo_matrix, h_prev, _centred_uh_figo_matrix)
             # sum_over(uh_f, "hidden")
-            np.sum(uh_f, axis=0, out=sum_uh_f)
+            sum_over(uh_f, axis=0, out=sum_uh_f)
             # sum_over(uh_i, "hidden")
-            np.sum(uh_i, axis=0, out=sum_uh_i)
+            sum_over(uh_i, axis=0, out=sum_uh_i)
             # sum_over(uh_g, "hidden")
-            np.sum(uh_g, axis=0, out=sum_uh_g)
+            sum_over(uh_g, axis=0, out=sum_uh_g)
             # sum_over(uh_o, "hidden")
-            np.sum(uh_o, axis=0, out=sum_uh_o)
+            sum_over(uh_o, axis=0, out=sum_uh_o)
             # mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
             #     "hidden")) / (4 * hidden)
-            np.add(sum_uh_f, sum_uh_i, mean_uh)
-            np.add(mean_uh, sum_uh_g, mean_uh)
-            np.add(mean_uh, sum_uh_o, mean_uh)
-            np.multiply(_number0, _hidden, _temporary0)
-            np.divide(mean_uh, _temporary0, mean_uh)
+            add(sum_uh_f, sum_uh_i, mean_uh)
+            add(mean_uh, sum_uh_g, mean_uh)
+            add(mean_uh, sum_uh_o, mean_uh)
+            multiply(_number0, _hidden, _temporary0)
+            divide(mean_uh, _temporary0, mean_uh)
             # centred_uh_k = uh_k - mean_uh  for k = f, i, g, o
-            np.subtract(_centred_uh_figo_t, mean_uh, _centred_uh_figo_t)
+            subtract(_centred_uh_figo_t, mean_uh, _centred_uh_figo_t)
             # squared_centred_uh_f = centred_uh_f**2
-            np.square(centred_uh_f, squared_centred_uh_f)
+            square(centred_uh_f, squared_centred_uh_f)
             # squared_centred_uh_i = centred_uh_i**2
-            np.square(centred_uh_i, squared_centred_uh_i)
+            square(centred_uh_i, squared_centred_uh_i)
             # squared_centred_uh_g = centred_uh_g**2
-            np.square(centred_uh_g, squared_centred_uh_g)
+            square(centred_uh_g, squared_centred_uh_g)
             # squared_centred_uh_o = centred_uh_o**2
-            np.square(centred_uh_o, squared_centred_uh_o)
+            square(centred_uh_o, squared_centred_uh_o)
             # sum_over(squared_centred_uh_f, "hidden")
-            np.sum(squared_centred_uh_f, axis=0, out=sum_squared_centred_uh_f)
+            sum_over(squared_centred_uh_f, axis=0, out=sum_squared_centred_uh_f)
             # sum_over(squared_centred_uh_i, "hidden")
-            np.sum(squared_centred_uh_i, axis=0, out=sum_squared_centred_uh_i)
+            sum_over(squared_centred_uh_i, axis=0, out=sum_squared_centred_uh_i)
             # sum_over(squared_centred_uh_g, "hidden")
-            np.sum(squared_centred_uh_g, axis=0, out=sum_squared_centred_uh_g)
+            sum_over(squared_centred_uh_g, axis=0, out=sum_squared_centred_uh_g)
             # sum_over(squared_centred_uh_o, "hidden")
-            np.sum(squared_centred_uh_o, axis=0, out=sum_squared_centred_uh_o)
+            sum_over(squared_centred_uh_o, axis=0, out=sum_squared_centred_uh_o)
             # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
             #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
             #     1e-05
-            np.add(sum_squared_centred_uh_f, sum_squared_centred_uh_i, variance_uh)
-            np.add(variance_uh, sum_squared_centred_uh_g, variance_uh)
-            np.add(variance_uh, sum_squared_centred_uh_o, variance_uh)
-            np.multiply(_number0, _hidden, _temporary0)
-            np.divide(variance_uh, _temporary0, variance_uh)
-            np.add(variance_uh, _number1, variance_uh)
+            add(sum_squared_centred_uh_f, sum_squared_centred_uh_i, variance_uh)
+            add(variance_uh, sum_squared_centred_uh_g, variance_uh)
+            add(variance_uh, sum_squared_centred_uh_o, variance_uh)
+            multiply(_number0, _hidden, _temporary0)
+            divide(variance_uh, _temporary0, variance_uh)
+            add(variance_uh, _number1, variance_uh)
             # deviation_uh = sqrt(variance_uh)
-            np.sqrt(variance_uh, deviation_uh)
+            sqrt(variance_uh, deviation_uh)
             # normal_uh_f = centred_uh_f / deviation_uh
-            np.divide(centred_uh_f, deviation_uh, normal_uh_f)
+            divide(centred_uh_f, deviation_uh, normal_uh_f)
             # half_a_f = half_a_f_f + gain_h_f / 2 * normal_uh_f
-            np.multiply(_gain_h_f_wide, normal_uh_f, half_a_f)
-            np.add(half_a_f_f, half_a_f, half_a_f)
+            multiply(_gain_h_f_wide, normal_uh_f, half_a_f)
+            add(half_a_f_f, half_a_f, half_a_f)
             # f = 1/2 * tanh(half_a_f) + 1/2 = sigmoid(a_f)  (forget gate)
-            np.tanh(half_a_f, f)
-            np.multiply(_half, f, f)
-            np.add(f, _half, f)
+            tanh(half_a_f, f)
+            multiply(_half, f, f)
+            add(f, _half, f)
             # normal_uh_i = centred_uh_i / deviation_uh
-            np.divide(centred_uh_i, deviation_uh, normal_uh_i)
+            divide(centred_uh_i, deviation_uh, normal_uh_i)
             # half_a_i = half_a_i_i + gain_h_i / 2 * normal_uh_i
-            np.multiply(_gain_h_i_wide, normal_uh_i, half_a_i)
-            np.add(half_a_i_i, half_a_i, half_a_i)
+            multiply(_gain_h_i_wide, normal_uh_i, half_a_i)
+            add(half_a_i_i, half_a_i, half_a_i)
             # i = 1/2 * tanh(half_a_i) + 1/2 = sigmoid(a_i)  (input gate)
-            np.tanh(half_a_i, i)
-            np.multiply(_half, i, i)
-            np.add(i, _half, i)
+            tanh(half_a_i, i)
+            multiply(_half, i, i)
+            add(i, _half, i)
             # normal_uh_g = centred_uh_g / deviation_uh
-            np.divide(centred_uh_g, deviation_uh, normal_uh_g)
+            divide(centred_uh_g, deviation_uh, normal_uh_g)
             # a_g = a_g_g + gain_h_g * normal_uh_g
-            np.multiply(_gain_h_g_wide, normal_uh_g, a_g)
-            np.add(a_g_g, a_g, a_g)
+            multiply(_gain_h_g_wide, normal_uh_g, a_g)
+            add(a_g_g, a_g, a_g)
             # g = tanh(a_g)  (candidate)
-            np.tanh(a_g, g)
+            tanh(a_g, g)
             # c = f * c_prev + i * g  (cell state)
-            np.multiply(f, c_prev, c)
-            np.multiply(i, g, _temporary1)
-            np.add(c, _temporary1, c)
+            multiply(f, c_prev, c)
+            multiply(i, g, _temporary1)
+            add(c, _temporary1, c)
             # normal_uh_o = centred_uh_o / deviation_uh
-            np.divide(centred_uh_o, deviation_uh, normal_uh_o)
+            divide(centred_uh_o, deviation_uh, normal_uh_o)
             # half_a_o = half_a_o_o + gain_h_o / 2 * normal_uh_o
-            np.multiply(_gain_h_o_wide, normal_uh_o, half_a_o)
-            np.add(half_a_o_o, half_a_o, half_a_o)
+            multiply(_gain_h_o_wide, normal_uh_o, half_a_o)
+            add(half_a_o_o, half_a_o, half_a_o)
             # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
-            np.tanh(half_a_o, o)
-            np.multiply(_half, o, o)
-            np.add(o, _half, o)
+            tanh(half_a_o, o)
+            multiply(_half, o, o)
+            add(o, _half, o)
             # sum_over(c, "hidden")
-            np.sum(c, axis=0, out=sum_c)
+            sum_over(c, axis=0, out=sum_c)
             # mean_c = sum_over(c, "hidden") / hidden
-            np.divide(sum_c, _hidden, mean_c)
+            divide(sum_c, _hidden, mean_c)
             # centred_c = c - mean_c
-            np.subtract(c, mean_c, centred_c)
+            subtract(c, mean_c, centred_c)
             # squared_centred_c = centred_c**2
-            np.square(centred_c, squared_centred_c)
+            square(centred_c, squared_centred_c)
             # sum_over(squared_centred_c, "hidden")
-            np.sum(squared_centred_c, axis=0, out=sum_squared_centred_c)
+            sum_over(squared_centred_c, axis=0, out=sum_squared_centred_c)
             # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-            np.divide(sum_squared_centred_c, _hidden, variance_c)
-            np.add(variance_c, _number1, variance_c)
+            divide(sum_squared_centred_c, _hidden, variance_c)
+            add(variance_c, _number1, variance_c)
             # deviation_c = sqrt(variance_c)
-            np.sqrt(variance_c, deviation_c)
+            sqrt(variance_c, deviation_c)
             # normal_c = centred_c / deviation_c
-            np.divide(centred_c, deviation_c, normal_c)
+            divide(centred_c, deviation_c, normal_c)
             # h_sum = gain_c * normal_c + b_c
-            np.multiply(_gain_c_wide, normal_c, h_sum)
-            np.add(h_sum, _b_c_wide, h_sum)
+            multiply(_gain_c_wide, normal_c, h_sum)
+            add(h_sum, _b_c_wide, h_sum)
             # tanh_h_sum = tanh(h_sum)
-            np.tanh(h_sum, tanh_h_sum)
+            tanh(h_sum, tanh_h_sum)
             # h = o * tanh_h_sum  (hidden state)
-            np.multiply(o, tanh_h_sum, h)
+            multiply(o, tanh_h_sum, h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy())
@@ -1210,6 +1226,7 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_f_to_gain_c_row = _part(_all_d_a_f_to_gain_c_row, _now)
+            _dh_dh_sum = _d_a_f_to_gain_c_row[:, 4]
             _tanh_h_sum = _part(_all_tanh_h_sum, _now)
             _o = _part(_all_o, _now)
             _temporary0 = _part(_all_temporary0, _now)
@@ -1219,45 +1236,72 @@ def _backward_arrays(
             _ddeviation_c_dsum_squared_centred_c = _part(_all_ddeviation_c_dsum_squared_centred_c, _now)
             _dnormal_c_dcentred_c = _part(_all_dnormal_c_dcentred_c, _now)
             _dsquared_centred_c_dcentred_c = _part(_all_dsquared_centred_c_dcentred_c, _now)
+            _dh_da_o = _d_a_f_to_gain_c_row[:, 2]
             _temporary1 = _part(_all_temporary1, _now)
             _deviation_uh = _part(_all_deviation_uh, _now)
             _dnormal_uh_o_ddeviation_uh_normal_uh_o_row = _part(_all_dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _now)
             _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+            _centred_uh_o = _centred_uh_figo[:, 3]
+            _dc_da_g = _d_a_f_to_gain_c_row[:, 3]
             _g = _part(_all_g, _now)
             _i = _part(_all_i, _now)
             _dnormal_uh_g_ddeviation_uh_normal_uh_g_row = _part(_all_dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _now)
+            _centred_uh_g = _centred_uh_figo[:, 2]
+            _dc_da_i = _d_a_f_to_gain_c_row[:, 1]
             _dnormal_uh_i_ddeviation_uh_normal_uh_i_row = _part(_all_dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _now)
+            _centred_uh_i = _centred_uh_figo[:, 1]
+            _dc_da_f = _d_a_f_to_gain_c_row[:, 0]
             _c = _part(_all_c, _now, 1)
+            _c_prev = _c[:-1]
             _f = _part(_all_f, _now)
             _dnormal_uh_f_ddeviation_uh_normal_uh_f_row = _part(_all_dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _now)
+            _centred_uh_f = _centred_uh_figo[:, 0]
             _ddeviation_uh_dsum_squared_centred_uh_o = _part(_all_ddeviation_uh_dsum_squared_centred_uh_o, _now)
             _dnormal_uh_o_dcentred_uh_o = _part(_all_dnormal_uh_o_dcentred_uh_o, _now)
             _dnormal_uh_g_dcentred_uh_g = _part(_all_dnormal_uh_g_dcentred_uh_g, _now)
             _dnormal_uh_i_dcentred_uh_i = _part(_all_dnormal_uh_i_dcentred_uh_i, _now)
             _dnormal_uh_f_dcentred_uh_f = _part(_all_dnormal_uh_f_dcentred_uh_f, _now)
             _d_uh_figo = _part(_all_d_uh_figo, _now)
+            _d_gain_c_row = _d_a_f_to_gain_c_row[:, 13]
+            _d_h_sum = _d_a_f_to_gain_c_row[:, 4]
             _normal_c = _part(_all_normal_c, _now)
+            _d_gain_x_o_row = _d_a_f_to_gain_c_row[:, 11]
+            _d_a_o = _d_a_f_to_gain_c_row[:, 2]
             _normal_wx_o = _part(_all_normal_wx_o, _now)
+            _d_gain_h_o_row = _d_a_f_to_gain_c_row[:, 12]
             _normal_uh_o = _part(_all_normal_uh_o, _now)
             _d_normal_wx_o = _part(_all_d_normal_wx_o, _now)
             _d_deviation_wx_normal_wx_o_row = _part(_all_d_deviation_wx_normal_wx_o_row, _now)
             _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+            _centred_wx_o = _centred_wx_figo[:, 3]
             _deviation_wx = _part(_all_deviation_wx, _now)
             _d_deviation_wx_normal_wx_o = _part(_all_d_deviation_wx_normal_wx_o, _now)
+            _d_gain_x_g_row = _d_a_f_to_gain_c_row[:, 9]
+            _d_a_g = _d_a_f_to_gain_c_row[:, 3]
             _normal_wx_g = _part(_all_normal_wx_g, _now)
+            _d_gain_h_g_row = _d_a_f_to_gain_c_row[:, 10]
             _normal_uh_g = _part(_all_normal_uh_g, _now)
             _d_normal_wx_g = _part(_all_d_normal_wx_g, _now)
             _d_deviation_wx_normal_wx_g_row = _part(_all_d_deviation_wx_normal_wx_g_row, _now)
+            _centred_wx_g = _centred_wx_figo[:, 2]
             _d_deviation_wx_normal_wx_g = _part(_all_d_deviation_wx_normal_wx_g, _now)
+            _d_gain_x_i_row = _d_a_f_to_gain_c_row[:, 7]
+            _d_a_i = _d_a_f_to_gain_c_row[:, 1]
             _normal_wx_i = _part(_all_normal_wx_i, _now)
+            _d_gain_h_i_row = _d_a_f_to_gain_c_row[:, 8]
             _normal_uh_i = _part(_all_normal_uh_i, _now)
             _d_normal_wx_i = _part(_all_d_normal_wx_i, _now)
             _d_deviation_wx_normal_wx_i_row = _part(_all_d_deviation_wx_normal_wx_i_row, _now)
+            _centred_wx_i = _centred_wx_figo[:, 1]
             _d_deviation_wx_normal_wx_i = _part(_all_d_deviation_wx_normal_wx_i, _now)
+            _d_gain_x_f_row = _d_a_f_to_gain_c_row[:, 5]
+            _d_a_f = _d_a_f_to_gain_c_row[:, 0]
             _normal_wx_f = _part(_all_normal_wx_f, _now)
+            _d_gain_h_f_row = _d_a_f_to_gain_c_row[:, 6]
             _normal_uh_f = _part(_all_normal_uh_f, _now)
             _d_normal_wx_f = _part(_all_d_normal_wx_f, _now)
             _d_deviation_wx_normal_wx_f_row = _part(_all_d_deviation_wx_normal_wx_f_row, _now)
+            _centred_wx_f = _centred_wx_figo[:, 0]
             _d_deviation_wx_normal_wx_f = _part(_all_d_deviation_wx_normal_wx_f, _now)
             _d_deviation_wx = _part(_all_d_deviation_wx, _now)
             _d_variance_wx = _part(_all_d_variance_wx, _now)
@@ -1281,45 +1325,53 @@ def _backward_arrays(
             _d_mean_wx = _part(_all_d_mean_wx, _now)
             _d_sum_wx_o = _part(_all_d_sum_wx_o, _now)
             _d_wx_figo = _part(_all_d_wx_figo, _now)
+            _d_wx_o = _d_wx_figo[:, 3]
+            _d_wx_g = _d_wx_figo[:, 2]
+            _d_wx_i = _d_wx_figo[:, 1]
+            _d_wx_f = _d_wx_figo[:, 0]
             _d_wx_figo_by_slot = _beginning(_all_d_wx_figo_by_slot, (4, _hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
             _d_uh_figo_by_slot = _beginning(_all_d_uh_figo_by_slot, (4, _hidden, _count, _batch))
             _h_prev_by_hidden = _beginning(_all_h_prev_by_hidden, (_hidden, _count, _batch))
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
             _windows = list(zip(
-                _d_outputs, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4],
-                _dnormal_c_ddeviation_c_normal_c_row, _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c,
-                _dsquared_centred_c_dcentred_c, _d_a_f_to_gain_c_row[:, 2], _d_a_f_to_gain_c_row[:, 2],
-                _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3],
-                _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _d_a_f_to_gain_c_row[:, :2], _d_a_f_to_gain_c_row[:, 1],
-                _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _d_a_f_to_gain_c_row[:, 0],
-                _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
-                _dnormal_uh_o_dcentred_uh_o, _d_uh_figo[:, 3], _d_uh_figo[:, 3], _dnormal_uh_g_dcentred_uh_g,
-                _d_uh_figo[:, 2], _d_uh_figo[:, 2], _dnormal_uh_i_dcentred_uh_i, _d_uh_figo[:, 1], _d_uh_figo[:, 1],
-                _dnormal_uh_f_dcentred_uh_f, _d_uh_figo[:, 0], _d_uh_figo[:, 0], _d_uh_figo,
-                _d_uh_figo.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
+                _d_outputs, _dh_dh_sum, _dh_dh_sum, _dnormal_c_ddeviation_c_normal_c_row,
+                _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c, _dsquared_centred_c_dcentred_c, _dh_da_o,
+                _dh_da_o, _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _dc_da_g, _dc_da_g,
+                _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _d_a_f_to_gain_c_row[:, :2], _dc_da_i,
+                _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _dc_da_f, _dnormal_uh_f_ddeviation_uh_normal_uh_f_row,
+                _ddeviation_uh_dsum_squared_centred_uh_o, _dnormal_uh_o_dcentred_uh_o, _d_uh_figo[:, 3],
+                _d_uh_figo[:, 3], _dnormal_uh_g_dcentred_uh_g, _d_uh_figo[:, 2], _d_uh_figo[:, 2],
+                _dnormal_uh_i_dcentred_uh_i, _d_uh_figo[:, 1], _d_uh_figo[:, 1], _dnormal_uh_f_dcentred_uh_f,
+                _d_uh_figo[:, 0], _d_uh_figo[:, 0], _d_uh_figo, _d_uh_figo.reshape(_count, 4 * _hidden, _batch), _f,
+                strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _tanh_h_sum, _o, _temporary0, _deviation_c,
+                _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _dh_dh_sum, _tanh_h_sum, _o, _temporary0, _deviation_c,
                 _dnormal_c_ddeviation_c_normal_c_row, _centred_c, _ddeviation_c_dsum_squared_centred_c,
-                _dnormal_c_dcentred_c, _dsquared_centred_c_dcentred_c, _temporary1, _deviation_uh,
-                _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _centred_uh_figo, _g, _i,
-                _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _c, _f,
-                _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _ddeviation_uh_dsum_squared_centred_uh_o,
+                _dnormal_c_dcentred_c, _dsquared_centred_c_dcentred_c, _dh_da_o, _temporary1, _deviation_uh,
+                _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _centred_uh_figo, _centred_uh_o, _dc_da_g, _g, _i,
+                _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _centred_uh_g, _dc_da_i,
+                _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _centred_uh_i, _dc_da_f, _c_prev, _f,
+                _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _centred_uh_f, _ddeviation_uh_dsum_squared_centred_uh_o,
                 _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g, _dnormal_uh_i_dcentred_uh_i,
-                _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _normal_c, _normal_wx_o, _normal_uh_o, _d_normal_wx_o,
-                _d_deviation_wx_normal_wx_o_row, _centred_wx_figo, _deviation_wx, _d_deviation_wx_normal_wx_o,
-                _normal_wx_g, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row,
-                _d_deviation_wx_normal_wx_g, _normal_wx_i, _normal_uh_i, _d_normal_wx_i,
-                _d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i, _normal_wx_f, _normal_uh_f,
-                _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f, _d_deviation_wx,
+                _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _d_gain_c_row, _d_h_sum, _normal_c, _d_gain_x_o_row, _d_a_o,
+                _normal_wx_o, _d_gain_h_o_row, _normal_uh_o, _d_normal_wx_o, _d_deviation_wx_normal_wx_o_row,
+                _centred_wx_o, _deviation_wx, _d_deviation_wx_normal_wx_o, _d_gain_x_g_row, _d_a_g, _normal_wx_g,
+                _d_gain_h_g_row, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row, _centred_wx_g,
+                _d_deviation_wx_normal_wx_g, _d_gain_x_i_row, _d_a_i, _normal_wx_i, _d_gain_h_i_row, _normal_uh_i,
+                _d_normal_wx_i, _d_deviation_wx_normal_wx_i_row, _centred_wx_i, _d_deviation_wx_normal_wx_i,
+                _d_gain_x_f_row, _d_a_f, _normal_wx_f, _d_gain_h_f_row, _normal_uh_f, _d_normal_wx_f,
+                _d_deviation_wx_normal_wx_f_row, _centred_wx_f, _d_deviation_wx_normal_wx_f, _d_deviation_wx,
                 _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
                 _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
                 _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g,
                 _d_centred_wx_i, _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f,
-                _d_mean_wx_centred_wx_f_row, _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo,
-                _d_wx_figo_by_slot, _x_by_features, _x, _d_uh_figo_by_slot, _h_prev_by_hidden, _h, _windows,
+                _d_mean_wx_centred_wx_f_row, _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo, _d_wx_o,
+                _d_wx_g, _d_wx_i, _d_wx_f, _d_wx_figo_by_slot, _x_by_features, _x, _d_uh_figo_by_slot,
+                _h_prev_by_hidden, _h_prev, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -1391,32 +1443,40 @@ def _backward(
     _gain_h_f_wide = _gain_h_f[:, None]
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_figo.reshape(4 * _hidden, _hidden), _U_figo_transposed)
+    # By local names, what steps call is found at once.
+    add, sum_over, copyto, divide, dot, multiply = np.add, np.add.reduce, np.copyto, np.divide, np.dot, np.multiply
+    negative = np.negative
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _tanh_h_sum, _o, _temporary0, _deviation_c,
+        _now, _count, _d_outputs, _d_a_f_to_gain_c_row, _dh_dh_sum, _tanh_h_sum, _o, _temporary0, _deviation_c,
         _dnormal_c_ddeviation_c_normal_c_row, _centred_c, _ddeviation_c_dsum_squared_centred_c, _dnormal_c_dcentred_c,
-        _dsquared_centred_c_dcentred_c, _temporary1, _deviation_uh, _dnormal_uh_o_ddeviation_uh_normal_uh_o_row,
-        _centred_uh_figo, _g, _i, _dnormal_uh_g_ddeviation_uh_normal_uh_g_row,
-        _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _c, _f, _dnormal_uh_f_ddeviation_uh_normal_uh_f_row,
-        _ddeviation_uh_dsum_squared_centred_uh_o, _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g,
-        _dnormal_uh_i_dcentred_uh_i, _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _normal_c, _normal_wx_o, _normal_uh_o,
-        _d_normal_wx_o, _d_deviation_wx_normal_wx_o_row, _centred_wx_figo, _deviation_wx, _d_deviation_wx_normal_wx_o,
-        _normal_wx_g, _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row, _d_deviation_wx_normal_wx_g,
-        _normal_wx_i, _normal_uh_i, _d_normal_wx_i, _d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i,
-        _normal_wx_f, _normal_uh_f, _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f,
-        _d_deviation_wx, _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
-        _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
-        _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g, _d_centred_wx_i,
-        _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f, _d_mean_wx_centred_wx_f_row,
-        _d_mean_wx_centred_wx_f, _d_mean_wx, _d_sum_wx_o, _d_wx_figo, _d_wx_figo_by_slot, _x_by_features, _x,
-        _d_uh_figo_by_slot, _h_prev_by_hidden, _h, _windows,
+        _dsquared_centred_c_dcentred_c, _dh_da_o, _temporary1, _deviation_uh,
+        _dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _centred_uh_figo, _centred_uh_o, _dc_da_g, _g, _i,
+        _dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _centred_uh_g, _dc_da_i,
+        _dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _centred_uh_i, _dc_da_f, _c_prev, _f,
+        _dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _centred_uh_f, _ddeviation_uh_dsum_squared_centred_uh_o,
+        _dnormal_uh_o_dcentred_uh_o, _dnormal_uh_g_dcentred_uh_g, _dnormal_uh_i_dcentred_uh_i,
+        _dnormal_uh_f_dcentred_uh_f, _d_uh_figo, _d_gain_c_row, _d_h_sum, _normal_c, _d_gain_x_o_row, _d_a_o,
+        _normal_wx_o, _d_gain_h_o_row, _normal_uh_o, _d_normal_wx_o, _d_deviation_wx_normal_wx_o_row, _centred_wx_o,
+        _deviation_wx, _d_deviation_wx_normal_wx_o, _d_gain_x_g_row, _d_a_g, _normal_wx_g, _d_gain_h_g_row,
+        _normal_uh_g, _d_normal_wx_g, _d_deviation_wx_normal_wx_g_row, _centred_wx_g, _d_deviation_wx_normal_wx_g,
+        _d_gain_x_i_row, _d_a_i, _normal_wx_i, _d_gain_h_i_row, _normal_uh_i, _d_normal_wx_i,
+        _d_deviation_wx_normal_wx_i_row, _centred_wx_i, _d_deviation_wx_normal_wx_i, _d_gain_x_f_row, _d_a_f,
+        _normal_wx_f, _d_gain_h_f_row, _normal_uh_f, _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _centred_wx_f,
+        _d_deviation_wx_normal_wx_f, _d_deviation_wx, _d_variance_wx, _d_sum_squared_centred_wx_o,
+        _d_squared_centred_wx_o, _d_squared_centred_wx_g, _d_squared_centred_wx_i, _d_squared_centred_wx_f,
+        _d_centred_wx_o, _d_mean_wx_centred_wx_o_row, _d_mean_wx_centred_wx_o, _d_centred_wx_g,
+        _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g, _d_centred_wx_i, _d_mean_wx_centred_wx_i_row,
+        _d_mean_wx_centred_wx_i, _d_centred_wx_f, _d_mean_wx_centred_wx_f_row, _d_mean_wx_centred_wx_f, _d_mean_wx,
+        _d_sum_wx_o, _d_wx_figo, _d_wx_o, _d_wx_g, _d_wx_i, _d_wx_f, _d_wx_figo_by_slot, _x_by_features, _x,
+        _d_uh_figo_by_slot, _h_prev_by_hidden, _h_prev, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_dh_sum = o * (1 - tanh_h_sum**2)
-        np.square(_tanh_h_sum, _d_a_f_to_gain_c_row[:, 4])
-        np.subtract(1.0, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4])
-        np.multiply(_o, _d_a_f_to_gain_c_row[:, 4], _d_a_f_to_gain_c_row[:, 4])
+        np.square(_tanh_h_sum, _dh_dh_sum)
+        np.subtract(1.0, _dh_dh_sum, _dh_dh_sum)
+        np.multiply(_o, _dh_dh_sum, _dh_dh_sum)
         # dnormal_c_ddeviation_c_normal_c_row = -centred_c / deviation_c**2
         np.square(_deviation_c, _temporary0)
         np.divide(_centred_c, _temporary0[:, None, :], _dnormal_c_ddeviation_c_normal_c_row)
@@ -1429,36 +1489,36 @@ def _backward(
         # dsquared_centred_c_dcentred_c = 2 * centred_c
         np.multiply(2.0, _centred_c, _dsquared_centred_c_dcentred_c)
         # dh_da_o = tanh_h_sum * o * (1 - o)
-        np.multiply(_tanh_h_sum, _o, _d_a_f_to_gain_c_row[:, 2])
+        np.multiply(_tanh_h_sum, _o, _dh_da_o)
         np.subtract(1.0, _o, _temporary1)
-        np.multiply(_d_a_f_to_gain_c_row[:, 2], _temporary1, _d_a_f_to_gain_c_row[:, 2])
+        np.multiply(_dh_da_o, _temporary1, _dh_da_o)
         # dnormal_uh_o_ddeviation_uh_normal_uh_o_row = -centred_uh_o / deviation_uh**2
         np.square(_deviation_uh, _temporary0)
-        np.divide(_centred_uh_figo[:, 3], _temporary0[:, None, :], _dnormal_uh_o_ddeviation_uh_normal_uh_o_row)
+        np.divide(_centred_uh_o, _temporary0[:, None, :], _dnormal_uh_o_ddeviation_uh_normal_uh_o_row)
         np.negative(_dnormal_uh_o_ddeviation_uh_normal_uh_o_row, _dnormal_uh_o_ddeviation_uh_normal_uh_o_row)
         # dc_da_g = i * (1 - g**2)
-        np.square(_g, _d_a_f_to_gain_c_row[:, 3])
-        np.subtract(1.0, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3])
-        np.multiply(_i, _d_a_f_to_gain_c_row[:, 3], _d_a_f_to_gain_c_row[:, 3])
+        np.square(_g, _dc_da_g)
+        np.subtract(1.0, _dc_da_g, _dc_da_g)
+        np.multiply(_i, _dc_da_g, _dc_da_g)
         # dnormal_uh_g_ddeviation_uh_normal_uh_g_row = -centred_uh_g / deviation_uh**2
         np.square(_deviation_uh, _temporary0)
-        np.divide(_centred_uh_figo[:, 2], _temporary0[:, None, :], _dnormal_uh_g_ddeviation_uh_normal_uh_g_row)
+        np.divide(_centred_uh_g, _temporary0[:, None, :], _dnormal_uh_g_ddeviation_uh_normal_uh_g_row)
         np.negative(_dnormal_uh_g_ddeviation_uh_normal_uh_g_row, _dnormal_uh_g_ddeviation_uh_normal_uh_g_row)
         # dc_da_i = g * i * (1 - i)
-        np.multiply(_g, _i, _d_a_f_to_gain_c_row[:, 1])
+        np.multiply(_g, _i, _dc_da_i)
         np.subtract(1.0, _i, _temporary1)
-        np.multiply(_d_a_f_to_gain_c_row[:, 1], _temporary1, _d_a_f_to_gain_c_row[:, 1])
+        np.multiply(_dc_da_i, _temporary1, _dc_da_i)
         # dnormal_uh_i_ddeviation_uh_normal_uh_i_row = -centred_uh_i / deviation_uh**2
         np.square(_deviation_uh, _temporary0)
-        np.divide(_centred_uh_figo[:, 1], _temporary0[:, None, :], _dnormal_uh_i_ddeviation_uh_normal_uh_i_row)
+        np.divide(_centred_uh_i, _temporary0[:, None, :], _dnormal_uh_i_ddeviation_uh_normal_uh_i_row)
         np.negative(_dnormal_uh_i_ddeviation_uh_normal_uh_i_row, _dnormal_uh_i_ddeviation_uh_normal_uh_i_row)
         # dc_da_f = c_prev * f * (1 - f)
-        np.multiply(_c[:-1], _f, _d_a_f_to_gain_c_row[:, 0])
+        np.multiply(_c_prev, _f, _dc_da_f)
         np.subtract(1.0, _f, _temporary1)
-        np.multiply(_d_a_f_to_gain_c_row[:, 0], _temporary1, _d_a_f_to_gain_c_row[:, 0])
+        np.multiply(_dc_da_f, _temporary1, _dc_da_f)
         # dnormal_uh_f_ddeviation_uh_normal_uh_f_row = -centred_uh_f / deviation_uh**2
         np.square(_deviation_uh, _temporary0)
-        np.divide(_centred_uh_figo[:, 0], _temporary0[:, None, :], _dnormal_uh_f_ddeviation_uh_normal_uh_f_row)
+        np.divide(_centred_uh_f, _temporary0[:, None, :], _dnormal_uh_f_ddeviation_uh_normal_uh_f_row)
         np.negative(_dnormal_uh_f_ddeviation_uh_normal_uh_f_row, _dnormal_uh_f_ddeviation_uh_normal_uh_f_row)
         # ddeviation_uh_dsum_squared_centred_uh_o = 1/8 / (deviation_uh * hidden)
         np.multiply(_deviation_uh, _hidden, _ddeviation_uh_dsum_squared_centred_uh_o)
@@ -1489,184 +1549,184 @@ def _backward(
             _d_uh_figo_matrix, f,
         ) in _windows:  # fmt: skip
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_h_sum = d_h * dh_dh_sum
-            np.multiply(d_h, dh_dh_sum, d_h_sum)
+            multiply(d_h, dh_dh_sum, d_h_sum)
             # d_normal_c = d_h_sum * gain_c
-            np.multiply(d_h_sum, _gain_c_wide, d_normal_c)
+            multiply(d_h_sum, _gain_c_wide, d_normal_c)
             # d_deviation_c_normal_c_row = d_normal_c * dnormal_c_ddeviation_c_normal_c_row
-            np.multiply(d_normal_c, dnormal_c_ddeviation_c_normal_c_row, d_deviation_c_normal_c_row)
+            multiply(d_normal_c, dnormal_c_ddeviation_c_normal_c_row, d_deviation_c_normal_c_row)
             # d_deviation_c = sum_over(d_deviation_c_normal_c_row, "hidden")
-            np.sum(d_deviation_c_normal_c_row, axis=0, out=d_deviation_c)
+            sum_over(d_deviation_c_normal_c_row, axis=0, out=d_deviation_c)
             # d_sum_squared_centred_c = d_deviation_c * ddeviation_c_dsum_squared_centred_c
-            np.multiply(d_deviation_c, ddeviation_c_dsum_squared_centred_c, d_sum_squared_centred_c)
+            multiply(d_deviation_c, ddeviation_c_dsum_squared_centred_c, d_sum_squared_centred_c)
             # d_squared_centred_c = d_sum_squared_centred_c
-            np.copyto(d_squared_centred_c, d_sum_squared_centred_c)
+            copyto(d_squared_centred_c, d_sum_squared_centred_c)
             # d_centred_c = d_normal_c * dnormal_c_dcentred_c + d_squared_centred_c * dsquared_centred_c_dcentred_c
-            np.multiply(d_normal_c, dnormal_c_dcentred_c, d_centred_c)
-            np.multiply(d_squared_centred_c, dsquared_centred_c_dcentred_c, _temporary2)
-            np.add(d_centred_c, _temporary2, d_centred_c)
+            multiply(d_normal_c, dnormal_c_dcentred_c, d_centred_c)
+            multiply(d_squared_centred_c, dsquared_centred_c_dcentred_c, _temporary2)
+            add(d_centred_c, _temporary2, d_centred_c)
             # d_mean_c_centred_c_row = -d_centred_c
-            np.negative(d_centred_c, d_mean_c_centred_c_row)
+            negative(d_centred_c, d_mean_c_centred_c_row)
             # d_mean_c = sum_over(d_mean_c_centred_c_row, "hidden")
-            np.sum(d_mean_c_centred_c_row, axis=0, out=d_mean_c)
+            sum_over(d_mean_c_centred_c_row, axis=0, out=d_mean_c)
             # d_sum_c = d_mean_c / hidden
-            np.divide(d_mean_c, _hidden, d_sum_c)
+            divide(d_mean_c, _hidden, d_sum_c)
             # d_a_o = d_h * dh_da_o
-            np.multiply(d_h, dh_da_o, d_a_o)
+            multiply(d_h, dh_da_o, d_a_o)
             # d_normal_uh_o = d_a_o * gain_h_o
-            np.multiply(d_a_o, _gain_h_o_wide, d_normal_uh_o)
+            multiply(d_a_o, _gain_h_o_wide, d_normal_uh_o)
             # d_deviation_uh_normal_uh_o_row = d_normal_uh_o * dnormal_uh_o_ddeviation_uh_normal_uh_o_row
-            np.multiply(d_normal_uh_o, dnormal_uh_o_ddeviation_uh_normal_uh_o_row, d_deviation_uh_normal_uh_o_row)
+            multiply(d_normal_uh_o, dnormal_uh_o_ddeviation_uh_normal_uh_o_row, d_deviation_uh_normal_uh_o_row)
             # sum_over(d_deviation_uh_normal_uh_o_row, "hidden")
-            np.sum(d_deviation_uh_normal_uh_o_row, axis=0, out=d_deviation_uh_normal_uh_o)
+            sum_over(d_deviation_uh_normal_uh_o_row, axis=0, out=d_deviation_uh_normal_uh_o)
             # d_c = d_c_next + d_centred_c + d_sum_c
-            np.add(d_c_next, d_centred_c, d_c)
-            np.add(d_c, d_sum_c, d_c)
+            add(d_c_next, d_centred_c, d_c)
+            add(d_c, d_sum_c, d_c)
             # d_a_g = d_c * dc_da_g
-            np.multiply(d_c, dc_da_g, d_a_g)
+            multiply(d_c, dc_da_g, d_a_g)
             # d_normal_uh_g = d_a_g * gain_h_g
-            np.multiply(d_a_g, _gain_h_g_wide, d_normal_uh_g)
+            multiply(d_a_g, _gain_h_g_wide, d_normal_uh_g)
             # d_deviation_uh_normal_uh_g_row = d_normal_uh_g * dnormal_uh_g_ddeviation_uh_normal_uh_g_row
-            np.multiply(d_normal_uh_g, dnormal_uh_g_ddeviation_uh_normal_uh_g_row, d_deviation_uh_normal_uh_g_row)
+            multiply(d_normal_uh_g, dnormal_uh_g_ddeviation_uh_normal_uh_g_row, d_deviation_uh_normal_uh_g_row)
             # sum_over(d_deviation_uh_normal_uh_g_row, "hidden")
-            np.sum(d_deviation_uh_normal_uh_g_row, axis=0, out=d_deviation_uh_normal_uh_g)
+            sum_over(d_deviation_uh_normal_uh_g_row, axis=0, out=d_deviation_uh_normal_uh_g)
             # d_a_k = d_c * dc_da_k  for k = f, i
-            np.multiply(d_c, _d_a_fi_t, _d_a_fi_t)
+            multiply(d_c, _d_a_fi_t, _d_a_fi_t)
             # d_normal_uh_i = d_a_i * gain_h_i
-            np.multiply(d_a_i, _gain_h_i_wide, d_normal_uh_i)
+            multiply(d_a_i, _gain_h_i_wide, d_normal_uh_i)
             # d_deviation_uh_normal_uh_i_row = d_normal_uh_i * dnormal_uh_i_ddeviation_uh_normal_uh_i_row
-            np.multiply(d_normal_uh_i, dnormal_uh_i_ddeviation_uh_normal_uh_i_row, d_deviation_uh_normal_uh_i_row)
+            multiply(d_normal_uh_i, dnormal_uh_i_ddeviation_uh_normal_uh_i_row, d_deviation_uh_normal_uh_i_row)
             # sum_over(d_deviation_uh_normal_uh_i_row, "hidden")
-            np.sum(d_deviation_uh_normal_uh_i_row, axis=0, out=d_deviation_uh_normal_uh_i)
+            sum_over(d_deviation_uh_normal_uh_i_row, axis=0, out=d_deviation_uh_normal_uh_i)
             # d_normal_uh_f = d_a_f * gain_h_f
-            np.multiply(d_a_f, _gain_h_f_wide, d_normal_uh_f)
+            multiply(d_a_f, _gain_h_f_wide, d_normal_uh_f)
             # d_deviation_uh_normal_uh_f_row = d_normal_uh_f * dnormal_uh_f_ddeviation_uh_normal_uh_f_row
-            np.multiply(d_normal_uh_f, dnormal_uh_f_ddeviation_uh_normal_uh_f_row, d_deviation_uh_normal_uh_f_row)
+            multiply(d_normal_uh_f, dnormal_uh_f_ddeviation_uh_normal_uh_f_row, d_deviation_uh_normal_uh_f_row)
             # sum_over(d_deviation_uh_normal_uh_f_row, "hidden")
-            np.sum(d_deviation_uh_normal_uh_f_row, axis=0, out=d_deviation_uh_normal_uh_f)
+            sum_over(d_deviation_uh_normal_uh_f_row, axis=0, out=d_deviation_uh_normal_uh_f)
             # d_deviation_uh = sum_over(d_deviation_uh_normal_uh_o_row, "hidden") +
             #     sum_over(d_deviation_uh_normal_uh_g_row, "hidden") + sum_over(d_deviation_uh_normal_uh_i_row,
             #     "hidden") + sum_over(d_deviation_uh_normal_uh_f_row, "hidden")
-            np.add(d_deviation_uh_normal_uh_o, d_deviation_uh_normal_uh_g, d_deviation_uh)
-            np.add(d_deviation_uh, d_deviation_uh_normal_uh_i, d_deviation_uh)
-            np.add(d_deviation_uh, d_deviation_uh_normal_uh_f, d_deviation_uh)
+            add(d_deviation_uh_normal_uh_o, d_deviation_uh_normal_uh_g, d_deviation_uh)
+            add(d_deviation_uh, d_deviation_uh_normal_uh_i, d_deviation_uh)
+            add(d_deviation_uh, d_deviation_uh_normal_uh_f, d_deviation_uh)
             # d_sum_squared_centred_uh_o = d_deviation_uh * ddeviation_uh_dsum_squared_centred_uh_o
-            np.multiply(d_deviation_uh, ddeviation_uh_dsum_squared_centred_uh_o, d_sum_squared_centred_uh_o)
+            multiply(d_deviation_uh, ddeviation_uh_dsum_squared_centred_uh_o, d_sum_squared_centred_uh_o)
             # d_squared_centred_uh_o = d_sum_squared_centred_uh_o
-            np.copyto(d_squared_centred_uh_o, d_sum_squared_centred_uh_o)
+            copyto(d_squared_centred_uh_o, d_sum_squared_centred_uh_o)
             # d_squared_centred_uh_g = d_sum_squared_centred_uh_o
-            np.copyto(d_squared_centred_uh_g, d_sum_squared_centred_uh_o)
+            copyto(d_squared_centred_uh_g, d_sum_squared_centred_uh_o)
             # d_squared_centred_uh_i = d_sum_squared_centred_uh_o
-            np.copyto(d_squared_centred_uh_i, d_sum_squared_centred_uh_o)
+            copyto(d_squared_centred_uh_i, d_sum_squared_centred_uh_o)
             # d_squared_centred_uh_f = d_sum_squared_centred_uh_o
-            np.copyto(d_squared_centred_uh_f, d_sum_squared_centred_uh_o)
+            copyto(d_squared_centred_uh_f, d_sum_squared_centred_uh_o)
             # d_centred_uh_o = d_normal_uh_o * dnormal_uh_o_dcentred_uh_o + d_squared_centred_uh_o *
             #     dsquared_centred_uh_o_dcentred_uh_o
-            np.multiply(d_normal_uh_o, dnormal_uh_o_dcentred_uh_o, _temporary2)
-            np.multiply(d_squared_centred_uh_o, dsquared_centred_uh_o_dcentred_uh_o, d_centred_uh_o)
-            np.add(_temporary2, d_centred_uh_o, d_centred_uh_o)
+            multiply(d_normal_uh_o, dnormal_uh_o_dcentred_uh_o, _temporary2)
+            multiply(d_squared_centred_uh_o, dsquared_centred_uh_o_dcentred_uh_o, d_centred_uh_o)
+            add(_temporary2, d_centred_uh_o, d_centred_uh_o)
             # d_mean_uh_centred_uh_o_row = -d_centred_uh_o
-            np.negative(d_centred_uh_o, d_mean_uh_centred_uh_o_row)
+            negative(d_centred_uh_o, d_mean_uh_centred_uh_o_row)
             # sum_over(d_mean_uh_centred_uh_o_row, "hidden")
-            np.sum(d_mean_uh_centred_uh_o_row, axis=0, out=d_mean_uh_centred_uh_o)
+            sum_over(d_mean_uh_centred_uh_o_row, axis=0, out=d_mean_uh_centred_uh_o)
             # d_centred_uh_g = d_normal_uh_g * dnormal_uh_g_dcentred_uh_g + d_squared_centred_uh_g *
             #     dsquared_centred_uh_g_dcentred_uh_g
-            np.multiply(d_normal_uh_g, dnormal_uh_g_dcentred_uh_g, _temporary2)
-            np.multiply(d_squared_centred_uh_g, dsquared_centred_uh_g_dcentred_uh_g, d_centred_uh_g)
-            np.add(_temporary2, d_centred_uh_g, d_centred_uh_g)
+            multiply(d_normal_uh_g, dnormal_uh_g_dcentred_uh_g, _temporary2)
+            multiply(d_squared_centred_uh_g, dsquared_centred_uh_g_dcentred_uh_g, d_centred_uh_g)
+            add(_temporary2, d_centred_uh_g, d_centred_uh_g)
             # d_mean_uh_centred_uh_g_row = -d_centred_uh_g
-            np.negative(d_centred_uh_g, d_mean_uh_centred_uh_g_row)
+            negative(d_centred_uh_g, d_mean_uh_centred_uh_g_row)
             # sum_over(d_mean_uh_centred_uh_g_row, "hidden")
-            np.sum(d_mean_uh_centred_uh_g_row, axis=0, out=d_mean_uh_centred_uh_g)
+            sum_over(d_mean_uh_centred_uh_g_row, axis=0, out=d_mean_uh_centred_uh_g)
             # d_centred_uh_i = d_normal_uh_i * dnormal_uh_i_dcentred_uh_i + d_squared_centred_uh_i *
             #     dsquared_centred_uh_i_dcentred_uh_i
-            np.multiply(d_normal_uh_i, dnormal_uh_i_dcentred_uh_i, _temporary2)
-            np.multiply(d_squared_centred_uh_i, dsquared_centred_uh_i_dcentred_uh_i, d_centred_uh_i)
-            np.add(_temporary2, d_centred_uh_i, d_centred_uh_i)
+            multiply(d_normal_uh_i, dnormal_uh_i_dcentred_uh_i, _temporary2)
+            multiply(d_squared_centred_uh_i, dsquared_centred_uh_i_dcentred_uh_i, d_centred_uh_i)
+            add(_temporary2, d_centred_uh_i, d_centred_uh_i)
             # d_mean_uh_centred_uh_i_row = -d_centred_uh_i
-            np.negative(d_centred_uh_i, d_mean_uh_centred_uh_i_row)
+            negative(d_centred_uh_i, d_mean_uh_centred_uh_i_row)
             # sum_over(d_mean_uh_centred_uh_i_row, "hidden")
-            np.sum(d_mean_uh_centred_uh_i_row, axis=0, out=d_mean_uh_centred_uh_i)
+            sum_over(d_mean_uh_centred_uh_i_row, axis=0, out=d_mean_uh_centred_uh_i)
             # d_centred_uh_f = d_normal_uh_f * dnormal_uh_f_dcentred_uh_f + d_squared_centred_uh_f *
             #     dsquared_centred_uh_f_dcentred_uh_f
-            np.multiply(d_normal_uh_f, dnormal_uh_f_dcentred_uh_f, _temporary2)
-            np.multiply(d_squared_centred_uh_f, dsquared_centred_uh_f_dcentred_uh_f, d_centred_uh_f)
-            np.add(_temporary2, d_centred_uh_f, d_centred_uh_f)
+            multiply(d_normal_uh_f, dnormal_uh_f_dcentred_uh_f, _temporary2)
+            multiply(d_squared_centred_uh_f, dsquared_centred_uh_f_dcentred_uh_f, d_centred_uh_f)
+            add(_temporary2, d_centred_uh_f, d_centred_uh_f)
             # d_mean_uh_centred_uh_f_row = -d_centred_uh_f
-            np.negative(d_centred_uh_f, d_mean_uh_centred_uh_f_row)
+            negative(d_centred_uh_f, d_mean_uh_centred_uh_f_row)
             # sum_over(d_mean_uh_centred_uh_f_row, "hidden")
-            np.sum(d_mean_uh_centred_uh_f_row, axis=0, out=d_mean_uh_centred_uh_f)
+            sum_over(d_mean_uh_centred_uh_f_row, axis=0, out=d_mean_uh_centred_uh_f)
             # d_mean_uh = sum_over(d_mean_uh_centred_uh_o_row, "hidden") + sum_over(d_mean_uh_centred_uh_g_row,
             #     "hidden") + sum_over(d_mean_uh_centred_uh_i_row, "hidden") + sum_over(d_mean_uh_centred_uh_f_row,
             #     "hidden")
-            np.add(d_mean_uh_centred_uh_o, d_mean_uh_centred_uh_g, d_mean_uh)
-            np.add(d_mean_uh, d_mean_uh_centred_uh_i, d_mean_uh)
-            np.add(d_mean_uh, d_mean_uh_centred_uh_f, d_mean_uh)
+            add(d_mean_uh_centred_uh_o, d_mean_uh_centred_uh_g, d_mean_uh)
+            add(d_mean_uh, d_mean_uh_centred_uh_i, d_mean_uh)
+            add(d_mean_uh, d_mean_uh_centred_uh_f, d_mean_uh)
             # d_sum_uh_o = 1/4 * d_mean_uh / hidden
-            np.multiply(_number0, d_mean_uh, d_sum_uh_o)
-            np.divide(d_sum_uh_o, _hidden, d_sum_uh_o)
+            multiply(_number0, d_mean_uh, d_sum_uh_o)
+            divide(d_sum_uh_o, _hidden, d_sum_uh_o)
             # d_uh_k = d_centred_uh_k + d_sum_uh_o  for k = f, i, g
             # d_uh_o = d_centred_uh_o + d_sum_uh_o
-            np.add(_d_uh_figo_t, d_sum_uh_o, _d_uh_figo_t)
+            add(_d_uh_figo_t, d_sum_uh_o, _d_uh_figo_t)
             # d_h_prev = U_o.T @ d_uh_o + U_g.T @ d_uh_g + U_i.T @ d_uh_i + U_f.T @ d_uh_f
-            np.dot(_U_figo_transposed, _d_uh_figo_matrix, d_h_prev)
+            dot(_U_figo_transposed, _d_uh_figo_matrix, d_h_prev)
             # d_c_prev = d_c * f
-            np.multiply(d_c, f, d_c_prev)
+            multiply(d_c, f, d_c_prev)
         # d_gain_c_row = d_h_sum * normal_c
-        np.multiply(_d_a_f_to_gain_c_row[:, 4], _normal_c, _d_a_f_to_gain_c_row[:, 13])
+        np.multiply(_d_h_sum, _normal_c, _d_gain_c_row)
         # d_gain_x_o_row = d_a_o * normal_wx_o
-        np.multiply(_d_a_f_to_gain_c_row[:, 2], _normal_wx_o, _d_a_f_to_gain_c_row[:, 11])
+        np.multiply(_d_a_o, _normal_wx_o, _d_gain_x_o_row)
         # d_gain_h_o_row = d_a_o * normal_uh_o
-        np.multiply(_d_a_f_to_gain_c_row[:, 2], _normal_uh_o, _d_a_f_to_gain_c_row[:, 12])
+        np.multiply(_d_a_o, _normal_uh_o, _d_gain_h_o_row)
         # d_normal_wx_o = d_a_o * gain_x_o
-        np.multiply(_d_a_f_to_gain_c_row[:, 2], _gain_x_o[:, None], _d_normal_wx_o)
+        np.multiply(_d_a_o, _gain_x_o[:, None], _d_normal_wx_o)
         # d_deviation_wx_normal_wx_o_row = -d_normal_wx_o * centred_wx_o / deviation_wx**2
-        np.multiply(_d_normal_wx_o, _centred_wx_figo[:, 3], _d_deviation_wx_normal_wx_o_row)
+        np.multiply(_d_normal_wx_o, _centred_wx_o, _d_deviation_wx_normal_wx_o_row)
         np.square(_deviation_wx, _temporary0)
         np.divide(_d_deviation_wx_normal_wx_o_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_o_row)
         np.negative(_d_deviation_wx_normal_wx_o_row, _d_deviation_wx_normal_wx_o_row)
         # sum_over(d_deviation_wx_normal_wx_o_row, "hidden")
-        np.sum(_d_deviation_wx_normal_wx_o_row, axis=1, out=_d_deviation_wx_normal_wx_o)
+        np.add.reduce(_d_deviation_wx_normal_wx_o_row, axis=1, out=_d_deviation_wx_normal_wx_o)
         # d_gain_x_g_row = d_a_g * normal_wx_g
-        np.multiply(_d_a_f_to_gain_c_row[:, 3], _normal_wx_g, _d_a_f_to_gain_c_row[:, 9])
+        np.multiply(_d_a_g, _normal_wx_g, _d_gain_x_g_row)
         # d_gain_h_g_row = d_a_g * normal_uh_g
-        np.multiply(_d_a_f_to_gain_c_row[:, 3], _normal_uh_g, _d_a_f_to_gain_c_row[:, 10])
+        np.multiply(_d_a_g, _normal_uh_g, _d_gain_h_g_row)
         # d_normal_wx_g = d_a_g * gain_x_g
-        np.multiply(_d_a_f_to_gain_c_row[:, 3], _gain_x_g[:, None], _d_normal_wx_g)
+        np.multiply(_d_a_g, _gain_x_g[:, None], _d_normal_wx_g)
         # d_deviation_wx_normal_wx_g_row = -d_normal_wx_g * centred_wx_g / deviation_wx**2
-        np.multiply(_d_normal_wx_g, _centred_wx_figo[:, 2], _d_deviation_wx_normal_wx_g_row)
+        np.multiply(_d_normal_wx_g, _centred_wx_g, _d_deviation_wx_normal_wx_g_row)
         np.square(_deviation_wx, _temporary0)
         np.divide(_d_deviation_wx_normal_wx_g_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_g_row)
         np.negative(_d_deviation_wx_normal_wx_g_row, _d_deviation_wx_normal_wx_g_row)
         # sum_over(d_deviation_wx_normal_wx_g_row, "hidden")
-        np.sum(_d_deviation_wx_normal_wx_g_row, axis=1, out=_d_deviation_wx_normal_wx_g)
+        np.add.reduce(_d_deviation_wx_normal_wx_g_row, axis=1, out=_d_deviation_wx_normal_wx_g)
         # d_gain_x_i_row = d_a_i * normal_wx_i
-        np.multiply(_d_a_f_to_gain_c_row[:, 1], _normal_wx_i, _d_a_f_to_gain_c_row[:, 7])
+        np.multiply(_d_a_i, _normal_wx_i, _d_gain_x_i_row)
         # d_gain_h_i_row = d_a_i * normal_uh_i
-        np.multiply(_d_a_f_to_gain_c_row[:, 1], _normal_uh_i, _d_a_f_to_gain_c_row[:, 8])
+        np.multiply(_d_a_i, _normal_uh_i, _d_gain_h_i_row)
         # d_normal_wx_i = d_a_i * gain_x_i
-        np.multiply(_d_a_f_to_gain_c_row[:, 1], _gain_x_i[:, None], _d_normal_wx_i)
+        np.multiply(_d_a_i, _gain_x_i[:, None], _d_normal_wx_i)
         # d_deviation_wx_normal_wx_i_row = -d_normal_wx_i * centred_wx_i / deviation_wx**2
-        np.multiply(_d_normal_wx_i, _centred_wx_figo[:, 1], _d_deviation_wx_normal_wx_i_row)
+        np.multiply(_d_normal_wx_i, _centred_wx_i, _d_deviation_wx_normal_wx_i_row)
         np.square(_deviation_wx, _temporary0)
         np.divide(_d_deviation_wx_normal_wx_i_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_i_row)
         np.negative(_d_deviation_wx_normal_wx_i_row, _d_deviation_wx_normal_wx_i_row)
         # sum_over(d_deviation_wx_normal_wx_i_row, "hidden")
-        np.sum(_d_deviation_wx_normal_wx_i_row, axis=1, out=_d_deviation_wx_normal_wx_i)
+        np.add.reduce(_d_deviation_wx_normal_wx_i_row, axis=1, out=_d_deviation_wx_normal_wx_i)
         # d_gain_x_f_row = d_a_f * normal_wx_f
-        np.multiply(_d_a_f_to_gain_c_row[:, 0], _normal_wx_f, _d_a_f_to_gain_c_row[:, 5])
+        np.multiply(_d_a_f, _normal_wx_f, _d_gain_x_f_row)
         # d_gain_h_f_row = d_a_f * normal_uh_f
-        np.multiply(_d_a_f_to_gain_c_row[:, 0], _normal_uh_f, _d_a_f_to_gain_c_row[:, 6])
+        np.multiply(_d_a_f, _normal_uh_f, _d_gain_h_f_row)
         # d_normal_wx_f = d_a_f * gain_x_f
-        np.multiply(_d_a_f_to_gain_c_row[:, 0], _gain_x_f[:, None], _d_normal_wx_f)
+        np.multiply(_d_a_f, _gain_x_f[:, None], _d_normal_wx_f)
         # d_deviation_wx_normal_wx_f_row = -d_normal_wx_f * centred_wx_f / deviation_wx**2
-        np.multiply(_d_normal_wx_f, _centred_wx_figo[:, 0], _d_deviation_wx_normal_wx_f_row)
+        np.multiply(_d_normal_wx_f, _centred_wx_f, _d_deviation_wx_normal_wx_f_row)
         np.square(_deviation_wx, _temporary0)
         np.divide(_d_deviation_wx_normal_wx_f_row, _temporary0[:, None, :], _d_deviation_wx_normal_wx_f_row)
         np.negative(_d_deviation_wx_normal_wx_f_row, _d_deviation_wx_normal_wx_f_row)
         # sum_over(d_deviation_wx_normal_wx_f_row, "hidden")
-        np.sum(_d_deviation_wx_normal_wx_f_row, axis=1, out=_d_deviation_wx_normal_wx_f)
+        np.add.reduce(_d_deviation_wx_normal_wx_f_row, axis=1, out=_d_deviation_wx_normal_wx_f)
         # d_deviation_wx = sum_over(d_deviation_wx_normal_wx_o_row, "hidden") + sum_over(d_deviation_wx_normal_wx_g_row,
         #     "hidden") + sum_over(d_deviation_wx_normal_wx_i_row, "hidden") + sum_over(d_deviation_wx_normal_wx_f_row,
         #     "hidden")
@@ -1690,39 +1750,39 @@ def _backward(
         # d_centred_wx_o = d_normal_wx_o / deviation_wx + 2 * d_squared_centred_wx_o * centred_wx_o
         np.divide(_d_normal_wx_o, _deviation_wx[:, None, :], _d_centred_wx_o)
         np.multiply(2.0, _d_squared_centred_wx_o, _temporary1)
-        np.multiply(_temporary1, _centred_wx_figo[:, 3], _temporary1)
+        np.multiply(_temporary1, _centred_wx_o, _temporary1)
         np.add(_d_centred_wx_o, _temporary1, _d_centred_wx_o)
         # d_mean_wx_centred_wx_o_row = -d_centred_wx_o
         np.negative(_d_centred_wx_o, _d_mean_wx_centred_wx_o_row)
         # sum_over(d_mean_wx_centred_wx_o_row, "hidden")
-        np.sum(_d_mean_wx_centred_wx_o_row, axis=1, out=_d_mean_wx_centred_wx_o)
+        np.add.reduce(_d_mean_wx_centred_wx_o_row, axis=1, out=_d_mean_wx_centred_wx_o)
         # d_centred_wx_g = d_normal_wx_g / deviation_wx + 2 * d_squared_centred_wx_g * centred_wx_g
         np.divide(_d_normal_wx_g, _deviation_wx[:, None, :], _d_centred_wx_g)
         np.multiply(2.0, _d_squared_centred_wx_g, _temporary1)
-        np.multiply(_temporary1, _centred_wx_figo[:, 2], _temporary1)
+        np.multiply(_temporary1, _centred_wx_g, _temporary1)
         np.add(_d_centred_wx_g, _temporary1, _d_centred_wx_g)
         # d_mean_wx_centred_wx_g_row = -d_centred_wx_g
         np.negative(_d_centred_wx_g, _d_mean_wx_centred_wx_g_row)
         # sum_over(d_mean_wx_centred_wx_g_row, "hidden")
-        np.sum(_d_mean_wx_centred_wx_g_row, axis=1, out=_d_mean_wx_centred_wx_g)
+        np.add.reduce(_d_mean_wx_centred_wx_g_row, axis=1, out=_d_mean_wx_centred_wx_g)
         # d_centred_wx_i = d_normal_wx_i / deviation_wx + 2 * d_squared_centred_wx_i * centred_wx_i
         np.divide(_d_normal_wx_i, _deviation_wx[:, None, :], _d_centred_wx_i)
         np.multiply(2.0, _d_squared_centred_wx_i, _temporary1)
-        np.multiply(_temporary1, _centred_wx_figo[:, 1], _temporary1)
+        np.multiply(_temporary1, _centred_wx_i, _temporary1)
         np.add(_d_centred_wx_i, _temporary1, _d_centred_wx_i)
         # d_mean_wx_centred_wx_i_row = -d_centred_wx_i
         np.negative(_d_centred_wx_i, _d_mean_wx_centred_wx_i_row)
         # sum_over(d_mean_wx_centred_wx_i_row, "hidden")
-        np.sum(_d_mean_wx_centred_wx_i_row, axis=1, out=_d_mean_wx_centred_wx_i)
+        np.add.reduce(_d_mean_wx_centred_wx_i_row, axis=1, out=_d_mean_wx_centred_wx_i)
         # d_centred_wx_f = d_normal_wx_f / deviation_wx + 2 * d_squared_centred_wx_f * centred_wx_f
         np.divide(_d_normal_wx_f, _deviation_wx[:, None, :], _d_centred_wx_f)
         np.multiply(2.0, _d_squared_centred_wx_f, _temporary1)
-        np.multiply(_temporary1, _centred_wx_figo[:, 0], _temporary1)
+        np.multiply(_temporary1, _centred_wx_f, _temporary1)
         np.add(_d_centred_wx_f, _temporary1, _d_centred_wx_f)
         # d_mean_wx_centred_wx_f_row = -d_centred_wx_f
         np.negative(_d_centred_wx_f, _d_mean_wx_centred_wx_f_row)
         # sum_over(d_mean_wx_centred_wx_f_row, "hidden")
-        np.sum(_d_mean_wx_centred_wx_f_row, axis=1, out=_d_mean_wx_centred_wx_f)
+        np.add.reduce(_d_mean_wx_centred_wx_f_row, axis=1, out=_d_mean_wx_centred_wx_f)
         # d_mean_wx = sum_over(d_mean_wx_centred_wx_o_row, "hidden") + sum_over(d_mean_wx_centred_wx_g_row, "hidden") +
         #     sum_over(d_mean_wx_centred_wx_i_row, "hidden") + sum_over(d_mean_wx_centred_wx_f_row, "hidden")
         np.add(_d_mean_wx_centred_wx_o, _d_mean_wx_centred_wx_g, _d_mean_wx)
@@ -1732,13 +1792,13 @@ def _backward(
         np.multiply(0.25, _d_mean_wx, _d_sum_wx_o)
         np.divide(_d_sum_wx_o, _hidden, _d_sum_wx_o)
         # d_wx_o = d_centred_wx_o + d_sum_wx_o
-        np.add(_d_centred_wx_o, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 3])
+        np.add(_d_centred_wx_o, _d_sum_wx_o[:, None, :], _d_wx_o)
         # d_wx_g = d_centred_wx_g + d_sum_wx_o
-        np.add(_d_centred_wx_g, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 2])
+        np.add(_d_centred_wx_g, _d_sum_wx_o[:, None, :], _d_wx_g)
         # d_wx_i = d_centred_wx_i + d_sum_wx_o
-        np.add(_d_centred_wx_i, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 1])
+        np.add(_d_centred_wx_i, _d_sum_wx_o[:, None, :], _d_wx_i)
         # d_wx_f = d_centred_wx_f + d_sum_wx_o
-        np.add(_d_centred_wx_f, _d_sum_wx_o[:, None, :], _d_wx_figo[:, 0])
+        np.add(_d_centred_wx_f, _d_sum_wx_o[:, None, :], _d_wx_f)
         # d_x = W_o.T @ d_wx_o + W_g.T @ d_wx_g + W_i.T @ d_wx_i + W_f.T @ d_wx_f
         np.copyto(_d_wx_figo_by_slot, _d_wx_figo.transpose(1, 2, 0, 3))
         np.dot(
@@ -1756,7 +1816,7 @@ def _backward(
         np.add(_d_W_figo, _temporary3, _d_W_figo)
         # d_U_k = total(outer(d_uh_k, h_prev))  for k = f, i, g, o
         np.copyto(_d_uh_figo_by_slot, _d_uh_figo.transpose(1, 2, 0, 3))
-        np.copyto(_h_prev_by_hidden, _h[:-1].transpose(1, 0, 2))
+        np.copyto(_h_prev_by_hidden, _h_prev.transpose(1, 0, 2))
         np.dot(
             _d_uh_figo_by_slot.reshape(4 * _hidden, _count * _batch),
             _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
@@ -1768,7 +1828,7 @@ def _backward(
         # d_gain_x_k = total(d_gain_x_k_row)  for k = f, i, g, o
         # d_gain_h_k = total(d_gain_h_k_row)  for k = f, i, g, o
         # d_gain_c = total(d_gain_c_row)
-        np.sum(_d_a_f_to_gain_c_row, axis=(0, 3), out=_temporary5)
+        np.add.reduce(_d_a_f_to_gain_c_row, axis=(0, 3), out=_temporary5)
         np.add(_d_b_f_to_gain_c, _temporary5, _d_b_f_to_gain_c)
 
     _gradients.W_f[...], _gradients.W_i[...], _gradients.W_g[...], _gradients.W_o[...] = _d_W_figo
@@ -1887,15 +1947,23 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _x = _part(_all_x, _now)
             _centred_wx_figo = _part(_all_centred_wx_figo, _now)
+            _wx_f = _centred_wx_figo[:, 0]
             _sum_wx_f = _part(_all_sum_wx_f, _now)
+            _wx_i = _centred_wx_figo[:, 1]
             _sum_wx_i = _part(_all_sum_wx_i, _now)
+            _wx_g = _centred_wx_figo[:, 2]
             _sum_wx_g = _part(_all_sum_wx_g, _now)
+            _wx_o = _centred_wx_figo[:, 3]
             _sum_wx_o = _part(_all_sum_wx_o, _now)
             _mean_wx = _part(_all_mean_wx, _now)
             _squared_centred_wx_f = _part(_all_squared_centred_wx_f, _now)
+            _centred_wx_f = _centred_wx_figo[:, 0]
             _squared_centred_wx_i = _part(_all_squared_centred_wx_i, _now)
+            _centred_wx_i = _centred_wx_figo[:, 1]
             _squared_centred_wx_g = _part(_all_squared_centred_wx_g, _now)
+            _centred_wx_g = _centred_wx_figo[:, 2]
             _squared_centred_wx_o = _part(_all_squared_centred_wx_o, _now)
+            _centred_wx_o = _centred_wx_figo[:, 3]
             _sum_squared_centred_wx_f = _part(_all_sum_squared_centred_wx_f, _now)
             _sum_squared_centred_wx_i = _part(_all_sum_squared_centred_wx_i, _now)
             _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
@@ -1911,16 +1979,25 @@ def _rebuild_arrays(
             _normal_wx_o = _part(_all_normal_wx_o, _now)
             _half_a_o_o = _part(_all_half_a_o_o, _now)
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
             _centred_uh_figo = _part(_all_centred_uh_figo, _now)
+            _uh_f = _centred_uh_figo[:, 0]
             _sum_uh_f = _part(_all_sum_uh_f, _now)
+            _uh_i = _centred_uh_figo[:, 1]
             _sum_uh_i = _part(_all_sum_uh_i, _now)
+            _uh_g = _centred_uh_figo[:, 2]
             _sum_uh_g = _part(_all_sum_uh_g, _now)
+            _uh_o = _centred_uh_figo[:, 3]
             _sum_uh_o = _part(_all_sum_uh_o, _now)
             _mean_uh = _part(_all_mean_uh, _now)
             _squared_centred_uh_f = _part(_all_squared_centred_uh_f, _now)
+            _centred_uh_f = _centred_uh_figo[:, 0]
             _squared_centred_uh_i = _part(_all_squared_centred_uh_i, _now)
+            _centred_uh_i = _centred_uh_figo[:, 1]
             _squared_centred_uh_g = _part(_all_squared_centred_uh_g, _now)
+            _centred_uh_g = _centred_uh_figo[:, 2]
             _squared_centred_uh_o = _part(_all_squared_centred_uh_o, _now)
+            _centred_uh_o = _centred_uh_figo[:, 3]
             _sum_squared_centred_uh_f = _part(_all_sum_squared_centred_uh_f, _now)
             _sum_squared_centred_uh_i = _part(_all_sum_squared_centred_uh_i, _now)
             _sum_squared_centred_uh_g = _part(_all_sum_squared_centred_uh_g, _now)
@@ -1951,17 +2028,18 @@ def _rebuild_arrays(
             _h_sum = _part(_all_h_sum, _now)
             _tanh_h_sum = _part(_all_tanh_h_sum, _now)
             yield (
-                _count, _x, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
-                _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
-                _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
-                _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
-                _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _h, _centred_uh_figo, _sum_uh_f,
-                _sum_uh_i, _sum_uh_g, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _squared_centred_uh_i,
-                _squared_centred_uh_g, _squared_centred_uh_o, _sum_squared_centred_uh_f, _sum_squared_centred_uh_i,
-                _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh, _deviation_uh, _normal_uh_f,
-                _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c,
-                _sum_c, _mean_c, _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _deviation_c,
-                _normal_c, _h_sum, _tanh_h_sum,
+                _count, _x, _centred_wx_figo, _wx_f, _sum_wx_f, _wx_i, _sum_wx_i, _wx_g, _sum_wx_g, _wx_o, _sum_wx_o,
+                _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
+                _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
+                _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
+                _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
+                _half_a_o_o, _h_prev, _centred_uh_figo, _uh_f, _sum_uh_f, _uh_i, _sum_uh_i, _uh_g, _sum_uh_g, _uh_o,
+                _sum_uh_o, _mean_uh, _squared_centred_uh_f, _centred_uh_f, _squared_centred_uh_i, _centred_uh_i,
+                _squared_centred_uh_g, _centred_uh_g, _squared_centred_uh_o, _centred_uh_o, _sum_squared_centred_uh_f,
+                _sum_squared_centred_uh_i, _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh,
+                _deviation_uh, _normal_uh_f, _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g,
+                _normal_uh_o, _half_a_o, _o, _c, _sum_c, _mean_c, _centred_c, _squared_centred_c,
+                _sum_squared_centred_c, _variance_c, _deviation_c, _normal_c, _h_sum, _tanh_h_sum,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -2034,30 +2112,31 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.multiply(_gain_h_o, 0.5, _gain_h_o)
 
     for (
-        _count, _x, _centred_wx_figo, _sum_wx_f, _sum_wx_i, _sum_wx_g, _sum_wx_o, _mean_wx,
-        _squared_centred_wx_f, _squared_centred_wx_i, _squared_centred_wx_g, _squared_centred_wx_o,
-        _sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _sum_squared_centred_wx_g,
-        _sum_squared_centred_wx_o, _variance_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i,
-        _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o, _half_a_o_o, _h, _centred_uh_figo, _sum_uh_f,
-        _sum_uh_i, _sum_uh_g, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _squared_centred_uh_i,
-        _squared_centred_uh_g, _squared_centred_uh_o, _sum_squared_centred_uh_f, _sum_squared_centred_uh_i,
-        _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh, _deviation_uh, _normal_uh_f,
-        _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c,
-        _sum_c, _mean_c, _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _deviation_c,
-        _normal_c, _h_sum, _tanh_h_sum,
+        _count, _x, _centred_wx_figo, _wx_f, _sum_wx_f, _wx_i, _sum_wx_i, _wx_g, _sum_wx_g, _wx_o, _sum_wx_o,
+        _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
+        _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
+        _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
+        _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
+        _half_a_o_o, _h_prev, _centred_uh_figo, _uh_f, _sum_uh_f, _uh_i, _sum_uh_i, _uh_g, _sum_uh_g, _uh_o,
+        _sum_uh_o, _mean_uh, _squared_centred_uh_f, _centred_uh_f, _squared_centred_uh_i, _centred_uh_i,
+        _squared_centred_uh_g, _centred_uh_g, _squared_centred_uh_o, _centred_uh_o, _sum_squared_centred_uh_f,
+        _sum_squared_centred_uh_i, _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh,
+        _deviation_uh, _normal_uh_f, _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g,
+        _normal_uh_o, _half_a_o, _o, _c, _sum_c, _mean_c, _centred_c, _squared_centred_c,
+        _sum_squared_centred_c, _variance_c, _deviation_c, _normal_c, _h_sum, _tanh_h_sum,
     ) in _chunks:  # fmt: skip
         # wx_k = W_k @ x  for k = f, i, g, o
         np.matmul(
             _W_figo.reshape(4 * _hidden, _features), _x, out=_centred_wx_figo.reshape(_count, 4 * _hidden, _batch)
         )
         # sum_over(wx_f, "hidden")
-        np.sum(_centred_wx_figo[:, 0], axis=1, out=_sum_wx_f)
+        np.add.reduce(_wx_f, axis=1, out=_sum_wx_f)
         # sum_over(wx_i, "hidden")
-        np.sum(_centred_wx_figo[:, 1], axis=1, out=_sum_wx_i)
+        np.add.reduce(_wx_i, axis=1, out=_sum_wx_i)
         # sum_over(wx_g, "hidden")
-        np.sum(_centred_wx_figo[:, 2], axis=1, out=_sum_wx_g)
+        np.add.reduce(_wx_g, axis=1, out=_sum_wx_g)
         # sum_over(wx_o, "hidden")
-        np.sum(_centred_wx_figo[:, 3], axis=1, out=_sum_wx_o)
+        np.add.reduce(_wx_o, axis=1, out=_sum_wx_o)
         # mean_wx = (sum_over(wx_f, "hidden") + sum_over(wx_i, "hidden") + sum_over(wx_g, "hidden") + sum_over(wx_o,
         #     "hidden")) / (4 * hidden)
         np.add(_sum_wx_f, _sum_wx_i, _mean_wx)
@@ -2068,21 +2147,21 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # centred_wx_k = wx_k - mean_wx  for k = f, i, g, o
         np.subtract(_centred_wx_figo, _mean_wx[:, None, None, :], _centred_wx_figo)
         # squared_centred_wx_f = centred_wx_f**2
-        np.square(_centred_wx_figo[:, 0], _squared_centred_wx_f)
+        np.square(_centred_wx_f, _squared_centred_wx_f)
         # squared_centred_wx_i = centred_wx_i**2
-        np.square(_centred_wx_figo[:, 1], _squared_centred_wx_i)
+        np.square(_centred_wx_i, _squared_centred_wx_i)
         # squared_centred_wx_g = centred_wx_g**2
-        np.square(_centred_wx_figo[:, 2], _squared_centred_wx_g)
+        np.square(_centred_wx_g, _squared_centred_wx_g)
         # squared_centred_wx_o = centred_wx_o**2
-        np.square(_centred_wx_figo[:, 3], _squared_centred_wx_o)
+        np.square(_centred_wx_o, _squared_centred_wx_o)
         # sum_over(squared_centred_wx_f, "hidden")
-        np.sum(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
+        np.add.reduce(_squared_centred_wx_f, axis=1, out=_sum_squared_centred_wx_f)
         # sum_over(squared_centred_wx_i, "hidden")
-        np.sum(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
+        np.add.reduce(_squared_centred_wx_i, axis=1, out=_sum_squared_centred_wx_i)
         # sum_over(squared_centred_wx_g, "hidden")
-        np.sum(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
+        np.add.reduce(_squared_centred_wx_g, axis=1, out=_sum_squared_centred_wx_g)
         # sum_over(squared_centred_wx_o, "hidden")
-        np.sum(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
+        np.add.reduce(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
         # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
         #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) +
         #     1e-05
@@ -2095,37 +2174,37 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # deviation_wx = sqrt(variance_wx)
         np.sqrt(_variance_wx, _deviation_wx)
         # normal_wx_f = centred_wx_f / deviation_wx
-        np.divide(_centred_wx_figo[:, 0], _deviation_wx[:, None, :], _normal_wx_f)
+        np.divide(_centred_wx_f, _deviation_wx[:, None, :], _normal_wx_f)
         # half_a_f_f = gain_x_f / 2 * normal_wx_f + b_f / 2
         np.multiply(_gain_x_f[:, None], _normal_wx_f, _half_a_f_f)
         np.add(_half_a_f_f, _b_f[:, None], _half_a_f_f)
         # normal_wx_i = centred_wx_i / deviation_wx
-        np.divide(_centred_wx_figo[:, 1], _deviation_wx[:, None, :], _normal_wx_i)
+        np.divide(_centred_wx_i, _deviation_wx[:, None, :], _normal_wx_i)
         # half_a_i_i = gain_x_i / 2 * normal_wx_i + b_i / 2
         np.multiply(_gain_x_i[:, None], _normal_wx_i, _half_a_i_i)
         np.add(_half_a_i_i, _b_i[:, None], _half_a_i_i)
         # normal_wx_g = centred_wx_g / deviation_wx
-        np.divide(_centred_wx_figo[:, 2], _deviation_wx[:, None, :], _normal_wx_g)
+        np.divide(_centred_wx_g, _deviation_wx[:, None, :], _normal_wx_g)
         # a_g_g = gain_x_g * normal_wx_g + b_g
         np.multiply(_gain_x_g[:, None], _normal_wx_g, _a_g_g)
         np.add(_a_g_g, _b_g[:, None], _a_g_g)
         # normal_wx_o = centred_wx_o / deviation_wx
-        np.divide(_centred_wx_figo[:, 3], _deviation_wx[:, None, :], _normal_wx_o)
+        np.divide(_centred_wx_o, _deviation_wx[:, None, :], _normal_wx_o)
         # half_a_o_o = gain_x_o / 2 * normal_wx_o + b_o / 2
         np.multiply(_gain_x_o[:, None], _normal_wx_o, _half_a_o_o)
         np.add(_half_a_o_o, _b_o[:, None], _half_a_o_o)
         # uh_k = U_k @ h_prev  for k = f, i, g, o
         np.matmul(
-            _U_figo.reshape(4 * _hidden, _hidden), _h[:-1], out=_centred_uh_figo.reshape(_count, 4 * _hidden, _batch)
+            _U_figo.reshape(4 * _hidden, _hidden), _h_prev, out=_centred_uh_figo.reshape(_count, 4 * _hidden, _batch)
         )
         # sum_over(uh_f, "hidden")
-        np.sum(_centred_uh_figo[:, 0], axis=1, out=_sum_uh_f)
+        np.add.reduce(_uh_f, axis=1, out=_sum_uh_f)
         # sum_over(uh_i, "hidden")
-        np.sum(_centred_uh_figo[:, 1], axis=1, out=_sum_uh_i)
+        np.add.reduce(_uh_i, axis=1, out=_sum_uh_i)
         # sum_over(uh_g, "hidden")
-        np.sum(_centred_uh_figo[:, 2], axis=1, out=_sum_uh_g)
+        np.add.reduce(_uh_g, axis=1, out=_sum_uh_g)
         # sum_over(uh_o, "hidden")
-        np.sum(_centred_uh_figo[:, 3], axis=1, out=_sum_uh_o)
+        np.add.reduce(_uh_o, axis=1, out=_sum_uh_o)
         # mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
         #     "hidden")) / (4 * hidden)
         np.add(_sum_uh_f, _sum_uh_i, _mean_uh)
@@ -2136,21 +2215,21 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # centred_uh_k = uh_k - mean_uh  for k = f, i, g, o
         np.subtract(_centred_uh_figo, _mean_uh[:, None, None, :], _centred_uh_figo)
         # squared_centred_uh_f = centred_uh_f**2
-        np.square(_centred_uh_figo[:, 0], _squared_centred_uh_f)
+        np.square(_centred_uh_f, _squared_centred_uh_f)
         # squared_centred_uh_i = centred_uh_i**2
-        np.square(_centred_uh_figo[:, 1], _squared_centred_uh_i)
+        np.square(_centred_uh_i, _squared_centred_uh_i)
         # squared_centred_uh_g = centred_uh_g**2
-        np.square(_centred_uh_figo[:, 2], _squared_centred_uh_g)
+        np.square(_centred_uh_g, _squared_centred_uh_g)
         # squared_centred_uh_o = centred_uh_o**2
-        np.square(_centred_uh_figo[:, 3], _squared_centred_uh_o)
+        np.square(_centred_uh_o, _squared_centred_uh_o)
         # sum_over(squared_centred_uh_f, "hidden")
-        np.sum(_squared_centred_uh_f, axis=1, out=_sum_squared_centred_uh_f)
+        np.add.reduce(_squared_centred_uh_f, axis=1, out=_sum_squared_centred_uh_f)
         # sum_over(squared_centred_uh_i, "hidden")
-        np.sum(_squared_centred_uh_i, axis=1, out=_sum_squared_centred_uh_i)
+        np.add.reduce(_squared_centred_uh_i, axis=1, out=_sum_squared_centred_uh_i)
         # sum_over(squared_centred_uh_g, "hidden")
-        np.sum(_squared_centred_uh_g, axis=1, out=_sum_squared_centred_uh_g)
+        np.add.reduce(_squared_centred_uh_g, axis=1, out=_sum_squared_centred_uh_g)
         # sum_over(squared_centred_uh_o, "hidden")
-        np.sum(_squared_centred_uh_o, axis=1, out=_sum_squared_centred_uh_o)
+        np.add.reduce(_squared_centred_uh_o, axis=1, out=_sum_squared_centred_uh_o)
         # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
         #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
         #     1e-05
@@ -2163,7 +2242,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # deviation_uh = sqrt(variance_uh)
         np.sqrt(_variance_uh, _deviation_uh)
         # normal_uh_f = centred_uh_f / deviation_uh
-        np.divide(_centred_uh_figo[:, 0], _deviation_uh[:, None, :], _normal_uh_f)
+        np.divide(_centred_uh_f, _deviation_uh[:, None, :], _normal_uh_f)
         # half_a_f = half_a_f_f + gain_h_f / 2 * normal_uh_f
         np.multiply(_gain_h_f[:, None], _normal_uh_f, _half_a_f)
         np.add(_half_a_f_f, _half_a_f, _half_a_f)
@@ -2172,7 +2251,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.multiply(0.5, _f, _f)
         np.add(_f, 0.5, _f)
         # normal_uh_i = centred_uh_i / deviation_uh
-        np.divide(_centred_uh_figo[:, 1], _deviation_uh[:, None, :], _normal_uh_i)
+        np.divide(_centred_uh_i, _deviation_uh[:, None, :], _normal_uh_i)
         # half_a_i = half_a_i_i + gain_h_i / 2 * normal_uh_i
         np.multiply(_gain_h_i[:, None], _normal_uh_i, _half_a_i)
         np.add(_half_a_i_i, _half_a_i, _half_a_i)
@@ -2181,14 +2260,14 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.multiply(0.5, _i, _i)
         np.add(_i, 0.5, _i)
         # normal_uh_g = centred_uh_g / deviation_uh
-        np.divide(_centred_uh_figo[:, 2], _deviation_uh[:, None, :], _normal_uh_g)
+        np.divide(_centred_uh_g, _deviation_uh[:, None, :], _normal_uh_g)
         # a_g = a_g_g + gain_h_g * normal_uh_g
         np.multiply(_gain_h_g[:, None], _normal_uh_g, _a_g)
         np.add(_a_g_g, _a_g, _a_g)
         # g = tanh(a_g)  (candidate)
         np.tanh(_a_g, _g)
         # normal_uh_o = centred_uh_o / deviation_uh
-        np.divide(_centred_uh_figo[:, 3], _deviation_uh[:, None, :], _normal_uh_o)
+        np.divide(_centred_uh_o, _deviation_uh[:, None, :], _normal_uh_o)
         # half_a_o = half_a_o_o + gain_h_o / 2 * normal_uh_o
         np.multiply(_gain_h_o[:, None], _normal_uh_o, _half_a_o)
         np.add(_half_a_o_o, _half_a_o, _half_a_o)
@@ -2197,7 +2276,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.multiply(0.5, _o, _o)
         np.add(_o, 0.5, _o)
         # sum_over(c, "hidden")
-        np.sum(_c[1:], axis=1, out=_sum_c)
+        np.add.reduce(_c[1:], axis=1, out=_sum_c)
         # mean_c = sum_over(c, "hidden") / hidden
         np.divide(_sum_c, _hidden, _mean_c)
         # centred_c = c - mean_c
@@ -2205,7 +2284,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # squared_centred_c = centred_c**2
         np.square(_centred_c, _squared_centred_c)
         # sum_over(squared_centred_c, "hidden")
-        np.sum(_squared_centred_c, axis=1, out=_sum_squared_centred_c)
+        np.add.reduce(_squared_centred_c, axis=1, out=_sum_squared_centred_c)
         # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
         np.divide(_sum_squared_centred_c, _hidden, _variance_c)
         np.add(_variance_c, 1e-05, _variance_c)

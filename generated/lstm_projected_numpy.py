@@ -108,7 +108,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -119,6 +119,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -329,8 +330,10 @@ class Parameters:
         self._set("P", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -509,15 +512,17 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _projection : _projection + _features]
             _c = _part(_all_c, _now, 1)
+            _h = _h_x_one[1:, :_projection]
             _oifg = _part(_all_oifg, _now)
             _tanh_c = _part(_all_tanh_c, _now)
             _m = _part(_all_m, _now)
             _windows = list(zip(
                 _h_x_one[:-1], _oifg, _oifg.reshape(_count, 4 * _hidden, _batch), _oifg[:, :3], _c[1:], _oifg[:, 2],
-                _c[:-1], _oifg[:, 1], _oifg[:, 3], _tanh_c, _m, _oifg[:, 0], _h_x_one[1:, :_projection], strict=True,
+                _c[:-1], _oifg[:, 1], _oifg[:, 3], _tanh_c, _m, _oifg[:, 0], _h, strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _c, _windows)
+            yield (_now, _h_x_one, _x, _c, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -537,7 +542,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _projection = _parameters.features, _parameters.projection
+    _projection = _parameters.projection
     (
         _UWb_oifg, _temporary0, _UWb_oifg_matrix, _U_oifg_rows, _W_oifg_rows, _b_oifg_rows, _half, _chunks,
     ) = _arrays.of_pass  # fmt: skip
@@ -550,32 +555,34 @@ def _forward(
     np.multiply(_UWb_oifg[:3], 0.5, _UWb_oifg[:3])
     _returned_h = np.empty((_steps, _batch, _projection), _dtype)
     h, c = _initial.h.T, _initial.c.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
-    for _now, _h_x_one, _c, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _projection : _projection + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _c, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_projection], h)
         np.copyto(_c[0], c)
         for h_x_one, _oifg_t, _oifg_matrix, _oif_t, c, f, c_prev, i, g, tanh_c, m, o, h in _windows:
             # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = o, i, f
             # a_g = W_g @ x + U_g @ h_prev + b_g
-            np.dot(_UWb_oifg_matrix, h_x_one, _oifg_matrix)
+            dot(_UWb_oifg_matrix, h_x_one, _oifg_matrix)
             # tanh_half_a_k = tanh(half_a_k)  for k = o, i, f
             # g = tanh(a_g)  (candidate)
-            np.tanh(_oifg_t, _oifg_t)
+            tanh(_oifg_t, _oifg_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
-            np.multiply(_half, _oif_t, _oif_t)
-            np.add(_oif_t, _half, _oif_t)
+            multiply(_half, _oif_t, _oif_t)
+            add(_oif_t, _half, _oif_t)
             # c = f * c_prev + i * g  (cell state)
-            np.multiply(f, c_prev, c)
-            np.multiply(i, g, _temporary0)
-            np.add(c, _temporary0, c)
+            multiply(f, c_prev, c)
+            multiply(i, g, _temporary0)
+            add(c, _temporary0, c)
             # tanh_c = tanh(c)
-            np.tanh(c, tanh_c)
+            tanh(c, tanh_c)
             # m = o * tanh_c  (output of the cells)
-            np.multiply(o, tanh_c, m)
+            multiply(o, tanh_c, m)
             # h = P @ m  (hidden state)
-            np.dot(_P, m, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_projection].transpose(0, 2, 1))
+            dot(_P, m, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -627,11 +634,20 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_oifg = _part(_all_d_a_oifg, _now)
+            _dm_da_o = _d_a_oifg[:, 0]
             _tanh_c = _part(_all_tanh_c, _now)
             _oifg = _part(_all_oifg, _now)
+            _o = _oifg[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
             _dm_dc = _part(_all_dm_dc, _now)
+            _dc_da_g = _d_a_oifg[:, 3]
+            _g = _oifg[:, 3]
+            _i = _oifg[:, 1]
+            _dc_da_i = _d_a_oifg[:, 1]
+            _dc_da_f = _d_a_oifg[:, 2]
             _c = _part(_all_c, _now, 1)
+            _c_prev = _c[:-1]
+            _f = _oifg[:, 2]
             _d_h = _part(_all_d_h, _now)
             _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_projection + _features + 1, _count, _batch))
@@ -640,12 +656,13 @@ def _backward_arrays(
             _m_by_hidden = _beginning(_all_m_by_hidden, (_hidden, _count, _batch))
             _m = _part(_all_m, _now)
             _windows = list(zip(
-                _d_h, _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _dm_dc, _d_a_oifg[:, 1:4],
-                _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _oifg[:, 2], strict=True,
+                _d_h, _d_outputs, _dm_da_o, _dm_da_o, _dm_dc, _d_a_oifg[:, 1:4],
+                _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_oifg, _tanh_c, _oifg, _temporary0, _dm_dc, _c, _d_h, _d_a_oifg_by_slot,
-                _h_x_one_by_part, _h_x_one, _d_h_by_projection, _m_by_hidden, _m, _windows,
+                _now, _count, _d_outputs, _d_a_oifg, _dm_da_o, _tanh_c, _o, _temporary0, _dm_dc, _dc_da_g, _g, _i,
+                _dc_da_i, _dc_da_f, _c_prev, _f, _d_h, _d_a_oifg_by_slot, _h_x_one_by_part, _h_x_one,
+                _d_h_by_projection, _m_by_hidden, _m, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -685,49 +702,52 @@ def _backward(
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_P, _P_transposed)
     _transpose(_U_oifg.reshape(4 * _hidden, _projection), _U_oifg_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_oifg, _tanh_c, _oifg, _temporary0, _dm_dc, _c, _d_h, _d_a_oifg_by_slot,
-        _h_x_one_by_part, _h_x_one, _d_h_by_projection, _m_by_hidden, _m, _windows,
+        _now, _count, _d_outputs, _d_a_oifg, _dm_da_o, _tanh_c, _o, _temporary0, _dm_dc, _dc_da_g, _g, _i, _dc_da_i,
+        _dc_da_f, _c_prev, _f, _d_h, _d_a_oifg_by_slot, _h_x_one_by_part, _h_x_one, _d_h_by_projection, _m_by_hidden,
+        _m, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dm_da_o = tanh_c * o * (1 - o)
-        np.multiply(_tanh_c, _oifg[:, 0], _d_a_oifg[:, 0])
-        np.subtract(1.0, _oifg[:, 0], _temporary0)
-        np.multiply(_d_a_oifg[:, 0], _temporary0, _d_a_oifg[:, 0])
+        np.multiply(_tanh_c, _o, _dm_da_o)
+        np.subtract(1.0, _o, _temporary0)
+        np.multiply(_dm_da_o, _temporary0, _dm_da_o)
         # dm_dc = o * (1 - tanh_c**2)
         np.square(_tanh_c, _dm_dc)
         np.subtract(1.0, _dm_dc, _dm_dc)
-        np.multiply(_oifg[:, 0], _dm_dc, _dm_dc)
+        np.multiply(_o, _dm_dc, _dm_dc)
         # dc_da_g = i * (1 - g**2)
-        np.square(_oifg[:, 3], _d_a_oifg[:, 3])
-        np.subtract(1.0, _d_a_oifg[:, 3], _d_a_oifg[:, 3])
-        np.multiply(_oifg[:, 1], _d_a_oifg[:, 3], _d_a_oifg[:, 3])
+        np.square(_g, _dc_da_g)
+        np.subtract(1.0, _dc_da_g, _dc_da_g)
+        np.multiply(_i, _dc_da_g, _dc_da_g)
         # dc_da_i = g * i * (1 - i)
-        np.multiply(_oifg[:, 3], _oifg[:, 1], _d_a_oifg[:, 1])
-        np.subtract(1.0, _oifg[:, 1], _temporary0)
-        np.multiply(_d_a_oifg[:, 1], _temporary0, _d_a_oifg[:, 1])
+        np.multiply(_g, _i, _dc_da_i)
+        np.subtract(1.0, _i, _temporary0)
+        np.multiply(_dc_da_i, _temporary0, _dc_da_i)
         # dc_da_f = c_prev * f * (1 - f)
-        np.multiply(_c[:-1], _oifg[:, 2], _d_a_oifg[:, 2])
-        np.subtract(1.0, _oifg[:, 2], _temporary0)
-        np.multiply(_d_a_oifg[:, 2], _temporary0, _d_a_oifg[:, 2])
+        np.multiply(_c_prev, _f, _dc_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_dc_da_f, _temporary0, _dc_da_f)
         for d_h, d_outputs, d_a_o, dm_da_o, dm_dc, _d_a_ifg_t, _d_a_oifg_matrix, f in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_m = P.T @ d_h
-            np.dot(_P_transposed, d_h, d_m)
+            dot(_P_transposed, d_h, d_m)
             # d_a_o = d_m * dm_da_o
-            np.multiply(d_m, dm_da_o, d_a_o)
+            multiply(d_m, dm_da_o, d_a_o)
             # d_c = d_c_next + d_m * dm_dc
-            np.multiply(d_m, dm_dc, d_c)
-            np.add(d_c_next, d_c, d_c)
+            multiply(d_m, dm_dc, d_c)
+            add(d_c_next, d_c, d_c)
             # d_a_k = d_c * dc_da_k  for k = i, f, g
-            np.multiply(d_c, _d_a_ifg_t, _d_a_ifg_t)
+            multiply(d_c, _d_a_ifg_t, _d_a_ifg_t)
             # d_h_prev = U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f
-            np.dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_prev)
+            dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_prev)
             # d_c_prev = d_c * f
-            np.multiply(d_c, f, d_c_prev)
+            multiply(d_c, f, d_c_prev)
         # d_x = W_o.T @ d_a_o + W_g.T @ d_a_g + W_i.T @ d_a_i + W_f.T @ d_a_f
         np.copyto(_d_a_oifg_by_slot, _d_a_oifg.transpose(1, 2, 0, 3))
         np.dot(
@@ -792,10 +812,12 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _oifg = _part(_all_oifg, _now)
+            _oif = _oifg[:, :3]
             _tanh_c = _part(_all_tanh_c, _now)
             _c = _part(_all_c, _now, 1)
             _m = _part(_all_m, _now)
-            yield (_count, _h_x_one, _oifg, _tanh_c, _c, _m)
+            _o = _oifg[:, 0]
+            yield (_count, _h_x_one, _oifg, _oif, _tanh_c, _c, _m, _o)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -814,7 +836,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_o, _parameters.b_i, _parameters.b_f, _parameters.b_g), out=_b_oifg_rows)
     np.multiply(_UWb_oifg[:3], 0.5, _UWb_oifg[:3])
 
-    for _count, _h_x_one, _oifg, _tanh_c, _c, _m in _chunks:
+    for _count, _h_x_one, _oifg, _oif, _tanh_c, _c, _m, _o in _chunks:
         # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = o, i, f
         # a_g = W_g @ x + U_g @ h_prev + b_g
         np.matmul(
@@ -826,12 +848,12 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # g = tanh(a_g)  (candidate)
         np.tanh(_oifg, _oifg)
         # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
-        np.multiply(0.5, _oifg[:, :3], _oifg[:, :3])
-        np.add(_oifg[:, :3], 0.5, _oifg[:, :3])
+        np.multiply(0.5, _oif, _oif)
+        np.add(_oif, 0.5, _oif)
         # tanh_c = tanh(c)
         np.tanh(_c[1:], _tanh_c)
         # m = o * tanh_c  (output of the cells)
-        np.multiply(_oifg[:, 0], _tanh_c, _m)
+        np.multiply(_o, _tanh_c, _m)
         yield
 
 

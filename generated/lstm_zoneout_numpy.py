@@ -111,7 +111,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -122,6 +122,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -317,8 +318,10 @@ class Parameters:
         self._set("b_o", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -512,9 +515,11 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _keep_h = _part(_all_keep_h, _now)
             _keep_c = _part(_all_keep_c, _now)
             _c = _part(_all_c, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _c_keep_c = _part(_all_c_keep_c, _now)
             _h_keep_h = _part(_all_h_keep_h, _now)
             _oifg = _part(_all_oifg, _now)
@@ -522,10 +527,10 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _tanh_s = _part(_all_tanh_s, _now)
             _windows = list(zip(
                 _h_x_one[:-1], _oifg, _oifg.reshape(_count, 4 * _hidden, _batch), _oifg[:, :3], _s, _oifg[:, 2],
-                _c[:-1], _oifg[:, 1], _oifg[:, 3], _c[1:], _keep_c, _c_keep_c, _tanh_s, _h_x_one[1:, :_hidden], _keep_h,
+                _c[:-1], _oifg[:, 1], _oifg[:, 3], _c[1:], _keep_c, _c_keep_c, _tanh_s, _h, _keep_h,
                 _h_x_one[:-1, :_hidden], _h_keep_h, _oifg[:, 0], strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _keep_h, _keep_c, _c, _c_keep_c, _h_keep_h, _windows)
+            yield (_now, _h_x_one, _x, _keep_h, _keep_c, _c, _h, _c_keep_c, _h_keep_h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -555,7 +560,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (
         _UWb_oifg, _temporary0, _UWb_oifg_matrix, _U_oifg_rows, _W_oifg_rows, _b_oifg_rows, _half, _chunks,
     ) = _arrays.of_pass  # fmt: skip
@@ -567,9 +572,11 @@ def _forward(
     np.multiply(_UWb_oifg[:3], 0.5, _UWb_oifg[:3])
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h, c = _initial.h.T, _initial.c.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
-    for _now, _h_x_one, _keep_h, _keep_c, _c, _c_keep_c, _h_keep_h, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _keep_h, _keep_c, _c, _h, _c_keep_c, _h_keep_h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_keep_h, _given_keep_h[_now].transpose(0, 2, 1))
         np.copyto(_keep_c, _given_keep_c[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
@@ -584,29 +591,29 @@ def _forward(
         ) in _windows:  # fmt: skip
             # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = o, i, f
             # a_g = W_g @ x + U_g @ h_prev + b_g
-            np.dot(_UWb_oifg_matrix, h_x_one, _oifg_matrix)
+            dot(_UWb_oifg_matrix, h_x_one, _oifg_matrix)
             # tanh_half_a_k = tanh(half_a_k)  for k = o, i, f
             # g = tanh(a_g)  (candidate)
-            np.tanh(_oifg_t, _oifg_t)
+            tanh(_oifg_t, _oifg_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
-            np.multiply(_half, _oif_t, _oif_t)
-            np.add(_oif_t, _half, _oif_t)
+            multiply(_half, _oif_t, _oif_t)
+            add(_oif_t, _half, _oif_t)
             # s = f * c_prev + i * g  (cell state without zoneout)
-            np.multiply(f, c_prev, s)
-            np.multiply(i, g, _temporary0)
-            np.add(s, _temporary0, s)
+            multiply(f, c_prev, s)
+            multiply(i, g, _temporary0)
+            add(s, _temporary0, s)
             # c = keep_c * c_prev + c_keep_c * s  (cell state)
-            np.multiply(keep_c, c_prev, c)
-            np.multiply(c_keep_c, s, _temporary0)
-            np.add(c, _temporary0, c)
+            multiply(keep_c, c_prev, c)
+            multiply(c_keep_c, s, _temporary0)
+            add(c, _temporary0, c)
             # tanh_s = tanh(s)
-            np.tanh(s, tanh_s)
+            tanh(s, tanh_s)
             # h = keep_h * h_prev + h_keep_h * o * tanh_s  (hidden state)
-            np.multiply(keep_h, h_prev, h)
-            np.multiply(h_keep_h, o, _temporary0)
-            np.multiply(_temporary0, tanh_s, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(keep_h, h_prev, h)
+            multiply(h_keep_h, o, _temporary0)
+            multiply(_temporary0, tanh_s, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -661,27 +668,38 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_oifg = _part(_all_d_a_oifg, _now)
+            _dh_da_o = _d_a_oifg[:, 0]
             _keep_h = _part(_all_keep_h, _now)
             _tanh_s = _part(_all_tanh_s, _now)
             _oifg = _part(_all_oifg, _now)
+            _o = _oifg[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
             _dh_ds = _part(_all_dh_ds, _now)
             _dc_ds = _part(_all_dc_ds, _now)
             _keep_c = _part(_all_keep_c, _now)
+            _ds_da_g = _d_a_oifg[:, 3]
+            _g = _oifg[:, 3]
+            _i = _oifg[:, 1]
+            _ds_da_i = _d_a_oifg[:, 1]
+            _ds_da_f = _d_a_oifg[:, 2]
             _c = _part(_all_c, _now, 1)
+            _c_prev = _c[:-1]
+            _f = _oifg[:, 2]
             _d_h = _part(_all_d_h, _now)
             _d_c = _part(_all_d_c, _now)
             _d_a_oifg_by_slot = _beginning(_all_d_a_oifg_by_slot, (4, _hidden, _count, _batch))
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h_prev = _h_x_one[:-1, :_hidden]
             _s = _part(_all_s, _now)
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _windows = list(zip(
-                _d_h, _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _d_c, _dh_ds, _dc_ds, _d_a_oifg[:, 1:4],
-                _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _keep_h, _keep_c, _oifg[:, 2], strict=True,
+                _d_h, _d_outputs, _dh_da_o, _dh_da_o, _d_c, _dh_ds, _dc_ds, _d_a_oifg[:, 1:4],
+                _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _keep_h, _keep_c, _f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_oifg, _keep_h, _tanh_s, _oifg, _temporary0, _dh_ds, _dc_ds, _keep_c, _c,
-                _d_h, _d_c, _d_a_oifg_by_slot, _h_x_one, _s, _h_x_one_by_part, _windows,
+                _now, _count, _d_outputs, _d_a_oifg, _dh_da_o, _keep_h, _tanh_s, _o, _temporary0, _dh_ds, _dc_ds,
+                _keep_c, _ds_da_g, _g, _i, _ds_da_i, _ds_da_f, _c_prev, _f, _d_h, _d_c, _d_a_oifg_by_slot, _h_x_one,
+                _h_prev, _s, _h_x_one_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -721,63 +739,66 @@ def _backward(
     np.copyto(d_c_next, _d_final.c.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_oifg.reshape(4 * _hidden, _hidden), _U_oifg_transposed)
+    # By local names, what steps call is found at once.
+    add, copyto, dot, multiply = np.add, np.copyto, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_oifg, _keep_h, _tanh_s, _oifg, _temporary0, _dh_ds, _dc_ds, _keep_c, _c, _d_h,
-        _d_c, _d_a_oifg_by_slot, _h_x_one, _s, _h_x_one_by_part, _windows,
+        _now, _count, _d_outputs, _d_a_oifg, _dh_da_o, _keep_h, _tanh_s, _o, _temporary0, _dh_ds, _dc_ds, _keep_c,
+        _ds_da_g, _g, _i, _ds_da_i, _ds_da_f, _c_prev, _f, _d_h, _d_c, _d_a_oifg_by_slot, _h_x_one, _h_prev, _s,
+        _h_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_o = tanh_s * (1 - keep_h) * o * (1 - o)
-        np.subtract(1.0, _keep_h, _d_a_oifg[:, 0])
-        np.multiply(_tanh_s, _d_a_oifg[:, 0], _d_a_oifg[:, 0])
-        np.multiply(_d_a_oifg[:, 0], _oifg[:, 0], _d_a_oifg[:, 0])
-        np.subtract(1.0, _oifg[:, 0], _temporary0)
-        np.multiply(_d_a_oifg[:, 0], _temporary0, _d_a_oifg[:, 0])
+        np.subtract(1.0, _keep_h, _dh_da_o)
+        np.multiply(_tanh_s, _dh_da_o, _dh_da_o)
+        np.multiply(_dh_da_o, _o, _dh_da_o)
+        np.subtract(1.0, _o, _temporary0)
+        np.multiply(_dh_da_o, _temporary0, _dh_da_o)
         # dh_ds = o * (1 - keep_h) * (1 - tanh_s**2)
         np.subtract(1.0, _keep_h, _dh_ds)
-        np.multiply(_oifg[:, 0], _dh_ds, _dh_ds)
+        np.multiply(_o, _dh_ds, _dh_ds)
         np.square(_tanh_s, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
         np.multiply(_dh_ds, _temporary0, _dh_ds)
         # dc_ds = 1 - keep_c
         np.subtract(1.0, _keep_c, _dc_ds)
         # ds_da_g = i * (1 - g**2)
-        np.square(_oifg[:, 3], _d_a_oifg[:, 3])
-        np.subtract(1.0, _d_a_oifg[:, 3], _d_a_oifg[:, 3])
-        np.multiply(_oifg[:, 1], _d_a_oifg[:, 3], _d_a_oifg[:, 3])
+        np.square(_g, _ds_da_g)
+        np.subtract(1.0, _ds_da_g, _ds_da_g)
+        np.multiply(_i, _ds_da_g, _ds_da_g)
         # ds_da_i = g * i * (1 - i)
-        np.multiply(_oifg[:, 3], _oifg[:, 1], _d_a_oifg[:, 1])
-        np.subtract(1.0, _oifg[:, 1], _temporary0)
-        np.multiply(_d_a_oifg[:, 1], _temporary0, _d_a_oifg[:, 1])
+        np.multiply(_g, _i, _ds_da_i)
+        np.subtract(1.0, _i, _temporary0)
+        np.multiply(_ds_da_i, _temporary0, _ds_da_i)
         # ds_da_f = c_prev * f * (1 - f)
-        np.multiply(_c[:-1], _oifg[:, 2], _d_a_oifg[:, 2])
-        np.subtract(1.0, _oifg[:, 2], _temporary0)
-        np.multiply(_d_a_oifg[:, 2], _temporary0, _d_a_oifg[:, 2])
+        np.multiply(_c_prev, _f, _ds_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_ds_da_f, _temporary0, _ds_da_f)
         for (
             d_h, d_outputs, d_a_o, dh_da_o, d_c, dh_ds, dc_ds, _d_a_ifg_t, _d_a_oifg_matrix, keep_h, keep_c, f,
         ) in _windows:  # fmt: skip
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_o = d_h * dh_da_o
-            np.multiply(d_h, dh_da_o, d_a_o)
+            multiply(d_h, dh_da_o, d_a_o)
             # d_c = d_c_next
-            np.copyto(d_c, d_c_next)
+            copyto(d_c, d_c_next)
             # d_s = d_h * dh_ds + d_c * dc_ds
-            np.multiply(d_h, dh_ds, d_s)
-            np.multiply(d_c, dc_ds, _temporary1)
-            np.add(d_s, _temporary1, d_s)
+            multiply(d_h, dh_ds, d_s)
+            multiply(d_c, dc_ds, _temporary1)
+            add(d_s, _temporary1, d_s)
             # d_a_k = d_s * ds_da_k  for k = i, f, g
-            np.multiply(d_s, _d_a_ifg_t, _d_a_ifg_t)
+            multiply(d_s, _d_a_ifg_t, _d_a_ifg_t)
             # U_o.T @ d_a_o, U_i.T @ d_a_i, U_f.T @ d_a_f, U_g.T @ d_a_g
-            np.dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_prev_product)
+            dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_prev_product)
             # d_h_prev = d_h * keep_h + U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f
-            np.multiply(d_h, keep_h, d_h_prev)
-            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            multiply(d_h, keep_h, d_h_prev)
+            add(d_h_prev, d_h_prev_product, d_h_prev)
             # d_c_prev = d_c * keep_c + d_s * f
-            np.multiply(d_c, keep_c, d_c_prev)
-            np.multiply(d_s, f, _temporary1)
-            np.add(d_c_prev, _temporary1, d_c_prev)
+            multiply(d_c, keep_c, d_c_prev)
+            multiply(d_s, f, _temporary1)
+            add(d_c_prev, _temporary1, d_c_prev)
         # d_x = W_o.T @ d_a_o + W_g.T @ d_a_g + W_i.T @ d_a_i + W_f.T @ d_a_f
         np.copyto(_d_a_oifg_by_slot, _d_a_oifg.transpose(1, 2, 0, 3))
         np.dot(
@@ -786,11 +807,11 @@ def _backward(
             _d_x[_now].reshape(_count * _batch, _features),
         )
         # d_keep_h = d_h * (h_prev - o * tanh_s)
-        np.multiply(_oifg[:, 0].transpose(0, 2, 1), _tanh_s.transpose(0, 2, 1), _d_keep_h[_now])
-        np.subtract(_h_x_one[:-1, :_hidden].transpose(0, 2, 1), _d_keep_h[_now], _d_keep_h[_now])
+        np.multiply(_o.transpose(0, 2, 1), _tanh_s.transpose(0, 2, 1), _d_keep_h[_now])
+        np.subtract(_h_prev.transpose(0, 2, 1), _d_keep_h[_now], _d_keep_h[_now])
         np.multiply(_d_h.transpose(0, 2, 1), _d_keep_h[_now], _d_keep_h[_now])
         # d_keep_c = d_c * (c_prev - s)
-        np.subtract(_c[:-1].transpose(0, 2, 1), _s.transpose(0, 2, 1), _d_keep_c[_now])
+        np.subtract(_c_prev.transpose(0, 2, 1), _s.transpose(0, 2, 1), _d_keep_c[_now])
         np.multiply(_d_c.transpose(0, 2, 1), _d_keep_c[_now], _d_keep_c[_now])
         # d_U_k = total(outer(d_a_k, h_prev))  for k = o, i, f, g
         # d_W_k = total(outer(d_a_k, x))  for k = o, i, f, g
@@ -843,11 +864,16 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _oifg = _part(_all_oifg, _now)
+            _oif = _oifg[:, :3]
             _s = _part(_all_s, _now)
+            _f = _oifg[:, 2]
             _c = _part(_all_c, _now, 1)
+            _c_prev = _c[:-1]
             _temporary0 = _part(_all_temporary0, _now)
+            _i = _oifg[:, 1]
+            _g = _oifg[:, 3]
             _tanh_s = _part(_all_tanh_s, _now)
-            yield (_count, _h_x_one, _oifg, _s, _c, _temporary0, _tanh_s)
+            yield (_count, _h_x_one, _oifg, _oif, _s, _f, _c_prev, _temporary0, _i, _g, _tanh_s)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -874,7 +900,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_o, _parameters.b_i, _parameters.b_f, _parameters.b_g), out=_b_oifg_rows)
     np.multiply(_UWb_oifg[:3], 0.5, _UWb_oifg[:3])
 
-    for _count, _h_x_one, _oifg, _s, _c, _temporary0, _tanh_s in _chunks:
+    for _count, _h_x_one, _oifg, _oif, _s, _f, _c_prev, _temporary0, _i, _g, _tanh_s in _chunks:
         # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = o, i, f
         # a_g = W_g @ x + U_g @ h_prev + b_g
         np.matmul(
@@ -886,11 +912,11 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # g = tanh(a_g)  (candidate)
         np.tanh(_oifg, _oifg)
         # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
-        np.multiply(0.5, _oifg[:, :3], _oifg[:, :3])
-        np.add(_oifg[:, :3], 0.5, _oifg[:, :3])
+        np.multiply(0.5, _oif, _oif)
+        np.add(_oif, 0.5, _oif)
         # s = f * c_prev + i * g  (cell state without zoneout)
-        np.multiply(_oifg[:, 2], _c[:-1], _s)
-        np.multiply(_oifg[:, 1], _oifg[:, 3], _temporary0)
+        np.multiply(_f, _c_prev, _s)
+        np.multiply(_i, _g, _temporary0)
         np.add(_s, _temporary0, _s)
         # tanh_s = tanh(s)
         np.tanh(_s, _tanh_s)

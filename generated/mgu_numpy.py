@@ -99,7 +99,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -110,6 +110,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -251,8 +252,10 @@ class Parameters:
         self._set("b_n", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -431,15 +434,15 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         for _first in range(0, _steps, _chunk):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
+            _h = _h_x_one[1:, :_hidden]
             _W_n_x = _part(_all_W_n_x, _now)
             _a_n_x = _part(_all_a_n_x, _now)
             _f = _part(_all_f, _now)
             _f_h_prev = _part(_all_f_h_prev, _now)
             _n = _part(_all_n, _now)
-            _windows = list(zip(
-                _h_x_one[:-1], _f, _f_h_prev, _h_x_one[:-1, :_hidden], _a_n_x, _n, _h_x_one[1:, :_hidden], strict=True,
-            ))  # fmt: skip
-            yield (_now, _h_x_one, _W_n_x, _a_n_x, _windows)
+            _windows = list(zip(_h_x_one[:-1], _f, _f_h_prev, _h_x_one[:-1, :_hidden], _a_n_x, _n, _h, strict=True))
+            yield (_now, _h_x_one, _x, _h, _W_n_x, _a_n_x, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -471,35 +474,37 @@ def _forward(
     np.multiply(_UWb_f, 0.5, _UWb_f)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x_one, _W_n_x, _a_n_x, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _h, _W_n_x, _a_n_x, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         # W_n @ x
-        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_W_n_x)
+        np.matmul(_W_n, _x, out=_W_n_x)
         # a_n_x = W_n @ x + b_n
         np.add(_W_n_x, _b_n[:, None], _a_n_x)
         for h_x_one, f, f_h_prev, h_prev, a_n_x, n, h in _windows:
             # half_a_f = (W_f / 2) @ x + (U_f / 2) @ h_prev + b_f / 2
-            np.dot(_UWb_f, h_x_one, half_a_f)
+            dot(_UWb_f, h_x_one, half_a_f)
             # f = 1/2 * tanh(half_a_f) + 1/2 = sigmoid(a_f)  (forget gate)
-            np.tanh(half_a_f, f)
-            np.multiply(_half, f, f)
-            np.add(f, _half, f)
+            tanh(half_a_f, f)
+            multiply(_half, f, f)
+            add(f, _half, f)
             # f_h_prev = f * h_prev
-            np.multiply(f, h_prev, f_h_prev)
+            multiply(f, h_prev, f_h_prev)
             # U_n @ f_h_prev
-            np.dot(_U_n, f_h_prev, U_n_f_h_prev)
+            dot(_U_n, f_h_prev, U_n_f_h_prev)
             # a_n = a_n_x + U_n @ f_h_prev
-            np.add(a_n_x, U_n_f_h_prev, a_n)
+            add(a_n_x, U_n_f_h_prev, a_n)
             # n = tanh(a_n)  (candidate)
-            np.tanh(a_n, n)
+            tanh(a_n, n)
             # h = (1 - f) * h_prev + f * n  (hidden state)
-            np.subtract(_one, f, h)
-            np.multiply(h, h_prev, h)
-            np.multiply(f, n, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            subtract(_one, f, h)
+            multiply(h, h_prev, h)
+            multiply(f, n, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -554,26 +559,31 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_fn = _part(_all_d_a_fn, _now)
+            _dh_da_n = _d_a_fn[:, 1]
             _n = _part(_all_n, _now)
             _f = _part(_all_f, _now)
             _dh_df = _part(_all_dh_df, _now)
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h_prev = _h_x_one[:-1, :_hidden]
+            _df_da_f = _d_a_fn[:, 0]
             _dh_dh_prev = _part(_all_dh_dh_prev, _now)
             _d_a_fn_by_slot = _beginning(_all_d_a_fn_by_slot, (2, _hidden, _count, _batch))
             _d_a_f_by_hidden = _beginning(_all_d_a_f_by_hidden, (_hidden, _count, _batch))
+            _d_a_f = _d_a_fn[:, 0]
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _d_a_n_by_hidden = _beginning(_all_d_a_n_by_hidden, (_hidden, _count, _batch))
+            _d_a_n = _d_a_fn[:, 1]
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _f_h_prev_by_hidden = _beginning(_all_f_h_prev_by_hidden, (_hidden, _count, _batch))
             _f_h_prev = _part(_all_f_h_prev, _now)
             _windows = list(zip(
-                _d_outputs, _d_a_fn[:, 1], _d_a_fn[:, 1], _dh_df, _h_x_one[:-1, :_hidden], _d_a_fn[:, 0], _d_a_fn[:, 0],
-                _dh_dh_prev, _f, strict=True,
+                _d_outputs, _dh_da_n, _dh_da_n, _dh_df, _h_prev, _df_da_f, _df_da_f, _dh_dh_prev, _f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_fn, _n, _f, _dh_df, _h_x_one, _dh_dh_prev, _d_a_fn_by_slot,
-                _d_a_f_by_hidden, _h_x_one_by_part, _d_a_n_by_hidden, _x_by_features, _f_h_prev_by_hidden, _f_h_prev,
-                _windows,
+                _now, _count, _d_outputs, _d_a_fn, _dh_da_n, _n, _f, _dh_df, _h_x_one, _h_prev, _df_da_f, _dh_dh_prev,
+                _d_a_fn_by_slot, _d_a_f_by_hidden, _d_a_f, _h_x_one_by_part, _d_a_n_by_hidden, _d_a_n, _x_by_features,
+                _x, _f_h_prev_by_hidden, _f_h_prev, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -612,44 +622,47 @@ def _backward(
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_n, _U_n_transposed)
     _transpose(_U_f, _U_f_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_fn, _n, _f, _dh_df, _h_x_one, _dh_dh_prev, _d_a_fn_by_slot, _d_a_f_by_hidden,
-        _h_x_one_by_part, _d_a_n_by_hidden, _x_by_features, _f_h_prev_by_hidden, _f_h_prev, _windows,
+        _now, _count, _d_outputs, _d_a_fn, _dh_da_n, _n, _f, _dh_df, _h_x_one, _h_prev, _df_da_f, _dh_dh_prev,
+        _d_a_fn_by_slot, _d_a_f_by_hidden, _d_a_f, _h_x_one_by_part, _d_a_n_by_hidden, _d_a_n, _x_by_features, _x,
+        _f_h_prev_by_hidden, _f_h_prev, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_n = f * (1 - n**2)
-        np.square(_n, _d_a_fn[:, 1])
-        np.subtract(1.0, _d_a_fn[:, 1], _d_a_fn[:, 1])
-        np.multiply(_f, _d_a_fn[:, 1], _d_a_fn[:, 1])
+        np.square(_n, _dh_da_n)
+        np.subtract(1.0, _dh_da_n, _dh_da_n)
+        np.multiply(_f, _dh_da_n, _dh_da_n)
         # dh_df = n - h_prev
-        np.subtract(_n, _h_x_one[:-1, :_hidden], _dh_df)
+        np.subtract(_n, _h_prev, _dh_df)
         # df_da_f = f * (1 - f)
-        np.subtract(1.0, _f, _d_a_fn[:, 0])
-        np.multiply(_f, _d_a_fn[:, 0], _d_a_fn[:, 0])
+        np.subtract(1.0, _f, _df_da_f)
+        np.multiply(_f, _df_da_f, _df_da_f)
         # dh_dh_prev = 1 - f
         np.subtract(1.0, _f, _dh_dh_prev)
         for d_outputs, d_a_n, dh_da_n, dh_df, h_prev, d_a_f, df_da_f, dh_dh_prev, f in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_n = d_h * dh_da_n
-            np.multiply(d_h, dh_da_n, d_a_n)
+            multiply(d_h, dh_da_n, d_a_n)
             # d_f_h_prev = U_n.T @ d_a_n
-            np.dot(_U_n_transposed, d_a_n, d_f_h_prev)
+            dot(_U_n_transposed, d_a_n, d_f_h_prev)
             # d_f = d_h * dh_df + d_f_h_prev * h_prev
-            np.multiply(d_h, dh_df, d_f)
-            np.multiply(d_f_h_prev, h_prev, _temporary0)
-            np.add(d_f, _temporary0, d_f)
+            multiply(d_h, dh_df, d_f)
+            multiply(d_f_h_prev, h_prev, _temporary0)
+            add(d_f, _temporary0, d_f)
             # d_a_f = d_f * df_da_f
-            np.multiply(d_f, df_da_f, d_a_f)
+            multiply(d_f, df_da_f, d_a_f)
             # U_f.T @ d_a_f
-            np.dot(_U_f_transposed, d_a_f, d_h_prev_U_f_h_prev)
+            dot(_U_f_transposed, d_a_f, d_h_prev_U_f_h_prev)
             # d_h_prev = d_h * dh_dh_prev + d_f_h_prev * f + U_f.T @ d_a_f
-            np.multiply(d_h, dh_dh_prev, d_h_prev)
-            np.multiply(d_f_h_prev, f, _temporary0)
-            np.add(d_h_prev, _temporary0, d_h_prev)
-            np.add(d_h_prev, d_h_prev_U_f_h_prev, d_h_prev)
+            multiply(d_h, dh_dh_prev, d_h_prev)
+            multiply(d_f_h_prev, f, _temporary0)
+            add(d_h_prev, _temporary0, d_h_prev)
+            add(d_h_prev, d_h_prev_U_f_h_prev, d_h_prev)
         # d_x = W_n.T @ d_a_n + W_f.T @ d_a_f
         np.copyto(_d_a_fn_by_slot, _d_a_fn.transpose(1, 2, 0, 3))
         np.dot(
@@ -660,7 +673,7 @@ def _backward(
         # d_U_f = total(outer(d_a_f, h_prev))
         # d_W_f = total(outer(d_a_f, x))
         # d_b_f = total(d_a_f)
-        np.copyto(_d_a_f_by_hidden, _d_a_fn[:, 0].transpose(1, 0, 2))
+        np.copyto(_d_a_f_by_hidden, _d_a_f.transpose(1, 0, 2))
         np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
         np.matmul(
             _d_a_f_by_hidden.reshape(_hidden, _count * _batch),
@@ -669,8 +682,8 @@ def _backward(
         )
         np.add(_d_UWb_f, _temporary1, _d_UWb_f)
         # d_W_n = total(outer(d_a_n, x))
-        np.copyto(_d_a_n_by_hidden, _d_a_fn[:, 1].transpose(1, 0, 2))
-        np.copyto(_x_by_features, _h_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.copyto(_d_a_n_by_hidden, _d_a_n.transpose(1, 0, 2))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
         np.matmul(
             _d_a_n_by_hidden.reshape(_hidden, _count * _batch),
             _x_by_features.reshape(_features, _count * _batch).T,
@@ -686,7 +699,7 @@ def _backward(
         )
         np.add(_gradients.U_n, _temporary3, _gradients.U_n)
         # d_b_n = total(d_a_n)
-        np.sum(_d_a_n_by_hidden, axis=(1, 2), out=_temporary4)
+        np.add.reduce(_d_a_n_by_hidden, axis=(1, 2), out=_temporary4)
         np.add(_gradients.b_n, _temporary4, _gradients.b_n)
 
     _gradients.W_f[...] = _d_UWb_f[:, _hidden : _hidden + _features]
@@ -721,15 +734,17 @@ def _rebuild_arrays(
         for _first in reversed(range(0, _steps, _chunk)):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _W_n_x = _part(_all_W_n_x, _now)
             _a_n_x = _part(_all_a_n_x, _now)
             _half_a_f = _part(_all_half_a_f, _now)
             _f = _part(_all_f, _now)
             _f_h_prev = _part(_all_f_h_prev, _now)
+            _h_prev = _h_x_one[:-1, :_hidden]
             _U_n_f_h_prev = _part(_all_U_n_f_h_prev, _now)
             _a_n = _part(_all_a_n, _now)
             _n = _part(_all_n, _now)
-            yield (_h_x_one, _W_n_x, _a_n_x, _half_a_f, _f, _f_h_prev, _U_n_f_h_prev, _a_n, _n)
+            yield (_h_x_one, _x, _W_n_x, _a_n_x, _half_a_f, _f, _f_h_prev, _h_prev, _U_n_f_h_prev, _a_n, _n)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -751,9 +766,9 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.copyto(_UWb_f[:, -1], _parameters.b_f)
     np.multiply(_UWb_f, 0.5, _UWb_f)
 
-    for _h_x_one, _W_n_x, _a_n_x, _half_a_f, _f, _f_h_prev, _U_n_f_h_prev, _a_n, _n in _chunks:
+    for _h_x_one, _x, _W_n_x, _a_n_x, _half_a_f, _f, _f_h_prev, _h_prev, _U_n_f_h_prev, _a_n, _n in _chunks:
         # W_n @ x
-        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_W_n_x)
+        np.matmul(_W_n, _x, out=_W_n_x)
         # a_n_x = W_n @ x + b_n
         np.add(_W_n_x, _b_n[:, None], _a_n_x)
         # half_a_f = (W_f / 2) @ x + (U_f / 2) @ h_prev + b_f / 2
@@ -763,7 +778,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.multiply(0.5, _f, _f)
         np.add(_f, 0.5, _f)
         # f_h_prev = f * h_prev
-        np.multiply(_f, _h_x_one[:-1, :_hidden], _f_h_prev)
+        np.multiply(_f, _h_prev, _f_h_prev)
         # U_n @ f_h_prev
         np.matmul(_U_n, _f_h_prev, out=_U_n_f_h_prev)
         # a_n = a_n_x + U_n @ f_h_prev

@@ -96,7 +96,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -107,6 +107,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -230,8 +231,10 @@ class Parameters:
         self._set("b_n", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -407,10 +410,13 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _z_a_n = _part(_all_z_a_n, _now)
+            _z = _z_a_n[:, 0]
+            _half_a_z = _z_a_n[:, 0]
             _h_a_n = _part(_all_h_a_n, _now)
+            _a_n = _z_a_n[:, 1]
             _h_z = _part(_all_h_z, _now)
             _windows = list(zip(_h[1:], _h_z, _h[:-1], _h_a_n, strict=True))
-            yield (_now, _count, _x, _h, _z_a_n, _h_a_n, _h_z, _windows)
+            yield (_now, _count, _x, _h, _z_a_n, _z, _half_a_z, _h_a_n, _a_n, _h_z, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -439,8 +445,10 @@ def _forward(
     np.multiply(_b_zn[:1], 0.5, _b_zn[:1])
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, multiply = np.add, np.multiply
 
-    for _now, _count, _x, _h, _z_a_n, _h_a_n, _h_z, _windows in _chunks:
+    for _now, _count, _x, _h, _z_a_n, _z, _half_a_z, _h_a_n, _a_n, _h_z, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h[0], h)
         # (W_z / 2) @ x, W_n @ x
@@ -449,17 +457,17 @@ def _forward(
         # a_n = W_n @ x + b_n
         np.add(_z_a_n, _b_zn[..., None], _z_a_n)
         # z = 1/2 * tanh(half_a_z) + 1/2 = sigmoid(a_z)  (update gate)
-        np.tanh(_z_a_n[:, 0], _z_a_n[:, 0])
-        np.multiply(0.5, _z_a_n[:, 0], _z_a_n[:, 0])
-        np.add(_z_a_n[:, 0], 0.5, _z_a_n[:, 0])
+        np.tanh(_half_a_z, _z)
+        np.multiply(0.5, _z, _z)
+        np.add(_z, 0.5, _z)
         # h_a_n = z * a_n
-        np.multiply(_z_a_n[:, 0], _z_a_n[:, 1], _h_a_n)
+        np.multiply(_z, _a_n, _h_a_n)
         # h_z = 1 - z
-        np.subtract(1.0, _z_a_n[:, 0], _h_z)
+        np.subtract(1.0, _z, _h_z)
         for h, h_z, h_prev, h_a_n in _windows:
             # h = h_z * h_prev + h_a_n  (hidden state)
-            np.multiply(h_z, h_prev, h)
-            np.add(h, h_a_n, h)
+            multiply(h_z, h_prev, h)
+            add(h, h_a_n, h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
@@ -503,18 +511,23 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _dh_dh_prev = _part(_all_dh_dh_prev, _now)
             _z_a_n = _part(_all_z_a_n, _now)
+            _z = _z_a_n[:, 0]
             _d_h = _part(_all_d_h, _now)
             _d_a_z_n = _part(_all_d_a_z_n, _now)
+            _d_n = _d_a_z_n[:, 1]
             _d_z = _part(_all_d_z, _now)
+            _a_n = _z_a_n[:, 1]
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
+            _d_a_z = _d_a_z_n[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
             _d_a_z_n_by_slot = _beginning(_all_d_a_z_n_by_slot, (2, _hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
             _windows = list(zip(_d_h, _d_outputs, _dh_dh_prev, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _dh_dh_prev, _z_a_n, _d_h, _d_a_z_n, _d_z, _h, _temporary0, _d_a_z_n_by_slot,
-                _x_by_features, _x, _windows,
+                _now, _count, _d_outputs, _dh_dh_prev, _z, _d_h, _d_a_z_n, _d_n, _d_z, _a_n, _h_prev, _d_a_z,
+                _temporary0, _d_a_z_n_by_slot, _x_by_features, _x, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -542,29 +555,31 @@ def _backward(
     _d_W_zn.fill(0)
     _d_b_zn.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # By local names, what steps call is found at once.
+    add, multiply = np.add, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_dh_prev, _z_a_n, _d_h, _d_a_z_n, _d_z, _h, _temporary0, _d_a_z_n_by_slot,
-        _x_by_features, _x, _windows,
+        _now, _count, _d_outputs, _dh_dh_prev, _z, _d_h, _d_a_z_n, _d_n, _d_z, _a_n, _h_prev, _d_a_z, _temporary0,
+        _d_a_z_n_by_slot, _x_by_features, _x, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_dh_prev = 1 - z
-        np.subtract(1.0, _z_a_n[:, 0], _dh_dh_prev)
+        np.subtract(1.0, _z, _dh_dh_prev)
         for d_h, d_outputs, dh_dh_prev in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_h_prev = d_h * dh_dh_prev
-            np.multiply(d_h, dh_dh_prev, d_h_prev)
+            multiply(d_h, dh_dh_prev, d_h_prev)
         # d_n = d_h * z
-        np.multiply(_d_h, _z_a_n[:, 0], _d_a_z_n[:, 1])
+        np.multiply(_d_h, _z, _d_n)
         # d_z = d_h * (a_n - h_prev)
-        np.subtract(_z_a_n[:, 1], _h[:-1], _d_z)
+        np.subtract(_a_n, _h_prev, _d_z)
         np.multiply(_d_h, _d_z, _d_z)
         # d_a_z = d_z * z * (1 - z)
-        np.multiply(_d_z, _z_a_n[:, 0], _d_a_z_n[:, 0])
-        np.subtract(1.0, _z_a_n[:, 0], _temporary0)
-        np.multiply(_d_a_z_n[:, 0], _temporary0, _d_a_z_n[:, 0])
+        np.multiply(_d_z, _z, _d_a_z)
+        np.subtract(1.0, _z, _temporary0)
+        np.multiply(_d_a_z, _temporary0, _d_a_z)
         # d_x = W_n.T @ d_a_n + W_z.T @ d_a_z
         np.copyto(_d_a_z_n_by_slot, _d_a_z_n.transpose(1, 2, 0, 3))
         np.dot(
@@ -582,7 +597,7 @@ def _backward(
         np.add(_d_W_zn, _temporary1, _d_W_zn)
         # d_b_z = total(d_a_z)
         # d_b_n = total(d_n)
-        np.sum(_d_a_z_n_by_slot, axis=(2, 3), out=_temporary2)
+        np.add.reduce(_d_a_z_n_by_slot, axis=(2, 3), out=_temporary2)
         np.add(_d_b_zn, _temporary2, _d_b_zn)
 
     _gradients.W_z[...], _gradients.W_n[...] = _d_W_zn
@@ -615,7 +630,9 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _x = _part(_all_x, _now)
             _z_a_n = _part(_all_z_a_n, _now)
-            yield (_count, _x, _z_a_n)
+            _z = _z_a_n[:, 0]
+            _half_a_z = _z_a_n[:, 0]
+            yield (_count, _x, _z_a_n, _z, _half_a_z)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -634,16 +651,16 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_z, _parameters.b_n), out=_b_zn_matrix)
     np.multiply(_b_zn[:1], 0.5, _b_zn[:1])
 
-    for _count, _x, _z_a_n in _chunks:
+    for _count, _x, _z_a_n, _z, _half_a_z in _chunks:
         # (W_z / 2) @ x, W_n @ x
         np.matmul(_W_zn.reshape(2 * _hidden, _features), _x, out=_z_a_n.reshape(_count, 2 * _hidden, _batch))
         # half_a_z = (W_z / 2) @ x + b_z / 2
         # a_n = W_n @ x + b_n
         np.add(_z_a_n, _b_zn[..., None], _z_a_n)
         # z = 1/2 * tanh(half_a_z) + 1/2 = sigmoid(a_z)  (update gate)
-        np.tanh(_z_a_n[:, 0], _z_a_n[:, 0])
-        np.multiply(0.5, _z_a_n[:, 0], _z_a_n[:, 0])
-        np.add(_z_a_n[:, 0], 0.5, _z_a_n[:, 0])
+        np.tanh(_half_a_z, _z)
+        np.multiply(0.5, _z, _z)
+        np.add(_z, 0.5, _z)
         yield
 
 

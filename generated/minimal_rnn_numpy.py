@@ -94,7 +94,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -105,6 +105,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -237,8 +238,10 @@ class Parameters:
         self._set("V_u", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -420,13 +423,14 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _x = _part(_all_x, _now)
             _h_one = _part(_all_h_one, _now, 1)
+            _h = _h_one[1:, :_hidden]
             _W_z_x = _part(_all_W_z_x, _now)
             _a_z = _part(_all_a_z, _now)
             _z = _part(_all_z, _now)
             _V_u_z = _part(_all_V_u_z, _now)
             _u = _part(_all_u, _now)
-            _windows = list(zip(_h_one[:-1], _V_u_z, _u, _h_one[1:, :_hidden], _h_one[:-1, :_hidden], _z, strict=True))
-            yield (_now, _x, _h_one, _W_z_x, _a_z, _z, _V_u_z, _windows)
+            _windows = list(zip(_h_one[:-1], _V_u_z, _u, _h, _h_one[:-1, :_hidden], _z, strict=True))
+            yield (_now, _x, _h_one, _h, _W_z_x, _a_z, _z, _V_u_z, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -458,8 +462,10 @@ def _forward(
     np.multiply(_Ub_u, 0.5, _Ub_u)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _x, _h_one, _W_z_x, _a_z, _z, _V_u_z, _windows in _chunks:
+    for _now, _x, _h_one, _h, _W_z_x, _a_z, _z, _V_u_z, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_one[0, :_hidden], h)
         # W_z @ x
@@ -472,19 +478,19 @@ def _forward(
         np.matmul(_V_u, _z, out=_V_u_z)
         for h_one, V_u_z, u, h, h_prev, z in _windows:
             # half_a_u_product = (U_u / 2) @ h_prev + b_u / 2
-            np.dot(_Ub_u, h_one, half_a_u_product)
+            dot(_Ub_u, h_one, half_a_u_product)
             # half_a_u = half_a_u_product + (V_u / 2) @ z
-            np.add(half_a_u_product, V_u_z, half_a_u)
+            add(half_a_u_product, V_u_z, half_a_u)
             # u = 1/2 * tanh(half_a_u) + 1/2 = sigmoid(a_u)  (update gate)
-            np.tanh(half_a_u, u)
-            np.multiply(_half, u, u)
-            np.add(u, _half, u)
+            tanh(half_a_u, u)
+            multiply(_half, u, u)
+            add(u, _half, u)
             # h = u * h_prev + (1 - u) * z  (hidden state)
-            np.multiply(u, h_prev, h)
-            np.subtract(_one, u, _temporary0)
-            np.multiply(_temporary0, z, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(u, h_prev, h)
+            subtract(_one, u, _temporary0)
+            multiply(_temporary0, z, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -534,6 +540,7 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _dh_da_u = _part(_all_dh_da_u, _now)
             _h_one = _part(_all_h_one, _now, 1)
+            _h_prev = _h_one[:-1, :_hidden]
             _z = _part(_all_z, _now)
             _u = _part(_all_u, _now)
             _temporary0 = _part(_all_temporary0, _now)
@@ -550,8 +557,9 @@ def _backward_arrays(
             _h_one_by_part = _beginning(_all_h_one_by_part, (_hidden + 1, _count, _batch))
             _windows = list(zip(_d_h, _d_outputs, _d_a_u, _dh_da_u, _u, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _dh_da_u, _h_one, _z, _u, _temporary0, _d_h, _d_a_u, _d_z_V_u_z, _d_z, _d_a_z,
-                _d_a_z_by_hidden, _x_by_features, _x, _d_a_u_by_hidden, _z_by_hidden, _h_one_by_part, _windows,
+                _now, _count, _d_outputs, _dh_da_u, _h_one, _h_prev, _z, _u, _temporary0, _d_h, _d_a_u, _d_z_V_u_z,
+                _d_z, _d_a_z, _d_a_z_by_hidden, _x_by_features, _x, _d_a_u_by_hidden, _z_by_hidden, _h_one_by_part,
+                _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -588,28 +596,30 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_u, _U_u_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_da_u, _h_one, _z, _u, _temporary0, _d_h, _d_a_u, _d_z_V_u_z, _d_z, _d_a_z,
-        _d_a_z_by_hidden, _x_by_features, _x, _d_a_u_by_hidden, _z_by_hidden, _h_one_by_part, _windows,
+        _now, _count, _d_outputs, _dh_da_u, _h_one, _h_prev, _z, _u, _temporary0, _d_h, _d_a_u, _d_z_V_u_z, _d_z,
+        _d_a_z, _d_a_z_by_hidden, _x_by_features, _x, _d_a_u_by_hidden, _z_by_hidden, _h_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_u = (h_prev - z) * u * (1 - u)
-        np.subtract(_h_one[:-1, :_hidden], _z, _dh_da_u)
+        np.subtract(_h_prev, _z, _dh_da_u)
         np.multiply(_dh_da_u, _u, _dh_da_u)
         np.subtract(1.0, _u, _temporary0)
         np.multiply(_dh_da_u, _temporary0, _dh_da_u)
         for d_h, d_outputs, d_a_u, dh_da_u, u in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_u = d_h * dh_da_u
-            np.multiply(d_h, dh_da_u, d_a_u)
+            multiply(d_h, dh_da_u, d_a_u)
             # U_u.T @ d_a_u
-            np.dot(_U_u_transposed, d_a_u, d_h_prev_U_u_h_prev)
+            dot(_U_u_transposed, d_a_u, d_h_prev_U_u_h_prev)
             # d_h_prev = d_h * u + U_u.T @ d_a_u
-            np.multiply(d_h, u, d_h_prev)
-            np.add(d_h_prev, d_h_prev_U_u_h_prev, d_h_prev)
+            multiply(d_h, u, d_h_prev)
+            add(d_h_prev, d_h_prev_U_u_h_prev, d_h_prev)
         # V_u.T @ d_a_u
         np.matmul(_V_u.T, _d_a_u, out=_d_z_V_u_z)
         # d_z = d_h * (1 - u) + V_u.T @ d_a_u
@@ -634,7 +644,7 @@ def _backward(
         )
         np.add(_gradients.W_z, _temporary1, _gradients.W_z)
         # d_b_z = total(d_a_z)
-        np.sum(_d_a_z_by_hidden, axis=(1, 2), out=_temporary2)
+        np.add.reduce(_d_a_z_by_hidden, axis=(1, 2), out=_temporary2)
         np.add(_gradients.b_z, _temporary2, _gradients.b_z)
         # d_V_u = total(outer(d_a_u, z))
         np.copyto(_d_a_u_by_hidden, _d_a_u.transpose(1, 0, 2))

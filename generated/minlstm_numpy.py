@@ -101,7 +101,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -112,6 +112,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -253,8 +254,10 @@ class Parameters:
         self._set("b_n", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -433,11 +436,18 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
             _temporary0 = _part(_all_temporary0, _now)
+            _log_fi = _log_f_log_i_a_n[:, :2]
             _a_f_2 = _part(_all_a_f_2, _now)
+            _log_f = _log_f_log_i_a_n[:, 0]
+            _log_i = _log_f_log_i_a_n[:, 1]
             _f = _part(_all_f, _now)
             _h_a_n = _part(_all_h_a_n, _now)
+            _a_n = _log_f_log_i_a_n[:, 2]
             _windows = list(zip(_h[1:], _f, _h[:-1], _h_a_n, strict=True))
-            yield (_now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _a_f_2, _f, _h_a_n, _windows)
+            yield (
+                _now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _log_fi, _a_f_2, _log_f, _log_i, _f, _h_a_n, _a_n,
+                _windows,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -463,8 +473,13 @@ def _forward(
     np.concatenate((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_b_fin_matrix)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, multiply = np.add, np.multiply
 
-    for _now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _a_f_2, _f, _h_a_n, _windows in _chunks:
+    for (
+        _now, _count, _x, _h, _log_f_log_i_a_n, _temporary0, _log_fi, _a_f_2, _log_f, _log_i, _f, _h_a_n, _a_n,
+        _windows,
+    ) in _chunks:  # fmt: skip
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h[0], h)
         # W_f @ x, W_i @ x, W_n @ x
@@ -472,15 +487,15 @@ def _forward(
         # a_k = W_k @ x + b_k  for k = f, i, n
         np.add(_log_f_log_i_a_n, _b_fin[..., None], _log_f_log_i_a_n)
         # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
-        np.minimum(_log_f_log_i_a_n[:, :2], 0.0, out=_temporary0)
-        np.absolute(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.minimum(_log_f_log_i_a_n[:, :2], 80.0, out=_log_f_log_i_a_n[:, :2])
-        np.negative(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.exp(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.log1p(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.subtract(_temporary0, _log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.minimum(_log_fi, 0.0, out=_temporary0)
+        np.absolute(_log_fi, _log_fi)
+        np.minimum(_log_fi, 80.0, out=_log_fi)
+        np.negative(_log_fi, _log_fi)
+        np.exp(_log_fi, _log_fi)
+        np.log1p(_log_fi, _log_fi)
+        np.subtract(_temporary0, _log_fi, _log_fi)
         # a_f_2 = log_f - log_i
-        np.subtract(_log_f_log_i_a_n[:, 0], _log_f_log_i_a_n[:, 1], _a_f_2)
+        np.subtract(_log_f, _log_i, _a_f_2)
         # f = sigmoid(a_f_2)  (scaled forget gate)
         np.multiply(_a_f_2, 0.5, _f)
         np.tanh(_f, _f)
@@ -488,11 +503,11 @@ def _forward(
         np.add(_f, 0.5, _f)
         # h_a_n = (1 - f) * a_n
         np.subtract(1.0, _f, _h_a_n)
-        np.multiply(_h_a_n, _log_f_log_i_a_n[:, 2], _h_a_n)
+        np.multiply(_h_a_n, _a_n, _h_a_n)
         for h, f, h_prev, h_a_n in _windows:
             # h = f * h_prev + h_a_n  (hidden state)
-            np.multiply(f, h_prev, h)
-            np.add(h, h_a_n, h)
+            multiply(f, h_prev, h)
+            add(h, h_a_n, h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
@@ -540,22 +555,30 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _exp_log_i = _part(_all_exp_log_i, _now)
             _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
+            _log_i = _log_f_log_i_a_n[:, 1]
             _exp_log_f = _part(_all_exp_log_f, _now)
+            _log_f = _log_f_log_i_a_n[:, 0]
             _d_h = _part(_all_d_h, _now)
             _f = _part(_all_f, _now)
             _d_a_f_a_i_n = _part(_all_d_a_f_a_i_n, _now)
+            _d_n = _d_a_f_a_i_n[:, 2]
             _d_f = _part(_all_d_f, _now)
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
+            _a_n = _log_f_log_i_a_n[:, 2]
             _d_a_f_2 = _part(_all_d_a_f_2, _now)
             _temporary0 = _part(_all_temporary0, _now)
             _d_log_i = _part(_all_d_log_i, _now)
+            _d_a_i = _d_a_f_a_i_n[:, 1]
+            _d_a_f = _d_a_f_a_i_n[:, 0]
             _d_a_f_a_i_n_by_slot = _beginning(_all_d_a_f_a_i_n_by_slot, (3, _hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
             _windows = list(zip(_d_h, _d_outputs, _f, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _exp_log_i, _log_f_log_i_a_n, _exp_log_f, _d_h, _f, _d_a_f_a_i_n, _d_f, _h,
-                _d_a_f_2, _temporary0, _d_log_i, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
+                _now, _count, _d_outputs, _exp_log_i, _log_i, _exp_log_f, _log_f, _d_h, _f, _d_a_f_a_i_n, _d_n, _d_f,
+                _h_prev, _a_n, _d_a_f_2, _temporary0, _d_log_i, _d_a_i, _d_a_f, _d_a_f_a_i_n_by_slot, _x_by_features,
+                _x, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -584,27 +607,29 @@ def _backward(
     _d_W_fin.fill(0)
     _d_b_fin.fill(0)
     np.copyto(d_h_next, _d_final.h.T)
+    # By local names, what steps call is found at once.
+    add, multiply = np.add, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _exp_log_i, _log_f_log_i_a_n, _exp_log_f, _d_h, _f, _d_a_f_a_i_n, _d_f, _h, _d_a_f_2,
-        _temporary0, _d_log_i, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
+        _now, _count, _d_outputs, _exp_log_i, _log_i, _exp_log_f, _log_f, _d_h, _f, _d_a_f_a_i_n, _d_n, _d_f, _h_prev,
+        _a_n, _d_a_f_2, _temporary0, _d_log_i, _d_a_i, _d_a_f, _d_a_f_a_i_n_by_slot, _x_by_features, _x, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # exp_log_i = exp(log_i)
-        np.exp(_log_f_log_i_a_n[:, 1], _exp_log_i)
+        np.exp(_log_i, _exp_log_i)
         # exp_log_f = exp(log_f)
-        np.exp(_log_f_log_i_a_n[:, 0], _exp_log_f)
+        np.exp(_log_f, _exp_log_f)
         for d_h, d_outputs, f in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_h_prev = d_h * f
-            np.multiply(d_h, f, d_h_prev)
+            multiply(d_h, f, d_h_prev)
         # d_n = d_h * (1 - f)
-        np.subtract(1.0, _f, _d_a_f_a_i_n[:, 2])
-        np.multiply(_d_h, _d_a_f_a_i_n[:, 2], _d_a_f_a_i_n[:, 2])
+        np.subtract(1.0, _f, _d_n)
+        np.multiply(_d_h, _d_n, _d_n)
         # d_f = d_h * (h_prev - a_n)
-        np.subtract(_h[:-1], _log_f_log_i_a_n[:, 2], _d_f)
+        np.subtract(_h_prev, _a_n, _d_f)
         np.multiply(_d_h, _d_f, _d_f)
         # d_a_f_2 = d_f * f * (1 - f)
         np.multiply(_d_f, _f, _d_a_f_2)
@@ -613,11 +638,11 @@ def _backward(
         # d_log_i = -d_a_f_2
         np.negative(_d_a_f_2, _d_log_i)
         # d_a_i = d_log_i * (1 - exp_log_i)
-        np.subtract(1.0, _exp_log_i, _d_a_f_a_i_n[:, 1])
-        np.multiply(_d_log_i, _d_a_f_a_i_n[:, 1], _d_a_f_a_i_n[:, 1])
+        np.subtract(1.0, _exp_log_i, _d_a_i)
+        np.multiply(_d_log_i, _d_a_i, _d_a_i)
         # d_a_f = d_a_f_2 * (1 - exp_log_f)
-        np.subtract(1.0, _exp_log_f, _d_a_f_a_i_n[:, 0])
-        np.multiply(_d_a_f_2, _d_a_f_a_i_n[:, 0], _d_a_f_a_i_n[:, 0])
+        np.subtract(1.0, _exp_log_f, _d_a_f)
+        np.multiply(_d_a_f_2, _d_a_f, _d_a_f)
         # d_x = W_n.T @ d_a_n + W_i.T @ d_a_i + W_f.T @ d_a_f
         np.copyto(_d_a_f_a_i_n_by_slot, _d_a_f_a_i_n.transpose(1, 2, 0, 3))
         np.dot(
@@ -635,7 +660,7 @@ def _backward(
         np.add(_d_W_fin, _temporary1, _d_W_fin)
         # d_b_k = total(d_a_k)  for k = f, i
         # d_b_n = total(d_n)
-        np.sum(_d_a_f_a_i_n_by_slot, axis=(2, 3), out=_temporary2)
+        np.add.reduce(_d_a_f_a_i_n_by_slot, axis=(2, 3), out=_temporary2)
         np.add(_d_b_fin, _temporary2, _d_b_fin)
 
     _gradients.W_f[...], _gradients.W_i[...], _gradients.W_n[...] = _d_W_fin
@@ -672,9 +697,12 @@ def _rebuild_arrays(
             _x = _part(_all_x, _now)
             _log_f_log_i_a_n = _part(_all_log_f_log_i_a_n, _now)
             _temporary0 = _part(_all_temporary0, _now)
+            _log_fi = _log_f_log_i_a_n[:, :2]
             _a_f_2 = _part(_all_a_f_2, _now)
+            _log_f = _log_f_log_i_a_n[:, 0]
+            _log_i = _log_f_log_i_a_n[:, 1]
             _f = _part(_all_f, _now)
-            yield (_count, _x, _log_f_log_i_a_n, _temporary0, _a_f_2, _f)
+            yield (_count, _x, _log_f_log_i_a_n, _temporary0, _log_fi, _a_f_2, _log_f, _log_i, _f)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -690,21 +718,21 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.W_f, _parameters.W_i, _parameters.W_n), out=_W_fin_matrix)
     np.concatenate((_parameters.b_f, _parameters.b_i, _parameters.b_n), out=_b_fin_matrix)
 
-    for _count, _x, _log_f_log_i_a_n, _temporary0, _a_f_2, _f in _chunks:
+    for _count, _x, _log_f_log_i_a_n, _temporary0, _log_fi, _a_f_2, _log_f, _log_i, _f in _chunks:
         # W_f @ x, W_i @ x, W_n @ x
         np.matmul(_W_fin.reshape(3 * _hidden, _features), _x, out=_log_f_log_i_a_n.reshape(_count, 3 * _hidden, _batch))
         # a_k = W_k @ x + b_k  for k = f, i, n
         np.add(_log_f_log_i_a_n, _b_fin[..., None], _log_f_log_i_a_n)
         # log_k = logsigmoid(a_k)  for k = f, i  (logarithm of the forget gate, logarithm of the input gate)
-        np.minimum(_log_f_log_i_a_n[:, :2], 0.0, out=_temporary0)
-        np.absolute(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.minimum(_log_f_log_i_a_n[:, :2], 80.0, out=_log_f_log_i_a_n[:, :2])
-        np.negative(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.exp(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.log1p(_log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
-        np.subtract(_temporary0, _log_f_log_i_a_n[:, :2], _log_f_log_i_a_n[:, :2])
+        np.minimum(_log_fi, 0.0, out=_temporary0)
+        np.absolute(_log_fi, _log_fi)
+        np.minimum(_log_fi, 80.0, out=_log_fi)
+        np.negative(_log_fi, _log_fi)
+        np.exp(_log_fi, _log_fi)
+        np.log1p(_log_fi, _log_fi)
+        np.subtract(_temporary0, _log_fi, _log_fi)
         # a_f_2 = log_f - log_i
-        np.subtract(_log_f_log_i_a_n[:, 0], _log_f_log_i_a_n[:, 1], _a_f_2)
+        np.subtract(_log_f, _log_i, _a_f_2)
         # f = sigmoid(a_f_2)  (scaled forget gate)
         np.multiply(_a_f_2, 0.5, _f)
         np.tanh(_f, _f)

@@ -125,7 +125,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -136,6 +136,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -350,8 +351,10 @@ class Parameters:
         self._set("b_i", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -557,9 +560,17 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _m = _part(_all_m, _now, 1)
             _h = _part(_all_h, _now)
             _qk = _part(_all_qk, _now)
+            _q = _qk[:, :, 0]
+            _W_q_x = _qk[:, :, 0]
+            _k = _qk[:, :, 1]
+            _W_k_x = _qk[:, :, 1]
             _log_fi = _part(_all_log_fi, _now)
             _temporary0 = _part(_all_temporary0, _now)
+            _a_log_f = _log_fi[:, :, 0]
+            _log_f = _log_fi[:, :, 0]
             _ov = _part(_all_ov, _now)
+            _o = _ov[:, :, 0]
+            _half_a_o = _ov[:, :, 0]
             _m_sum = _part(_all_m_sum, _now)
             _m_part = _part(_all_m_part, _now)
             _i = _part(_all_i, _now)
@@ -571,11 +582,14 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _r = _part(_all_r, _now)
             _C_q = _part(_all_C_q, _now)
             _windows = list(zip(
-                _m_sum, _log_fi[:, :, 0], _m[:-1], _m_part, _log_fi[:, :, 1], _m[1:], _i, _f, _n[1:], _n[:-1],
-                _qk[:, :, 1], _ov[:, :, 1], _v_k, _C[1:], _C[:-1], _qk[:, :, 0], _n_q, _abs_n_q, _exp_minus_m, _r, _C_q,
-                _C_q.reshape(_count, _batch, _value, 1), _h, _ov[:, :, 0], strict=True,
+                _m_sum, _a_log_f, _m[:-1], _m_part, _log_fi[:, :, 1], _m[1:], _i, _f, _n[1:], _n[:-1], _k, _ov[:, :, 1],
+                _v_k, _C[1:], _C[:-1], _q, _n_q, _abs_n_q, _exp_minus_m, _r, _C_q,
+                _C_q.reshape(_count, _batch, _value, 1), _h, _o, strict=True,
             ))  # fmt: skip
-            yield (_now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _temporary0, _ov, _windows)
+            yield (
+                _now, _count, _x, _C, _n, _m, _h, _qk, _q, _W_q_x, _k, _W_k_x, _log_fi, _temporary0, _a_log_f, _log_f,
+                _ov, _o, _half_a_o, _windows,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -635,8 +649,14 @@ def _forward(
     np.sqrt(_key, _sqrt_key)
     _returned_h = np.empty((_steps, _batch, _value), _dtype)
     C, n, m = _initial.C, _initial.n, _initial.m
+    # By local names, what steps call is found at once.
+    absolute, add, divide, einsum, exp, matmul = np.absolute, np.add, np.divide, np.einsum, np.exp, np.matmul
+    maximum, multiply, negative, subtract = np.maximum, np.multiply, np.negative, np.subtract
 
-    for _now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _temporary0, _ov, _windows in _chunks:
+    for (
+        _now, _count, _x, _C, _n, _m, _h, _qk, _q, _W_q_x, _k, _W_k_x, _log_fi, _temporary0, _a_log_f, _log_f,
+        _ov, _o, _half_a_o, _windows,
+    ) in _chunks:  # fmt: skip
         np.copyto(_x, _given_x[_now])
         np.copyto(_C[0], C)
         np.copyto(_n[0], n)
@@ -648,23 +668,23 @@ def _forward(
             _qk.reshape(_count * _batch, 2 * _key),
         )
         # q = W_q @ x + b_q  (query)
-        np.add(_qk[:, :, 0], _b_q, _qk[:, :, 0])
+        np.add(_W_q_x, _b_q, _q)
         # k = (W_k @ x + b_k) / sqrt_key  (key)
-        np.add(_qk[:, :, 1], _b_k, _qk[:, :, 1])
-        np.divide(_qk[:, :, 1], _sqrt_key, _qk[:, :, 1])
+        np.add(_W_k_x, _b_k, _k)
+        np.divide(_k, _sqrt_key, _k)
         # W_f @ x, W_i @ x
         np.dot(_x.reshape(_count * _batch, _features), _W_fi.T, _log_fi.reshape(_count * _batch, 2))
         # a_log_f = W_f @ x + b_f
         # log_i = W_i @ x + b_i  (logarithm of the input gate)
         np.add(_log_fi, _b_fi, _log_fi)
         # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-        np.minimum(_log_fi[:, :, 0], 0.0, out=_temporary0)
-        np.absolute(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.minimum(_log_fi[:, :, 0], 80.0, out=_log_fi[:, :, 0])
-        np.negative(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.exp(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.log1p(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.subtract(_temporary0, _log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.minimum(_a_log_f, 0.0, out=_temporary0)
+        np.absolute(_a_log_f, _log_f)
+        np.minimum(_log_f, 80.0, out=_log_f)
+        np.negative(_log_f, _log_f)
+        np.exp(_log_f, _log_f)
+        np.log1p(_log_f, _log_f)
+        np.subtract(_temporary0, _log_f, _log_f)
         # (W_o / 2) @ x, W_v @ x
         np.dot(
             _x.reshape(_count * _batch, _features),
@@ -675,53 +695,53 @@ def _forward(
         # v = W_v @ x + b_v  (value)
         np.add(_ov, _b_ov, _ov)
         # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
-        np.tanh(_ov[:, :, 0], _ov[:, :, 0])
-        np.multiply(0.5, _ov[:, :, 0], _ov[:, :, 0])
-        np.add(_ov[:, :, 0], 0.5, _ov[:, :, 0])
+        np.tanh(_half_a_o, _o)
+        np.multiply(0.5, _o, _o)
+        np.add(_o, 0.5, _o)
         for (
             m_sum, log_f, m_prev, m_part, log_i, m, i, f, n, n_prev, k, v, v_k, C, C_prev, q, n_q, abs_n_q,
             exp_minus_m, r, C_q, _C_q_matrix, h, o,
         ) in _windows:  # fmt: skip
             # m_sum = log_f + m_prev
-            np.add(log_f, m_prev, m_sum)
+            add(log_f, m_prev, m_sum)
             # m_part = maximum(m_sum, log_i)
-            np.maximum(m_sum, log_i, out=m_part)
+            maximum(m_sum, log_i, out=m_part)
             # m = maximum(m_part, 0)  (stabiliser)
-            np.maximum(m_part, _zero, out=m)
+            maximum(m_part, _zero, out=m)
             # a_i = log_i - m
-            np.subtract(log_i, m, a_i)
+            subtract(log_i, m, a_i)
             # i = exp(a_i)  (input gate)
-            np.exp(a_i, i)
+            exp(a_i, i)
             # a_f = log_f + m_prev - m
-            np.add(log_f, m_prev, a_f)
-            np.subtract(a_f, m, a_f)
+            add(log_f, m_prev, a_f)
+            subtract(a_f, m, a_f)
             # f = exp(a_f)  (forget gate)
-            np.exp(a_f, f)
+            exp(a_f, f)
             # n = f * n_prev + i * k  (normaliser)
-            np.multiply(f[:, None], n_prev, n)
-            np.multiply(i[:, None], k, _temporary1)
-            np.add(n, _temporary1, n)
+            multiply(f[:, None], n_prev, n)
+            multiply(i[:, None], k, _temporary1)
+            add(n, _temporary1, n)
             # outer(v, k)
-            np.multiply(v[..., None], k[:, None, :], v_k)
+            multiply(v[..., None], k[:, None, :], v_k)
             # C = f * C_prev + i * outer(v, k)  (matrix memory)
-            np.multiply(f[:, None, None], C_prev, C)
-            np.multiply(i[:, None, None], v_k, _temporary2)
-            np.add(C, _temporary2, C)
+            multiply(f[:, None, None], C_prev, C)
+            multiply(i[:, None, None], v_k, _temporary2)
+            add(C, _temporary2, C)
             # n @ q
-            np.einsum("za,za->z", n, q, out=n_q)
+            einsum("za,za->z", n, q, out=n_q)
             # abs_n_q = abs(n @ q)
-            np.absolute(n_q, abs_n_q)
+            absolute(n_q, abs_n_q)
             # minus_m = -m
-            np.negative(m, minus_m)
+            negative(m, minus_m)
             # exp_minus_m = exp(minus_m)
-            np.exp(minus_m, exp_minus_m)
+            exp(minus_m, exp_minus_m)
             # r = maximum(abs_n_q, exp_minus_m)  (denominator)
-            np.maximum(abs_n_q, exp_minus_m, out=r)
+            maximum(abs_n_q, exp_minus_m, out=r)
             # C @ q
-            np.matmul(C, q.reshape(_batch, _key, 1), out=_C_q_matrix)
+            matmul(C, q.reshape(_batch, _key, 1), out=_C_q_matrix)
             # h = o * (C @ q) / r  (output)
-            np.multiply(o, C_q, h)
-            np.divide(h, r[:, None], h)
+            multiply(o, C_q, h)
+            divide(h, r[:, None], h)
         np.copyto(_returned_h[_now], _h)
 
     _final = State(C=C.copy(), n=n.copy(), m=m.copy())
@@ -831,6 +851,7 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _d_r_h_row = _part(_all_d_r_h_row, _now)
             _ov = _part(_all_ov, _now)
+            _o = _ov[:, :, 0]
             _C_q = _part(_all_C_q, _now)
             _temporary0 = _part(_all_temporary0, _now)
             _r = _part(_all_r, _now)
@@ -851,6 +872,7 @@ def _backward_arrays(
             _d_q_n_q = _part(_all_d_q_n_q, _now)
             _d_o = _part(_all_d_o, _now)
             _d_a_o_v = _part(_all_d_a_o_v, _now)
+            _d_a_o = _d_a_o_v[:, :, 0]
             _temporary1 = _part(_all_temporary1, _now)
             _d_x_W_o_x = _part(_all_d_x_W_o_x, _now)
             _d_m_part_part = _part(_all_d_m_part_part, _now)
@@ -858,8 +880,11 @@ def _backward_arrays(
             _d_m_sum_part = _part(_all_d_m_sum_part, _now)
             _m_sum = _part(_all_m_sum, _now)
             _log_fi = _part(_all_log_fi, _now)
+            _log_i = _log_fi[:, :, 1]
             _exp_log_f = _part(_all_exp_log_f, _now)
+            _log_f = _log_fi[:, :, 0]
             _d_q_b_k_row = _part(_all_d_q_b_k_row, _now)
+            _d_q = _d_q_b_k_row[:, :, 0]
             _d_x_W_q_x = _part(_all_d_x_W_q_x, _now)
             _qk = _part(_all_qk, _now)
             _d_n = _part(_all_d_n, _now)
@@ -872,25 +897,31 @@ def _backward_arrays(
             _d_m_part = _part(_all_d_m_part, _now)
             _d_m_sum = _part(_all_d_m_sum, _now)
             _d_v_k = _part(_all_d_v_k, _now)
+            _v = _ov[:, :, 1]
             _d_k_v_k = _part(_all_d_k_v_k, _now)
             _d_log_f = _part(_all_d_log_f, _now)
             _d_a_log_f_log_i = _part(_all_d_a_log_f_log_i, _now)
+            _d_a_log_f = _d_a_log_f_log_i[:, :, 0]
+            _d_log_i = _d_a_log_f_log_i[:, :, 1]
+            _k = _qk[:, :, 1]
+            _d_v = _d_a_o_v[:, :, 1]
             _d_x_W_v_x = _part(_all_d_x_W_v_x, _now)
             _d_k = _part(_all_d_k, _now)
+            _d_b_k_row = _d_q_b_k_row[:, :, 1]
             _d_x_W_k_x = _part(_all_d_x_W_k_x, _now)
             _d_x_product = _part(_all_d_x_product, _now)
             _x = _part(_all_x, _now)
             _windows = list(zip(
-                _d_C_q, _qk[:, :, 0], _d_n_q, _d_n, _n[:-1], _qk[:, :, 1], _d_C, _C[:-1], _v_k, _d_a_f, _f, _d_a_i, _i,
+                _d_C_q, _qk[:, :, 0], _d_n_q, _d_n, _n[:-1], _k, _d_C, _C[:-1], _v_k, _d_a_f, _f, _d_a_i, _i,
                 _d_minus_m, _d_m_part, _d_m_part_part, _d_m_sum, _d_m_sum_part, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_r_h_row, _ov, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
+                _now, _count, _d_outputs, _d_r_h_row, _o, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
                 _d_exp_minus_m_part, _abs_n_q, _exp_minus_m, _d_exp_minus_m, _d_minus_m, _d_abs_n_q, _sign_n_q, _n_q,
-                _d_n_q, _n, _d_q_n_q, _d_o, _d_a_o_v, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part,
-                _m_sum, _log_fi, _exp_log_f, _d_q_b_k_row, _d_x_W_q_x, _qk, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part,
-                _d_m_sum, _d_v_k, _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_x_W_v_x, _d_k, _d_x_W_k_x, _d_x_product, _x,
-                _windows,
+                _d_n_q, _n, _d_q_n_q, _d_o, _d_a_o_v, _d_a_o, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part,
+                _d_m_sum_part, _m_sum, _log_i, _exp_log_f, _log_f, _d_q_b_k_row, _d_q, _d_x_W_q_x, _d_n, _d_C, _d_a_f,
+                _d_a_i, _i, _d_m_part, _d_m_sum, _d_v_k, _v, _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_a_log_f, _d_log_i,
+                _k, _d_v, _d_x_W_v_x, _d_k, _d_b_k_row, _d_x_W_k_x, _d_x_product, _x, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -941,24 +972,27 @@ def _backward(
     np.copyto(d_C_next, _d_final.C)
     np.copyto(d_n_next, _d_final.n)
     np.copyto(d_m_next, _d_final.m)
+    # By local names, what steps call is found at once.
+    add, sum_over, multiply, subtract = np.add, np.add.reduce, np.multiply, np.subtract
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_r_h_row, _ov, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
+        _now, _count, _d_outputs, _d_r_h_row, _o, _C_q, _temporary0, _r, _d_C_q, _C, _d_q_C_q, _d_r,
         _d_exp_minus_m_part, _abs_n_q, _exp_minus_m, _d_exp_minus_m, _d_minus_m, _d_abs_n_q, _sign_n_q, _n_q, _d_n_q,
-        _n, _d_q_n_q, _d_o, _d_a_o_v, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part, _m_sum, _log_fi,
-        _exp_log_f, _d_q_b_k_row, _d_x_W_q_x, _qk, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part, _d_m_sum, _d_v_k,
-        _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_x_W_v_x, _d_k, _d_x_W_k_x, _d_x_product, _x, _windows,
+        _n, _d_q_n_q, _d_o, _d_a_o_v, _d_a_o, _temporary1, _d_x_W_o_x, _d_m_part_part, _m_part, _d_m_sum_part, _m_sum,
+        _log_i, _exp_log_f, _log_f, _d_q_b_k_row, _d_q, _d_x_W_q_x, _d_n, _d_C, _d_a_f, _d_a_i, _i, _d_m_part, _d_m_sum,
+        _d_v_k, _v, _d_k_v_k, _d_log_f, _d_a_log_f_log_i, _d_a_log_f, _d_log_i, _k, _d_v, _d_x_W_v_x, _d_k, _d_b_k_row,
+        _d_x_W_k_x, _d_x_product, _x, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now])
         # d_r_h_row = -d_outputs * o * C_q / r**2
-        np.multiply(_d_outputs, _ov[:, :, 0], _d_r_h_row)
+        np.multiply(_d_outputs, _o, _d_r_h_row)
         np.multiply(_d_r_h_row, _C_q, _d_r_h_row)
         np.square(_r, _temporary0)
         np.divide(_d_r_h_row, _temporary0[..., None], _d_r_h_row)
         np.negative(_d_r_h_row, _d_r_h_row)
         # d_C_q = d_outputs * o / r
-        np.multiply(_d_outputs, _ov[:, :, 0], _d_C_q)
+        np.multiply(_d_outputs, _o, _d_C_q)
         np.divide(_d_C_q, _r[..., None], _d_C_q)
         # C.T @ d_C_q
         np.matmul(
@@ -967,7 +1001,7 @@ def _backward(
             out=_d_q_C_q.reshape(_count, _batch, _key, 1),
         )
         # d_r = sum_over(d_r_h_row, "value")
-        np.sum(_d_r_h_row, axis=2, out=_d_r)
+        np.add.reduce(_d_r_h_row, axis=2, out=_d_r)
         # d_exp_minus_m_part = where(abs_n_q >= exp_minus_m, 1, 0)
         np.greater_equal(_abs_n_q, _exp_minus_m, _d_exp_minus_m_part)
         # d_exp_minus_m = d_r * (1 - d_exp_minus_m_part)
@@ -987,117 +1021,99 @@ def _backward(
         np.multiply(_d_outputs, _C_q, _d_o)
         np.divide(_d_o, _r[..., None], _d_o)
         # d_a_o = d_o * o * (1 - o)
-        np.multiply(_d_o, _ov[:, :, 0], _d_a_o_v[:, :, 0])
-        np.subtract(1.0, _ov[:, :, 0], _temporary1)
-        np.multiply(_d_a_o_v[:, :, 0], _temporary1, _d_a_o_v[:, :, 0])
+        np.multiply(_d_o, _o, _d_a_o)
+        np.subtract(1.0, _o, _temporary1)
+        np.multiply(_d_a_o, _temporary1, _d_a_o)
         # W_o.T @ d_a_o
-        np.matmul(
-            _d_a_o_v[:, :, 0].reshape(_count * _batch, _value), _W_o, out=_d_x_W_o_x.reshape(_count * _batch, _features)
-        )
+        np.matmul(_d_a_o.reshape(_count * _batch, _value), _W_o, out=_d_x_W_o_x.reshape(_count * _batch, _features))
         # d_m_part_part = where(m_part >= 0, 1, 0)
         np.greater_equal(_m_part, 0.0, _d_m_part_part)
         # d_m_sum_part = where(m_sum >= log_i, 1, 0)
-        np.greater_equal(_m_sum, _log_fi[:, :, 1], _d_m_sum_part)
+        np.greater_equal(_m_sum, _log_i, _d_m_sum_part)
         # exp_log_f = exp(log_f)
-        np.exp(_log_fi[:, :, 0], _exp_log_f)
+        np.exp(_log_f, _exp_log_f)
         # d_q = C.T @ d_C_q + outer(n, d_n_q)
-        np.add(_d_q_C_q, _d_q_n_q, _d_q_b_k_row[:, :, 0])
+        np.add(_d_q_C_q, _d_q_n_q, _d_q)
         # W_q.T @ d_q
-        np.matmul(
-            _d_q_b_k_row[:, :, 0].reshape(_count * _batch, _key),
-            _W_q,
-            out=_d_x_W_q_x.reshape(_count * _batch, _features),
-        )
+        np.matmul(_d_q.reshape(_count * _batch, _key), _W_q, out=_d_x_W_q_x.reshape(_count * _batch, _features))
         for (
             d_C_q, q, d_n_q, d_n, n_prev, k, d_C, C_prev, v_k, d_a_f, f, d_a_i, i, d_minus_m, d_m_part,
             d_m_part_part, d_m_sum, d_m_sum_part,
         ) in _windows:  # fmt: skip
             # outer(d_C_q, q)
-            np.multiply(d_C_q[..., None], q[:, None, :], d_C_C_q)
+            multiply(d_C_q[..., None], q[:, None, :], d_C_C_q)
             # outer(d_n_q, q)
-            np.multiply(d_n_q[:, None], q, d_n_n_q)
+            multiply(d_n_q[:, None], q, d_n_n_q)
             # d_n = d_n_next + outer(d_n_q, q)
-            np.add(d_n_next, d_n_n_q, d_n)
+            add(d_n_next, d_n_n_q, d_n)
             # d_f_n_row = d_n * n_prev
-            np.multiply(d_n, n_prev, d_f_n_row)
+            multiply(d_n, n_prev, d_f_n_row)
             # sum_over(d_f_n_row, "key")
-            np.sum(d_f_n_row, axis=1, out=d_f_n)
+            sum_over(d_f_n_row, axis=1, out=d_f_n)
             # d_i_n_row = d_n * k
-            np.multiply(d_n, k, d_i_n_row)
+            multiply(d_n, k, d_i_n_row)
             # sum_over(d_i_n_row, "key")
-            np.sum(d_i_n_row, axis=1, out=d_i_n)
+            sum_over(d_i_n_row, axis=1, out=d_i_n)
             # d_C = d_C_next + outer(d_C_q, q)
-            np.add(d_C_next, d_C_C_q, d_C)
+            add(d_C_next, d_C_C_q, d_C)
             # d_f_C_row = d_C * C_prev
-            np.multiply(d_C, C_prev, d_f_C_row)
+            multiply(d_C, C_prev, d_f_C_row)
             # sum_over(d_f_C_row, "value")
-            np.sum(d_f_C_row, axis=1, out=d_f_C_row_2)
+            sum_over(d_f_C_row, axis=1, out=d_f_C_row_2)
             # sum_over(sum_over(d_f_C_row, "value"), "key")
-            np.sum(d_f_C_row_2, axis=1, out=d_f_C)
+            sum_over(d_f_C_row_2, axis=1, out=d_f_C)
             # d_i_C_row = d_C * v_k
-            np.multiply(d_C, v_k, d_i_C_row)
+            multiply(d_C, v_k, d_i_C_row)
             # sum_over(d_i_C_row, "value")
-            np.sum(d_i_C_row, axis=1, out=d_i_C_row_2)
+            sum_over(d_i_C_row, axis=1, out=d_i_C_row_2)
             # sum_over(sum_over(d_i_C_row, "value"), "key")
-            np.sum(d_i_C_row_2, axis=1, out=d_i_C)
+            sum_over(d_i_C_row_2, axis=1, out=d_i_C)
             # d_f = sum_over(d_f_n_row, "key") + sum_over(sum_over(d_f_C_row, "value"), "key")
-            np.add(d_f_n, d_f_C, d_f)
+            add(d_f_n, d_f_C, d_f)
             # d_a_f = d_f * f
-            np.multiply(d_f, f, d_a_f)
+            multiply(d_f, f, d_a_f)
             # d_i = sum_over(d_i_n_row, "key") + sum_over(sum_over(d_i_C_row, "value"), "key")
-            np.add(d_i_n, d_i_C, d_i)
+            add(d_i_n, d_i_C, d_i)
             # d_a_i = d_i * i
-            np.multiply(d_i, i, d_a_i)
+            multiply(d_i, i, d_a_i)
             # d_m = d_m_next - d_minus_m - d_a_f - d_a_i
-            np.subtract(d_m_next, d_minus_m, d_m)
-            np.subtract(d_m, d_a_f, d_m)
-            np.subtract(d_m, d_a_i, d_m)
+            subtract(d_m_next, d_minus_m, d_m)
+            subtract(d_m, d_a_f, d_m)
+            subtract(d_m, d_a_i, d_m)
             # d_m_part = d_m * d_m_part_part
-            np.multiply(d_m, d_m_part_part, d_m_part)
+            multiply(d_m, d_m_part_part, d_m_part)
             # d_m_sum = d_m_part * d_m_sum_part
-            np.multiply(d_m_part, d_m_sum_part, d_m_sum)
+            multiply(d_m_part, d_m_sum_part, d_m_sum)
             # d_C_prev = d_C * f
-            np.multiply(d_C, f[:, None, None], d_C_prev)
+            multiply(d_C, f[:, None, None], d_C_prev)
             # d_n_prev = d_n * f
-            np.multiply(d_n, f[:, None], d_n_prev)
+            multiply(d_n, f[:, None], d_n_prev)
             # d_m_prev = d_a_f + d_m_sum
-            np.add(d_a_f, d_m_sum, d_m_prev)
+            add(d_a_f, d_m_sum, d_m_prev)
         # d_v_k = d_C * i
         np.multiply(_d_C, _i[:, :, None, None], _d_v_k)
         # contract(v, d_v_k, "a,ab->b")
-        np.matmul(
-            _ov[:, :, 1].reshape(_count, _batch, 1, _value), _d_v_k, out=_d_k_v_k.reshape(_count, _batch, 1, _key)
-        )
+        np.matmul(_v.reshape(_count, _batch, 1, _value), _d_v_k, out=_d_k_v_k.reshape(_count, _batch, 1, _key))
         # d_log_f = d_a_f + d_m_sum
         np.add(_d_a_f, _d_m_sum, _d_log_f)
         # d_a_log_f = d_log_f * (1 - exp_log_f)
-        np.subtract(1.0, _exp_log_f, _d_a_log_f_log_i[:, :, 0])
-        np.multiply(_d_log_f, _d_a_log_f_log_i[:, :, 0], _d_a_log_f_log_i[:, :, 0])
+        np.subtract(1.0, _exp_log_f, _d_a_log_f)
+        np.multiply(_d_log_f, _d_a_log_f, _d_a_log_f)
         # d_log_i = d_a_i + d_m_part * (1 - d_m_sum_part)
-        np.subtract(1.0, _d_m_sum_part, _d_a_log_f_log_i[:, :, 1])
-        np.multiply(_d_m_part, _d_a_log_f_log_i[:, :, 1], _d_a_log_f_log_i[:, :, 1])
-        np.add(_d_a_i, _d_a_log_f_log_i[:, :, 1], _d_a_log_f_log_i[:, :, 1])
+        np.subtract(1.0, _d_m_sum_part, _d_log_i)
+        np.multiply(_d_m_part, _d_log_i, _d_log_i)
+        np.add(_d_a_i, _d_log_i, _d_log_i)
         # d_v = d_v_k @ k
-        np.matmul(
-            _d_v_k,
-            _qk[:, :, 1].reshape(_count, _batch, _key, 1),
-            out=_d_a_o_v[:, :, 1].reshape(_count, _batch, _value, 1),
-        )
+        np.matmul(_d_v_k, _k.reshape(_count, _batch, _key, 1), out=_d_v.reshape(_count, _batch, _value, 1))
         # W_v.T @ d_v
-        np.matmul(
-            _d_a_o_v[:, :, 1].reshape(_count * _batch, _value), _W_v, out=_d_x_W_v_x.reshape(_count * _batch, _features)
-        )
+        np.matmul(_d_v.reshape(_count * _batch, _value), _W_v, out=_d_x_W_v_x.reshape(_count * _batch, _features))
         # d_k = d_n * i + contract(v, d_v_k, "a,ab->b")
         np.multiply(_d_n, _i[..., None], _d_k)
         np.add(_d_k, _d_k_v_k, _d_k)
         # d_b_k_row = d_k / sqrt_key
-        np.divide(_d_k, _sqrt_key, _d_q_b_k_row[:, :, 1])
+        np.divide(_d_k, _sqrt_key, _d_b_k_row)
         # W_k.T @ d_b_k_row
-        np.matmul(
-            _d_q_b_k_row[:, :, 1].reshape(_count * _batch, _key),
-            _W_k,
-            out=_d_x_W_k_x.reshape(_count * _batch, _features),
-        )
+        np.matmul(_d_b_k_row.reshape(_count * _batch, _key), _W_k, out=_d_x_W_k_x.reshape(_count * _batch, _features))
         # outer(W_f, d_a_log_f), outer(W_i, d_log_i)
         np.dot(_d_a_log_f_log_i.reshape(_count * _batch, 2), _W_fi, _d_x_product.reshape(_count * _batch, _features))
         # d_x = W_o.T @ d_a_o + outer(W_f, d_a_log_f) + outer(W_i, d_log_i) + W_v.T @ d_v + W_k.T @ d_b_k_row + W_q.T @
@@ -1116,7 +1132,7 @@ def _backward(
         np.add(_d_W_qk, _temporary2, _d_W_qk)
         # d_b_q = total(d_q)
         # d_b_k = total(d_b_k_row)
-        np.sum(_d_q_b_k_row, axis=(0, 1), out=_temporary3)
+        np.add.reduce(_d_q_b_k_row, axis=(0, 1), out=_temporary3)
         np.add(_d_b_qk, _temporary3, _d_b_qk)
         # d_W_f = total(outer(d_a_log_f, x))
         # d_W_i = total(outer(d_log_i, x))
@@ -1124,7 +1140,7 @@ def _backward(
         np.add(_d_W_fi, _temporary4, _d_W_fi)
         # d_b_f = total(d_a_log_f)
         # d_b_i = total(d_log_i)
-        np.sum(_d_a_log_f_log_i, axis=(0, 1), out=_temporary5)
+        np.add.reduce(_d_a_log_f_log_i, axis=(0, 1), out=_temporary5)
         np.add(_d_b_fi, _temporary5, _d_b_fi)
         # d_W_o = total(outer(d_a_o, x))
         # d_W_v = total(outer(d_v, x))
@@ -1136,7 +1152,7 @@ def _backward(
         np.add(_d_W_ov, _temporary6, _d_W_ov)
         # d_b_o = total(d_a_o)
         # d_b_v = total(d_v)
-        np.sum(_d_a_o_v, axis=(0, 1), out=_temporary7)
+        np.add.reduce(_d_a_o_v, axis=(0, 1), out=_temporary7)
         np.add(_d_b_ov, _temporary7, _d_b_ov)
 
     _gradients.W_q[...], _gradients.W_k[...] = _d_W_qk
@@ -1198,16 +1214,27 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _x = _part(_all_x, _now)
             _qk = _part(_all_qk, _now)
+            _q = _qk[:, :, 0]
+            _W_q_x = _qk[:, :, 0]
+            _k = _qk[:, :, 1]
+            _W_k_x = _qk[:, :, 1]
             _log_fi = _part(_all_log_fi, _now)
             _temporary0 = _part(_all_temporary0, _now)
+            _a_log_f = _log_fi[:, :, 0]
+            _log_f = _log_fi[:, :, 0]
             _ov = _part(_all_ov, _now)
+            _o = _ov[:, :, 0]
+            _half_a_o = _ov[:, :, 0]
             _m_sum = _part(_all_m_sum, _now)
             _m = _part(_all_m, _now, 1)
+            _m_prev = _m[:-1]
             _m_part = _part(_all_m_part, _now)
+            _log_i = _log_fi[:, :, 1]
             _a_i = _part(_all_a_i, _now)
             _i = _part(_all_i, _now)
             _a_f = _part(_all_a_f, _now)
             _f = _part(_all_f, _now)
+            _v = _ov[:, :, 1]
             _v_k = _part(_all_v_k, _now)
             _n = _part(_all_n, _now, 1)
             _n_q = _part(_all_n_q, _now)
@@ -1218,8 +1245,9 @@ def _rebuild_arrays(
             _C = _part(_all_C, _now, 1)
             _C_q = _part(_all_C_q, _now)
             yield (
-                _count, _x, _qk, _log_fi, _temporary0, _ov, _m_sum, _m, _m_part, _a_i, _i, _a_f, _f, _v_k, _n, _n_q,
-                _abs_n_q, _minus_m, _exp_minus_m, _r, _C, _C_q,
+                _count, _x, _qk, _q, _W_q_x, _k, _W_k_x, _log_fi, _temporary0, _a_log_f, _log_f, _ov, _o, _half_a_o,
+                _m_sum, _m, _m_prev, _m_part, _log_i, _a_i, _i, _a_f, _f, _v, _v_k, _n, _n_q, _abs_n_q, _minus_m,
+                _exp_minus_m, _r, _C, _C_q,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -1269,8 +1297,9 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.sqrt(_key, _sqrt_key)
 
     for (
-        _count, _x, _qk, _log_fi, _temporary0, _ov, _m_sum, _m, _m_part, _a_i, _i, _a_f, _f, _v_k, _n, _n_q,
-        _abs_n_q, _minus_m, _exp_minus_m, _r, _C, _C_q,
+        _count, _x, _qk, _q, _W_q_x, _k, _W_k_x, _log_fi, _temporary0, _a_log_f, _log_f, _ov, _o, _half_a_o,
+        _m_sum, _m, _m_prev, _m_part, _log_i, _a_i, _i, _a_f, _f, _v, _v_k, _n, _n_q, _abs_n_q, _minus_m,
+        _exp_minus_m, _r, _C, _C_q,
     ) in _chunks:  # fmt: skip
         # W_q @ x, W_k @ x
         np.dot(
@@ -1279,23 +1308,23 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
             _qk.reshape(_count * _batch, 2 * _key),
         )
         # q = W_q @ x + b_q  (query)
-        np.add(_qk[:, :, 0], _b_q, _qk[:, :, 0])
+        np.add(_W_q_x, _b_q, _q)
         # k = (W_k @ x + b_k) / sqrt_key  (key)
-        np.add(_qk[:, :, 1], _b_k, _qk[:, :, 1])
-        np.divide(_qk[:, :, 1], _sqrt_key, _qk[:, :, 1])
+        np.add(_W_k_x, _b_k, _k)
+        np.divide(_k, _sqrt_key, _k)
         # W_f @ x, W_i @ x
         np.dot(_x.reshape(_count * _batch, _features), _W_fi.T, _log_fi.reshape(_count * _batch, 2))
         # a_log_f = W_f @ x + b_f
         # log_i = W_i @ x + b_i  (logarithm of the input gate)
         np.add(_log_fi, _b_fi, _log_fi)
         # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-        np.minimum(_log_fi[:, :, 0], 0.0, out=_temporary0)
-        np.absolute(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.minimum(_log_fi[:, :, 0], 80.0, out=_log_fi[:, :, 0])
-        np.negative(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.exp(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.log1p(_log_fi[:, :, 0], _log_fi[:, :, 0])
-        np.subtract(_temporary0, _log_fi[:, :, 0], _log_fi[:, :, 0])
+        np.minimum(_a_log_f, 0.0, out=_temporary0)
+        np.absolute(_a_log_f, _log_f)
+        np.minimum(_log_f, 80.0, out=_log_f)
+        np.negative(_log_f, _log_f)
+        np.exp(_log_f, _log_f)
+        np.log1p(_log_f, _log_f)
+        np.subtract(_temporary0, _log_f, _log_f)
         # (W_o / 2) @ x, W_v @ x
         np.dot(
             _x.reshape(_count * _batch, _features),
@@ -1306,26 +1335,26 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # v = W_v @ x + b_v  (value)
         np.add(_ov, _b_ov, _ov)
         # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
-        np.tanh(_ov[:, :, 0], _ov[:, :, 0])
-        np.multiply(0.5, _ov[:, :, 0], _ov[:, :, 0])
-        np.add(_ov[:, :, 0], 0.5, _ov[:, :, 0])
+        np.tanh(_half_a_o, _o)
+        np.multiply(0.5, _o, _o)
+        np.add(_o, 0.5, _o)
         # m_sum = log_f + m_prev
-        np.add(_log_fi[:, :, 0], _m[:-1], _m_sum)
+        np.add(_log_f, _m_prev, _m_sum)
         # m_part = maximum(m_sum, log_i)
-        np.maximum(_m_sum, _log_fi[:, :, 1], out=_m_part)
+        np.maximum(_m_sum, _log_i, out=_m_part)
         # a_i = log_i - m
-        np.subtract(_log_fi[:, :, 1], _m[1:], _a_i)
+        np.subtract(_log_i, _m[1:], _a_i)
         # i = exp(a_i)  (input gate)
         np.exp(_a_i, _i)
         # a_f = log_f + m_prev - m
-        np.add(_log_fi[:, :, 0], _m[:-1], _a_f)
+        np.add(_log_f, _m_prev, _a_f)
         np.subtract(_a_f, _m[1:], _a_f)
         # f = exp(a_f)  (forget gate)
         np.exp(_a_f, _f)
         # outer(v, k)
-        np.multiply(_ov[:, :, 1][..., None], _qk[:, :, 1][:, :, None, :], _v_k)
+        np.multiply(_v[..., None], _k[:, :, None, :], _v_k)
         # n @ q
-        np.einsum("tza,tza->tz", _n[1:], _qk[:, :, 0], out=_n_q)
+        np.einsum("tza,tza->tz", _n[1:], _q, out=_n_q)
         # abs_n_q = abs(n @ q)
         np.absolute(_n_q, _abs_n_q)
         # minus_m = -m
@@ -1335,7 +1364,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # r = maximum(abs_n_q, exp_minus_m)  (denominator)
         np.maximum(_abs_n_q, _exp_minus_m, out=_r)
         # C @ q
-        np.matmul(_C[1:], _qk[:, :, 0].reshape(_count, _batch, _key, 1), out=_C_q.reshape(_count, _batch, _value, 1))
+        np.matmul(_C[1:], _q.reshape(_count, _batch, _key, 1), out=_C_q.reshape(_count, _batch, _value, 1))
         yield
 
 

@@ -115,7 +115,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -126,6 +126,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -366,8 +367,10 @@ class Parameters:
         self._set("b_o", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -655,6 +658,8 @@ def _forward(
     np.multiply(_Q_5, 0.5, _Q_5)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h, c = _initial.h.T, _initial.c.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
     for _now, _x, _h, _c, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
@@ -665,72 +670,72 @@ def _forward(
             sigmoid_Q_5_h_4, x_5, _oifg_t, _oifg_matrix, _oif_t, c, f, c_prev, i, g, tanh_c, h, o,
         ) in _windows:  # fmt: skip
             # half_Q_1_h_prev = (Q_1 / 2) @ h_prev
-            np.dot(_Q_1, h_prev, half_Q_1_h_prev)
+            dot(_Q_1, h_prev, half_Q_1_h_prev)
             # sigmoid_Q_1_h_prev = 1/2 * tanh(half_Q_1_h_prev) + 1/2 = sigmoid(Q_1_h_prev)
-            np.tanh(half_Q_1_h_prev, sigmoid_Q_1_h_prev)
-            np.multiply(_half, sigmoid_Q_1_h_prev, sigmoid_Q_1_h_prev)
-            np.add(sigmoid_Q_1_h_prev, _half, sigmoid_Q_1_h_prev)
+            tanh(half_Q_1_h_prev, sigmoid_Q_1_h_prev)
+            multiply(_half, sigmoid_Q_1_h_prev, sigmoid_Q_1_h_prev)
+            add(sigmoid_Q_1_h_prev, _half, sigmoid_Q_1_h_prev)
             # x_1 = 2 * sigmoid_Q_1_h_prev * x  (input as the state gates it)
-            np.multiply(_two, sigmoid_Q_1_h_prev, x_1)
-            np.multiply(x_1, x, x_1)
+            multiply(_two, sigmoid_Q_1_h_prev, x_1)
+            multiply(x_1, x, x_1)
             # half_R_2_x_1 = (R_2 / 2) @ x_1
-            np.dot(_R_2, x_1, half_R_2_x_1)
+            dot(_R_2, x_1, half_R_2_x_1)
             # sigmoid_R_2_x_1 = 1/2 * tanh(half_R_2_x_1) + 1/2 = sigmoid(R_2_x_1)
-            np.tanh(half_R_2_x_1, sigmoid_R_2_x_1)
-            np.multiply(_half, sigmoid_R_2_x_1, sigmoid_R_2_x_1)
-            np.add(sigmoid_R_2_x_1, _half, sigmoid_R_2_x_1)
+            tanh(half_R_2_x_1, sigmoid_R_2_x_1)
+            multiply(_half, sigmoid_R_2_x_1, sigmoid_R_2_x_1)
+            add(sigmoid_R_2_x_1, _half, sigmoid_R_2_x_1)
             # h_2 = 2 * sigmoid_R_2_x_1 * h_prev  (state as the input gates it)
-            np.multiply(_two, sigmoid_R_2_x_1, h_2)
-            np.multiply(h_2, h_prev, h_2)
+            multiply(_two, sigmoid_R_2_x_1, h_2)
+            multiply(h_2, h_prev, h_2)
             # half_Q_3_h_2 = (Q_3 / 2) @ h_2
-            np.dot(_Q_3, h_2, half_Q_3_h_2)
+            dot(_Q_3, h_2, half_Q_3_h_2)
             # sigmoid_Q_3_h_2 = 1/2 * tanh(half_Q_3_h_2) + 1/2 = sigmoid(Q_3_h_2)
-            np.tanh(half_Q_3_h_2, sigmoid_Q_3_h_2)
-            np.multiply(_half, sigmoid_Q_3_h_2, sigmoid_Q_3_h_2)
-            np.add(sigmoid_Q_3_h_2, _half, sigmoid_Q_3_h_2)
+            tanh(half_Q_3_h_2, sigmoid_Q_3_h_2)
+            multiply(_half, sigmoid_Q_3_h_2, sigmoid_Q_3_h_2)
+            add(sigmoid_Q_3_h_2, _half, sigmoid_Q_3_h_2)
             # x_3 = 2 * sigmoid_Q_3_h_2 * x_1  (input as the state gates it)
-            np.multiply(_two, sigmoid_Q_3_h_2, x_3)
-            np.multiply(x_3, x_1, x_3)
+            multiply(_two, sigmoid_Q_3_h_2, x_3)
+            multiply(x_3, x_1, x_3)
             # half_R_4_x_3 = (R_4 / 2) @ x_3
-            np.dot(_R_4, x_3, half_R_4_x_3)
+            dot(_R_4, x_3, half_R_4_x_3)
             # sigmoid_R_4_x_3 = 1/2 * tanh(half_R_4_x_3) + 1/2 = sigmoid(R_4_x_3)
-            np.tanh(half_R_4_x_3, sigmoid_R_4_x_3)
-            np.multiply(_half, sigmoid_R_4_x_3, sigmoid_R_4_x_3)
-            np.add(sigmoid_R_4_x_3, _half, sigmoid_R_4_x_3)
+            tanh(half_R_4_x_3, sigmoid_R_4_x_3)
+            multiply(_half, sigmoid_R_4_x_3, sigmoid_R_4_x_3)
+            add(sigmoid_R_4_x_3, _half, sigmoid_R_4_x_3)
             # h_4 = 2 * sigmoid_R_4_x_3 * h_2  (state as the input gates it)
-            np.multiply(_two, sigmoid_R_4_x_3, h_4)
-            np.multiply(h_4, h_2, h_4)
+            multiply(_two, sigmoid_R_4_x_3, h_4)
+            multiply(h_4, h_2, h_4)
             # half_Q_5_h_4 = (Q_5 / 2) @ h_4
-            np.dot(_Q_5, h_4, half_Q_5_h_4)
+            dot(_Q_5, h_4, half_Q_5_h_4)
             # sigmoid_Q_5_h_4 = 1/2 * tanh(half_Q_5_h_4) + 1/2 = sigmoid(Q_5_h_4)
-            np.tanh(half_Q_5_h_4, sigmoid_Q_5_h_4)
-            np.multiply(_half, sigmoid_Q_5_h_4, sigmoid_Q_5_h_4)
-            np.add(sigmoid_Q_5_h_4, _half, sigmoid_Q_5_h_4)
+            tanh(half_Q_5_h_4, sigmoid_Q_5_h_4)
+            multiply(_half, sigmoid_Q_5_h_4, sigmoid_Q_5_h_4)
+            add(sigmoid_Q_5_h_4, _half, sigmoid_Q_5_h_4)
             # x_5 = 2 * sigmoid_Q_5_h_4 * x_3  (input as the state gates it)
-            np.multiply(_two, sigmoid_Q_5_h_4, x_5)
-            np.multiply(x_5, x_3, x_5)
+            multiply(_two, sigmoid_Q_5_h_4, x_5)
+            multiply(x_5, x_3, x_5)
             # (W_o / 2) @ x_5, (W_i / 2) @ x_5, (W_f / 2) @ x_5, W_g @ x_5
-            np.dot(_W_oifg_matrix, x_5, _oifg_matrix)
+            dot(_W_oifg_matrix, x_5, _oifg_matrix)
             # (U_o / 2) @ h_4, (U_i / 2) @ h_4, (U_f / 2) @ h_4, U_g @ h_4
-            np.dot(_U_oifg_matrix, h_4, _U_oifg_h_4_matrix)
+            dot(_U_oifg_matrix, h_4, _U_oifg_h_4_matrix)
             # half_a_k = (W_k / 2) @ x_5 + (U_k / 2) @ h_4 + b_k / 2  for k = o, i, f
             # a_g = W_g @ x_5 + U_g @ h_4 + b_g
-            np.add(_oifg_t, _U_oifg_h_4, _oifg_t)
-            np.add(_oifg_t, _b_oifg_wide, _oifg_t)
+            add(_oifg_t, _U_oifg_h_4, _oifg_t)
+            add(_oifg_t, _b_oifg_wide, _oifg_t)
             # tanh_half_a_k = tanh(half_a_k)  for k = o, i, f
             # g = tanh(a_g)  (candidate)
-            np.tanh(_oifg_t, _oifg_t)
+            tanh(_oifg_t, _oifg_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
-            np.multiply(_half, _oif_t, _oif_t)
-            np.add(_oif_t, _half, _oif_t)
+            multiply(_half, _oif_t, _oif_t)
+            add(_oif_t, _half, _oif_t)
             # c = f * c_prev + i * g  (cell state)
-            np.multiply(f, c_prev, c)
-            np.multiply(i, g, _temporary0)
-            np.add(c, _temporary0, c)
+            multiply(f, c_prev, c)
+            multiply(i, g, _temporary0)
+            add(c, _temporary0, c)
             # tanh_c = tanh(c)
-            np.tanh(c, tanh_c)
+            tanh(c, tanh_c)
             # h = o * tanh_c  (hidden state)
-            np.multiply(o, tanh_c, h)
+            multiply(o, tanh_c, h)
         np.copyto(_returned_h[_now], _h[1:].transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy())
@@ -834,11 +839,20 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_oifg = _part(_all_d_a_oifg, _now)
+            _dh_da_o = _d_a_oifg[:, 0]
             _tanh_c = _part(_all_tanh_c, _now)
             _oifg = _part(_all_oifg, _now)
+            _o = _oifg[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
             _dh_dc = _part(_all_dh_dc, _now)
+            _dc_da_g = _d_a_oifg[:, 3]
+            _g = _oifg[:, 3]
+            _i = _oifg[:, 1]
+            _dc_da_i = _d_a_oifg[:, 1]
+            _dc_da_f = _d_a_oifg[:, 2]
             _c = _part(_all_c, _now, 1)
+            _c_prev = _c[:-1]
+            _f = _oifg[:, 2]
             _dx_5_dQ_5_h_4 = _part(_all_dx_5_dQ_5_h_4, _now)
             _x_3 = _part(_all_x_3, _now)
             _sigmoid_Q_5_h_4 = _part(_all_sigmoid_Q_5_h_4, _now)
@@ -853,6 +867,7 @@ def _backward_arrays(
             _dh_4_dh_2 = _part(_all_dh_4_dh_2, _now)
             _dh_2_dR_2_x_1 = _part(_all_dh_2_dR_2_x_1, _now)
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
             _sigmoid_R_2_x_1 = _part(_all_sigmoid_R_2_x_1, _now)
             _dx_3_dx_1 = _part(_all_dx_3_dx_1, _now)
             _dx_1_dQ_1_h_prev = _part(_all_dx_1_dQ_1_h_prev, _now)
@@ -880,19 +895,20 @@ def _backward_arrays(
             _x_5_by_features = _beginning(_all_x_5_by_features, (_features, _count, _batch))
             _x_5 = _part(_all_x_5, _now)
             _windows = list(zip(
-                _d_outputs, _d_a_oifg[:, 0], _d_a_oifg[:, 0], _dh_dc, _d_a_oifg[:, 1:4],
+                _d_outputs, _dh_da_o, _dh_da_o, _dh_dc, _d_a_oifg[:, 1:4],
                 _d_a_oifg.reshape(_count, 4 * _hidden, _batch), _d_Q_5_h_4, _dx_5_dQ_5_h_4, _d_R_4_x_3, _dh_4_dR_4_x_3,
                 _dx_5_dx_3, _d_Q_3_h_2, _dx_3_dQ_3_h_2, _dh_4_dh_2, _d_R_2_x_1, _dh_2_dR_2_x_1, _d_x_1, _dx_3_dx_1,
-                _d_Q_1_h_prev, _dx_1_dQ_1_h_prev, _dh_2_dh_prev, _oifg[:, 2], strict=True,
+                _d_Q_1_h_prev, _dx_1_dQ_1_h_prev, _dh_2_dh_prev, _f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_oifg, _tanh_c, _oifg, _temporary0, _dh_dc, _c, _dx_5_dQ_5_h_4, _x_3,
-                _sigmoid_Q_5_h_4, _temporary1, _dh_4_dR_4_x_3, _h_2, _sigmoid_R_4_x_3, _dx_5_dx_3, _dx_3_dQ_3_h_2, _x_1,
-                _sigmoid_Q_3_h_2, _dh_4_dh_2, _dh_2_dR_2_x_1, _h, _sigmoid_R_2_x_1, _dx_3_dx_1, _dx_1_dQ_1_h_prev, _x,
-                _sigmoid_Q_1_h_prev, _dh_2_dh_prev, _d_Q_5_h_4, _d_R_4_x_3, _d_Q_3_h_2, _d_R_2_x_1, _d_x_1,
-                _d_Q_1_h_prev, _d_Q_1_h_prev_by_features, _h_prev_by_hidden, _d_R_2_x_1_by_hidden, _x_1_by_features,
-                _d_Q_3_h_2_by_features, _h_2_by_hidden, _d_R_4_x_3_by_hidden, _x_3_by_features, _d_Q_5_h_4_by_features,
-                _h_4_by_hidden, _h_4, _d_a_oifg_by_slot, _x_5_by_features, _x_5, _windows,
+                _now, _count, _d_outputs, _d_a_oifg, _dh_da_o, _tanh_c, _o, _temporary0, _dh_dc, _dc_da_g, _g, _i,
+                _dc_da_i, _dc_da_f, _c_prev, _f, _dx_5_dQ_5_h_4, _x_3, _sigmoid_Q_5_h_4, _temporary1, _dh_4_dR_4_x_3,
+                _h_2, _sigmoid_R_4_x_3, _dx_5_dx_3, _dx_3_dQ_3_h_2, _x_1, _sigmoid_Q_3_h_2, _dh_4_dh_2, _dh_2_dR_2_x_1,
+                _h_prev, _sigmoid_R_2_x_1, _dx_3_dx_1, _dx_1_dQ_1_h_prev, _x, _sigmoid_Q_1_h_prev, _dh_2_dh_prev,
+                _d_Q_5_h_4, _d_R_4_x_3, _d_Q_3_h_2, _d_R_2_x_1, _d_x_1, _d_Q_1_h_prev, _d_Q_1_h_prev_by_features,
+                _h_prev_by_hidden, _d_R_2_x_1_by_hidden, _x_1_by_features, _d_Q_3_h_2_by_features, _h_2_by_hidden,
+                _d_R_4_x_3_by_hidden, _x_3_by_features, _d_Q_5_h_4_by_features, _h_4_by_hidden, _h_4, _d_a_oifg_by_slot,
+                _x_5_by_features, _x_5, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -949,38 +965,41 @@ def _backward(
     _transpose(_Q_3, _Q_3_transposed)
     _transpose(_R_2, _R_2_transposed)
     _transpose(_Q_1, _Q_1_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_oifg, _tanh_c, _oifg, _temporary0, _dh_dc, _c, _dx_5_dQ_5_h_4, _x_3,
-        _sigmoid_Q_5_h_4, _temporary1, _dh_4_dR_4_x_3, _h_2, _sigmoid_R_4_x_3, _dx_5_dx_3, _dx_3_dQ_3_h_2, _x_1,
-        _sigmoid_Q_3_h_2, _dh_4_dh_2, _dh_2_dR_2_x_1, _h, _sigmoid_R_2_x_1, _dx_3_dx_1, _dx_1_dQ_1_h_prev, _x,
-        _sigmoid_Q_1_h_prev, _dh_2_dh_prev, _d_Q_5_h_4, _d_R_4_x_3, _d_Q_3_h_2, _d_R_2_x_1, _d_x_1, _d_Q_1_h_prev,
-        _d_Q_1_h_prev_by_features, _h_prev_by_hidden, _d_R_2_x_1_by_hidden, _x_1_by_features, _d_Q_3_h_2_by_features,
-        _h_2_by_hidden, _d_R_4_x_3_by_hidden, _x_3_by_features, _d_Q_5_h_4_by_features, _h_4_by_hidden, _h_4,
-        _d_a_oifg_by_slot, _x_5_by_features, _x_5, _windows,
+        _now, _count, _d_outputs, _d_a_oifg, _dh_da_o, _tanh_c, _o, _temporary0, _dh_dc, _dc_da_g, _g, _i, _dc_da_i,
+        _dc_da_f, _c_prev, _f, _dx_5_dQ_5_h_4, _x_3, _sigmoid_Q_5_h_4, _temporary1, _dh_4_dR_4_x_3, _h_2,
+        _sigmoid_R_4_x_3, _dx_5_dx_3, _dx_3_dQ_3_h_2, _x_1, _sigmoid_Q_3_h_2, _dh_4_dh_2, _dh_2_dR_2_x_1, _h_prev,
+        _sigmoid_R_2_x_1, _dx_3_dx_1, _dx_1_dQ_1_h_prev, _x, _sigmoid_Q_1_h_prev, _dh_2_dh_prev, _d_Q_5_h_4, _d_R_4_x_3,
+        _d_Q_3_h_2, _d_R_2_x_1, _d_x_1, _d_Q_1_h_prev, _d_Q_1_h_prev_by_features, _h_prev_by_hidden,
+        _d_R_2_x_1_by_hidden, _x_1_by_features, _d_Q_3_h_2_by_features, _h_2_by_hidden, _d_R_4_x_3_by_hidden,
+        _x_3_by_features, _d_Q_5_h_4_by_features, _h_4_by_hidden, _h_4, _d_a_oifg_by_slot, _x_5_by_features, _x_5,
+        _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_o = tanh_c * o * (1 - o)
-        np.multiply(_tanh_c, _oifg[:, 0], _d_a_oifg[:, 0])
-        np.subtract(1.0, _oifg[:, 0], _temporary0)
-        np.multiply(_d_a_oifg[:, 0], _temporary0, _d_a_oifg[:, 0])
+        np.multiply(_tanh_c, _o, _dh_da_o)
+        np.subtract(1.0, _o, _temporary0)
+        np.multiply(_dh_da_o, _temporary0, _dh_da_o)
         # dh_dc = o * (1 - tanh_c**2)
         np.square(_tanh_c, _dh_dc)
         np.subtract(1.0, _dh_dc, _dh_dc)
-        np.multiply(_oifg[:, 0], _dh_dc, _dh_dc)
+        np.multiply(_o, _dh_dc, _dh_dc)
         # dc_da_g = i * (1 - g**2)
-        np.square(_oifg[:, 3], _d_a_oifg[:, 3])
-        np.subtract(1.0, _d_a_oifg[:, 3], _d_a_oifg[:, 3])
-        np.multiply(_oifg[:, 1], _d_a_oifg[:, 3], _d_a_oifg[:, 3])
+        np.square(_g, _dc_da_g)
+        np.subtract(1.0, _dc_da_g, _dc_da_g)
+        np.multiply(_i, _dc_da_g, _dc_da_g)
         # dc_da_i = g * i * (1 - i)
-        np.multiply(_oifg[:, 3], _oifg[:, 1], _d_a_oifg[:, 1])
-        np.subtract(1.0, _oifg[:, 1], _temporary0)
-        np.multiply(_d_a_oifg[:, 1], _temporary0, _d_a_oifg[:, 1])
+        np.multiply(_g, _i, _dc_da_i)
+        np.subtract(1.0, _i, _temporary0)
+        np.multiply(_dc_da_i, _temporary0, _dc_da_i)
         # dc_da_f = c_prev * f * (1 - f)
-        np.multiply(_c[:-1], _oifg[:, 2], _d_a_oifg[:, 2])
-        np.subtract(1.0, _oifg[:, 2], _temporary0)
-        np.multiply(_d_a_oifg[:, 2], _temporary0, _d_a_oifg[:, 2])
+        np.multiply(_c_prev, _f, _dc_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_dc_da_f, _temporary0, _dc_da_f)
         # dx_5_dQ_5_h_4 = 2 * x_3 * sigmoid_Q_5_h_4 * (1 - sigmoid_Q_5_h_4)
         np.multiply(2.0, _x_3, _dx_5_dQ_5_h_4)
         np.multiply(_dx_5_dQ_5_h_4, _sigmoid_Q_5_h_4, _dx_5_dQ_5_h_4)
@@ -1001,7 +1020,7 @@ def _backward(
         # dh_4_dh_2 = 2 * sigmoid_R_4_x_3
         np.multiply(2.0, _sigmoid_R_4_x_3, _dh_4_dh_2)
         # dh_2_dR_2_x_1 = 2 * h_prev * sigmoid_R_2_x_1 * (1 - sigmoid_R_2_x_1)
-        np.multiply(2.0, _h[:-1], _dh_2_dR_2_x_1)
+        np.multiply(2.0, _h_prev, _dh_2_dR_2_x_1)
         np.multiply(_dh_2_dR_2_x_1, _sigmoid_R_2_x_1, _dh_2_dR_2_x_1)
         np.subtract(1.0, _sigmoid_R_2_x_1, _temporary0)
         np.multiply(_dh_2_dR_2_x_1, _temporary0, _dh_2_dR_2_x_1)
@@ -1020,60 +1039,60 @@ def _backward(
             dx_3_dx_1, d_Q_1_h_prev, dx_1_dQ_1_h_prev, dh_2_dh_prev, f,
         ) in _windows:  # fmt: skip
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_o = d_h * dh_da_o
-            np.multiply(d_h, dh_da_o, d_a_o)
+            multiply(d_h, dh_da_o, d_a_o)
             # d_c = d_c_next + d_h * dh_dc
-            np.multiply(d_h, dh_dc, d_c)
-            np.add(d_c_next, d_c, d_c)
+            multiply(d_h, dh_dc, d_c)
+            add(d_c_next, d_c, d_c)
             # d_a_k = d_c * dc_da_k  for k = i, f, g
-            np.multiply(d_c, _d_a_ifg_t, _d_a_ifg_t)
+            multiply(d_c, _d_a_ifg_t, _d_a_ifg_t)
             # d_x_5 = W_o.T @ d_a_o + W_g.T @ d_a_g + W_i.T @ d_a_i + W_f.T @ d_a_f
-            np.dot(_W_oifg_transposed, _d_a_oifg_matrix, d_x_5)
+            dot(_W_oifg_transposed, _d_a_oifg_matrix, d_x_5)
             # d_Q_5_h_4 = d_x_5 * dx_5_dQ_5_h_4
-            np.multiply(d_x_5, dx_5_dQ_5_h_4, d_Q_5_h_4)
+            multiply(d_x_5, dx_5_dQ_5_h_4, d_Q_5_h_4)
             # Q_5.T @ d_Q_5_h_4
-            np.dot(_Q_5_transposed, d_Q_5_h_4, d_h_4_Q_5_h_4)
+            dot(_Q_5_transposed, d_Q_5_h_4, d_h_4_Q_5_h_4)
             # U_o.T @ d_a_o, U_i.T @ d_a_i, U_f.T @ d_a_f, U_g.T @ d_a_g
-            np.dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_4_product)
+            dot(_U_oifg_transposed, _d_a_oifg_matrix, d_h_4_product)
             # d_h_4 = U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f + Q_5.T @ d_Q_5_h_4
-            np.add(d_h_4_Q_5_h_4, d_h_4_product, d_h_4)
+            add(d_h_4_Q_5_h_4, d_h_4_product, d_h_4)
             # d_R_4_x_3 = d_h_4 * dh_4_dR_4_x_3
-            np.multiply(d_h_4, dh_4_dR_4_x_3, d_R_4_x_3)
+            multiply(d_h_4, dh_4_dR_4_x_3, d_R_4_x_3)
             # R_4.T @ d_R_4_x_3
-            np.dot(_R_4_transposed, d_R_4_x_3, d_x_3_R_4_x_3)
+            dot(_R_4_transposed, d_R_4_x_3, d_x_3_R_4_x_3)
             # d_x_3 = d_x_5 * dx_5_dx_3 + R_4.T @ d_R_4_x_3
-            np.multiply(d_x_5, dx_5_dx_3, d_x_3)
-            np.add(d_x_3, d_x_3_R_4_x_3, d_x_3)
+            multiply(d_x_5, dx_5_dx_3, d_x_3)
+            add(d_x_3, d_x_3_R_4_x_3, d_x_3)
             # d_Q_3_h_2 = d_x_3 * dx_3_dQ_3_h_2
-            np.multiply(d_x_3, dx_3_dQ_3_h_2, d_Q_3_h_2)
+            multiply(d_x_3, dx_3_dQ_3_h_2, d_Q_3_h_2)
             # Q_3.T @ d_Q_3_h_2
-            np.dot(_Q_3_transposed, d_Q_3_h_2, d_h_2_Q_3_h_2)
+            dot(_Q_3_transposed, d_Q_3_h_2, d_h_2_Q_3_h_2)
             # d_h_2 = d_h_4 * dh_4_dh_2 + Q_3.T @ d_Q_3_h_2
-            np.multiply(d_h_4, dh_4_dh_2, d_h_2)
-            np.add(d_h_2, d_h_2_Q_3_h_2, d_h_2)
+            multiply(d_h_4, dh_4_dh_2, d_h_2)
+            add(d_h_2, d_h_2_Q_3_h_2, d_h_2)
             # d_R_2_x_1 = d_h_2 * dh_2_dR_2_x_1
-            np.multiply(d_h_2, dh_2_dR_2_x_1, d_R_2_x_1)
+            multiply(d_h_2, dh_2_dR_2_x_1, d_R_2_x_1)
             # R_2.T @ d_R_2_x_1
-            np.dot(_R_2_transposed, d_R_2_x_1, d_x_1_R_2_x_1)
+            dot(_R_2_transposed, d_R_2_x_1, d_x_1_R_2_x_1)
             # d_x_1 = d_x_3 * dx_3_dx_1 + R_2.T @ d_R_2_x_1
-            np.multiply(d_x_3, dx_3_dx_1, d_x_1)
-            np.add(d_x_1, d_x_1_R_2_x_1, d_x_1)
+            multiply(d_x_3, dx_3_dx_1, d_x_1)
+            add(d_x_1, d_x_1_R_2_x_1, d_x_1)
             # d_Q_1_h_prev = d_x_1 * dx_1_dQ_1_h_prev
-            np.multiply(d_x_1, dx_1_dQ_1_h_prev, d_Q_1_h_prev)
+            multiply(d_x_1, dx_1_dQ_1_h_prev, d_Q_1_h_prev)
             # Q_1.T @ d_Q_1_h_prev
-            np.dot(_Q_1_transposed, d_Q_1_h_prev, d_h_prev_Q_1_h_prev)
+            dot(_Q_1_transposed, d_Q_1_h_prev, d_h_prev_Q_1_h_prev)
             # d_h_prev = d_h_2 * dh_2_dh_prev + Q_1.T @ d_Q_1_h_prev
-            np.multiply(d_h_2, dh_2_dh_prev, d_h_prev)
-            np.add(d_h_prev, d_h_prev_Q_1_h_prev, d_h_prev)
+            multiply(d_h_2, dh_2_dh_prev, d_h_prev)
+            add(d_h_prev, d_h_prev_Q_1_h_prev, d_h_prev)
             # d_c_prev = d_c * f
-            np.multiply(d_c, f, d_c_prev)
+            multiply(d_c, f, d_c_prev)
         # d_x = 2 * d_x_1 * sigmoid_Q_1_h_prev
         np.multiply(2.0, _d_x_1.transpose(0, 2, 1), _d_x[_now])
         np.multiply(_d_x[_now], _sigmoid_Q_1_h_prev.transpose(0, 2, 1), _d_x[_now])
         # d_Q_1 = total(outer(d_Q_1_h_prev, h_prev))
         np.copyto(_d_Q_1_h_prev_by_features, _d_Q_1_h_prev.transpose(1, 0, 2))
-        np.copyto(_h_prev_by_hidden, _h[:-1].transpose(1, 0, 2))
+        np.copyto(_h_prev_by_hidden, _h_prev.transpose(1, 0, 2))
         np.dot(
             _d_Q_1_h_prev_by_features.reshape(_features, _count * _batch),
             _h_prev_by_hidden.reshape(_hidden, _count * _batch).T,
@@ -1133,7 +1152,7 @@ def _backward(
         )
         np.add(_d_U_oifg, _temporary5, _d_U_oifg)
         # d_b_k = total(d_a_k)  for k = o, i, f, g
-        np.sum(_d_a_oifg_by_slot, axis=(2, 3), out=_temporary6)
+        np.add.reduce(_d_a_oifg_by_slot, axis=(2, 3), out=_temporary6)
         np.add(_d_b_oifg, _temporary6, _d_b_oifg)
 
     _gradients.W_o[...], _gradients.W_i[...], _gradients.W_f[...], _gradients.W_g[...] = _d_W_oifg
@@ -1191,6 +1210,7 @@ def _rebuild_arrays(
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h = _part(_all_h, _now, 1)
+            _h_prev = _h[:-1]
             _half_Q_1_h_prev = _part(_all_half_Q_1_h_prev, _now)
             _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
             _x_1 = _part(_all_x_1, _now)
@@ -1209,12 +1229,13 @@ def _rebuild_arrays(
             _x_5 = _part(_all_x_5, _now)
             _oifg = _part(_all_oifg, _now)
             _U_oifg_h_4 = _part(_all_U_oifg_h_4, _now)
+            _oif = _oifg[:, :3]
             _tanh_c = _part(_all_tanh_c, _now)
             _c = _part(_all_c, _now, 1)
             yield (
-                _count, _h, _half_Q_1_h_prev, _sigmoid_Q_1_h_prev, _x_1, _x, _half_R_2_x_1, _sigmoid_R_2_x_1, _h_2,
+                _count, _h_prev, _half_Q_1_h_prev, _sigmoid_Q_1_h_prev, _x_1, _x, _half_R_2_x_1, _sigmoid_R_2_x_1, _h_2,
                 _half_Q_3_h_2, _sigmoid_Q_3_h_2, _x_3, _half_R_4_x_3, _sigmoid_R_4_x_3, _h_4, _half_Q_5_h_4,
-                _sigmoid_Q_5_h_4, _x_5, _oifg, _U_oifg_h_4, _tanh_c, _c,
+                _sigmoid_Q_5_h_4, _x_5, _oifg, _U_oifg_h_4, _oif, _tanh_c, _c,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -1270,12 +1291,12 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.multiply(_Q_5, 0.5, _Q_5)
 
     for (
-        _count, _h, _half_Q_1_h_prev, _sigmoid_Q_1_h_prev, _x_1, _x, _half_R_2_x_1, _sigmoid_R_2_x_1, _h_2,
+        _count, _h_prev, _half_Q_1_h_prev, _sigmoid_Q_1_h_prev, _x_1, _x, _half_R_2_x_1, _sigmoid_R_2_x_1, _h_2,
         _half_Q_3_h_2, _sigmoid_Q_3_h_2, _x_3, _half_R_4_x_3, _sigmoid_R_4_x_3, _h_4, _half_Q_5_h_4,
-        _sigmoid_Q_5_h_4, _x_5, _oifg, _U_oifg_h_4, _tanh_c, _c,
+        _sigmoid_Q_5_h_4, _x_5, _oifg, _U_oifg_h_4, _oif, _tanh_c, _c,
     ) in _chunks:  # fmt: skip
         # half_Q_1_h_prev = (Q_1 / 2) @ h_prev
-        np.matmul(_Q_1, _h[:-1], out=_half_Q_1_h_prev)
+        np.matmul(_Q_1, _h_prev, out=_half_Q_1_h_prev)
         # sigmoid_Q_1_h_prev = 1/2 * tanh(half_Q_1_h_prev) + 1/2 = sigmoid(Q_1_h_prev)
         np.tanh(_half_Q_1_h_prev, _sigmoid_Q_1_h_prev)
         np.multiply(0.5, _sigmoid_Q_1_h_prev, _sigmoid_Q_1_h_prev)
@@ -1291,7 +1312,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.add(_sigmoid_R_2_x_1, 0.5, _sigmoid_R_2_x_1)
         # h_2 = 2 * sigmoid_R_2_x_1 * h_prev  (state as the input gates it)
         np.multiply(2.0, _sigmoid_R_2_x_1, _h_2)
-        np.multiply(_h_2, _h[:-1], _h_2)
+        np.multiply(_h_2, _h_prev, _h_2)
         # half_Q_3_h_2 = (Q_3 / 2) @ h_2
         np.matmul(_Q_3, _h_2, out=_half_Q_3_h_2)
         # sigmoid_Q_3_h_2 = 1/2 * tanh(half_Q_3_h_2) + 1/2 = sigmoid(Q_3_h_2)
@@ -1331,8 +1352,8 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # g = tanh(a_g)  (candidate)
         np.tanh(_oifg, _oifg)
         # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = o, i, f  (output gate, input gate, forget gate)
-        np.multiply(0.5, _oifg[:, :3], _oifg[:, :3])
-        np.add(_oifg[:, :3], 0.5, _oifg[:, :3])
+        np.multiply(0.5, _oif, _oif)
+        np.add(_oif, 0.5, _oif)
         # tanh_c = tanh(c)
         np.tanh(_c[1:], _tanh_c)
         yield

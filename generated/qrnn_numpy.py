@@ -101,7 +101,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -112,6 +112,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -280,8 +281,10 @@ class Parameters:
         self._set("b_o", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -463,6 +466,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _v_x_one = _part(_all_v_x_one, _now, 1)
+            _x = _v_x_one[:-1, _features : _features + _features]
             _c = _part(_all_c, _now, 1)
             _h = _part(_all_h, _now)
             _zf = _part(_all_zf, _now)
@@ -470,9 +474,9 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _o = _part(_all_o, _now)
             _windows = list(zip(
                 _v_x_one[:-1], _zf, _zf.reshape(_count, 2 * _hidden, _batch), _zf[:, 1], _zf[:, 1], _c[1:], _c[:-1],
-                _zf[:, 0], _v_x_one[1:, :_features], _v_x_one[:-1, _features : _features + _features], strict=True,
+                _zf[:, 0], _v_x_one[1:, :_features], _x, strict=True,
             ))  # fmt: skip
-            yield (_now, _v_x_one, _c, _h, _half_a_o, _o, _windows)
+            yield (_now, _v_x_one, _x, _c, _h, _half_a_o, _o, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -508,28 +512,30 @@ def _forward(
     np.multiply(_VWb_o, 0.5, _VWb_o)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     v, c = _initial.v.T, _initial.c.T
+    # By local names, what steps call is found at once.
+    add, copyto, dot, multiply, subtract, tanh = np.add, np.copyto, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _v_x_one, _c, _h, _half_a_o, _o, _windows in _chunks:
-        np.copyto(_v_x_one[:-1, _features : _features + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _v_x_one, _x, _c, _h, _half_a_o, _o, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_v_x_one[0, :_features], v)
         np.copyto(_c[0], c)
         for v_x_one, _zf_t, _zf_matrix, f, tanh_half_a_f, c, c_prev, z, v, x in _windows:
             # a_z = W_z @ x + V_z @ v_prev + b_z
             # half_a_f = (W_f / 2) @ x + (V_f / 2) @ v_prev + b_f / 2
-            np.dot(_VWb_zf_matrix, v_x_one, _zf_matrix)
+            dot(_VWb_zf_matrix, v_x_one, _zf_matrix)
             # z = tanh(a_z)  (candidate)
             # tanh_half_a_f = tanh(half_a_f)
-            np.tanh(_zf_t, _zf_t)
+            tanh(_zf_t, _zf_t)
             # f = 1/2 * tanh_half_a_f + 1/2 = sigmoid(a_f)  (forget gate)
-            np.multiply(_half, tanh_half_a_f, f)
-            np.add(f, _half, f)
+            multiply(_half, tanh_half_a_f, f)
+            add(f, _half, f)
             # c = f * c_prev + (1 - f) * z  (cell state)
-            np.multiply(f, c_prev, c)
-            np.subtract(_one, f, _temporary0)
-            np.multiply(_temporary0, z, _temporary0)
-            np.add(c, _temporary0, c)
+            multiply(f, c_prev, c)
+            subtract(_one, f, _temporary0)
+            multiply(_temporary0, z, _temporary0)
+            add(c, _temporary0, c)
             # v = x  (the input, for the next step)
-            np.copyto(v, x)
+            copyto(v, x)
         # half_a_o = (W_o / 2) @ x + (V_o / 2) @ v_prev + b_o / 2
         np.matmul(_VWb_o, _v_x_one[:-1], out=_half_a_o)
         # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)
@@ -595,22 +601,31 @@ def _backward_arrays(
             _d_o = _part(_all_d_o, _now)
             _c = _part(_all_c, _now, 1)
             _d_a_zfo = _part(_all_d_a_zfo, _now)
+            _d_a_o = _d_a_zfo[:, 2]
             _o = _part(_all_o, _now)
             _temporary0 = _part(_all_temporary0, _now)
             _d_v_prev_V_o_v_prev_to_x_W_o_x = _part(_all_d_v_prev_V_o_v_prev_to_x_W_o_x, _now)
             _d_c_known = _part(_all_d_c_known, _now)
+            _dc_da_f = _d_a_zfo[:, 1]
+            _c_prev = _c[:-1]
             _zf = _part(_all_zf, _now)
+            _z = _zf[:, 0]
+            _f = _zf[:, 1]
+            _dc_da_z = _d_a_zfo[:, 0]
             _d_v = _part(_all_d_v, _now)
+            _d_a_zf = _d_a_zfo[:, :2]
             _d_x_product = _part(_all_d_x_product, _now)
+            _d_x_W_o_x = _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 1]
             _d_a_zfo_by_slot = _beginning(_all_d_a_zfo_by_slot, (3, _hidden, _count, _batch))
             _v_x_one_by_part = _beginning(_all_v_x_one_by_part, (_features + _features + 1, _count, _batch))
             _v_x_one = _part(_all_v_x_one, _now, 1)
             _windows = list(zip(
-                _d_v, _d_c_known, _d_a_zfo[:, :2], _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 0], _zf[:, 1], strict=True,
+                _d_v, _d_c_known, _d_a_zf, _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 0], _f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x,
-                _d_c_known, _zf, _d_v, _d_x_product, _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
+                _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _d_a_o, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x,
+                _d_c_known, _dc_da_f, _c_prev, _z, _f, _dc_da_z, _d_v, _d_a_zf, _d_x_product, _d_x_W_o_x,
+                _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -649,59 +664,60 @@ def _backward(
     np.copyto(d_c_next, _d_final.c.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_V_zf.reshape(2 * _hidden, _features), _V_zf_transposed)
+    # By local names, what steps call is found at once.
+    add, copyto, dot, multiply = np.add, np.copyto, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x, _d_c_known, _zf,
-        _d_v, _d_x_product, _d_a_zfo_by_slot, _v_x_one_by_part, _v_x_one, _windows,
+        _now, _count, _d_outputs, _d_o, _c, _d_a_zfo, _d_a_o, _o, _temporary0, _d_v_prev_V_o_v_prev_to_x_W_o_x,
+        _d_c_known, _dc_da_f, _c_prev, _z, _f, _dc_da_z, _d_v, _d_a_zf, _d_x_product, _d_x_W_o_x, _d_a_zfo_by_slot,
+        _v_x_one_by_part, _v_x_one, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # d_o = d_outputs * c
         np.multiply(_d_outputs, _c[1:], _d_o)
         # d_a_o = d_o * o * (1 - o)
-        np.multiply(_d_o, _o, _d_a_zfo[:, 2])
+        np.multiply(_d_o, _o, _d_a_o)
         np.subtract(1.0, _o, _temporary0)
-        np.multiply(_d_a_zfo[:, 2], _temporary0, _d_a_zfo[:, 2])
+        np.multiply(_d_a_o, _temporary0, _d_a_o)
         # V_o.T @ d_a_o, W_o.T @ d_a_o
         np.copyto(_VW_o_by_hidden, _VW_o.transpose(1, 0, 2))
         np.matmul(
             _VW_o_by_hidden.reshape(_hidden, 2 * _features).T,
-            _d_a_zfo[:, 2],
+            _d_a_o,
             out=_d_v_prev_V_o_v_prev_to_x_W_o_x.reshape(_count, 2 * _features, _batch),
         )
         # d_c_known = d_outputs * o
         np.multiply(_d_outputs, _o, _d_c_known)
         # dc_da_f = (c_prev - z) * f * (1 - f)
-        np.subtract(_c[:-1], _zf[:, 0], _d_a_zfo[:, 1])
-        np.multiply(_d_a_zfo[:, 1], _zf[:, 1], _d_a_zfo[:, 1])
-        np.subtract(1.0, _zf[:, 1], _temporary0)
-        np.multiply(_d_a_zfo[:, 1], _temporary0, _d_a_zfo[:, 1])
+        np.subtract(_c_prev, _z, _dc_da_f)
+        np.multiply(_dc_da_f, _f, _dc_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_dc_da_f, _temporary0, _dc_da_f)
         # dc_da_z = (1 - f) * (1 - z**2)
-        np.subtract(1.0, _zf[:, 1], _d_a_zfo[:, 0])
-        np.square(_zf[:, 0], _temporary0)
+        np.subtract(1.0, _f, _dc_da_z)
+        np.square(_z, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_zfo[:, 0], _temporary0, _d_a_zfo[:, 0])
+        np.multiply(_dc_da_z, _temporary0, _dc_da_z)
         for d_v, d_c_known, _d_a_zf_t, d_v_prev_V_o_v_prev, f in _windows:
             # d_v = d_v_next
-            np.copyto(d_v, d_v_next)
+            copyto(d_v, d_v_next)
             # d_c = d_c_next + d_c_known
-            np.add(d_c_next, d_c_known, d_c)
+            add(d_c_next, d_c_known, d_c)
             # d_a_k = d_c * dc_da_k  for k = z, f
-            np.multiply(d_c, _d_a_zf_t, _d_a_zf_t)
+            multiply(d_c, _d_a_zf_t, _d_a_zf_t)
             # V_z.T @ d_a_z, V_f.T @ d_a_f
-            np.dot(_V_zf_transposed, _d_a_zf_t.reshape(2 * _hidden, _batch), d_v_prev_product)
+            dot(_V_zf_transposed, _d_a_zf_t.reshape(2 * _hidden, _batch), d_v_prev_product)
             # d_v_prev = V_o.T @ d_a_o + V_f.T @ d_a_f + V_z.T @ d_a_z
-            np.add(d_v_prev_V_o_v_prev, d_v_prev_product, d_v_prev)
+            add(d_v_prev_V_o_v_prev, d_v_prev_product, d_v_prev)
             # d_c_prev = d_c * f
-            np.multiply(d_c, f, d_c_prev)
+            multiply(d_c, f, d_c_prev)
         # W_z.T @ d_a_z, W_f.T @ d_a_f
         np.matmul(
-            _W_zf.reshape(2 * _hidden, _features).T,
-            _d_a_zfo[:, :2].reshape(_count, 2 * _hidden, _batch),
-            out=_d_x_product,
+            _W_zf.reshape(2 * _hidden, _features).T, _d_a_zf.reshape(_count, 2 * _hidden, _batch), out=_d_x_product
         )
         # d_x = d_v + W_o.T @ d_a_o + W_f.T @ d_a_f + W_z.T @ d_a_z
-        np.add(_d_v.transpose(0, 2, 1), _d_v_prev_V_o_v_prev_to_x_W_o_x[:, 1].transpose(0, 2, 1), _d_x[_now])
+        np.add(_d_v.transpose(0, 2, 1), _d_x_W_o_x.transpose(0, 2, 1), _d_x[_now])
         np.add(_d_x[_now], _d_x_product.transpose(0, 2, 1), _d_x[_now])
         # d_V_k = total(outer(d_a_k, v_prev))  for k = z, f, o
         # d_W_k = total(outer(d_a_k, x))  for k = z, f, o
@@ -750,9 +766,11 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _v_x_one = _part(_all_v_x_one, _now, 1)
             _zf = _part(_all_zf, _now)
+            _f = _zf[:, 1]
+            _tanh_half_a_f = _zf[:, 1]
             _half_a_o = _part(_all_half_a_o, _now)
             _o = _part(_all_o, _now)
-            yield (_count, _v_x_one, _zf, _half_a_o, _o)
+            yield (_count, _v_x_one, _zf, _f, _tanh_half_a_f, _half_a_o, _o)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -775,7 +793,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.copyto(_VWb_o[:, -1], _parameters.b_o)
     np.multiply(_VWb_o, 0.5, _VWb_o)
 
-    for _count, _v_x_one, _zf, _half_a_o, _o in _chunks:
+    for _count, _v_x_one, _zf, _f, _tanh_half_a_f, _half_a_o, _o in _chunks:
         # a_z = W_z @ x + V_z @ v_prev + b_z
         # half_a_f = (W_f / 2) @ x + (V_f / 2) @ v_prev + b_f / 2
         np.matmul(
@@ -787,8 +805,8 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # tanh_half_a_f = tanh(half_a_f)
         np.tanh(_zf, _zf)
         # f = 1/2 * tanh_half_a_f + 1/2 = sigmoid(a_f)  (forget gate)
-        np.multiply(0.5, _zf[:, 1], _zf[:, 1])
-        np.add(_zf[:, 1], 0.5, _zf[:, 1])
+        np.multiply(0.5, _tanh_half_a_f, _f)
+        np.add(_f, 0.5, _f)
         # half_a_o = (W_o / 2) @ x + (V_o / 2) @ v_prev + b_o / 2
         np.matmul(_VWb_o, _v_x_one[:-1], out=_half_a_o)
         # o = 1/2 * tanh(half_a_o) + 1/2 = sigmoid(a_o)  (output gate)

@@ -100,7 +100,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -111,6 +111,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -261,8 +262,10 @@ class Parameters:
         self._set("b_f", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -440,14 +443,16 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _c = _part(_all_c, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _a_n = _part(_all_a_n, _now)
             _if = _part(_all_if, _now)
             _windows = list(zip(
                 _h_x_one[:-1], _if, _if.reshape(_count, 2 * _hidden, _batch), _c[1:], _if[:, 0], _a_n, _if[:, 1],
-                _c[:-1], _h_x_one[1:, :_hidden], strict=True,
+                _c[:-1], _h, strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _c, _a_n, _windows)
+            yield (_now, _h_x_one, _x, _c, _h, _a_n, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -467,7 +472,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (_UWb_if, _temporary0, _UWb_if_matrix, _U_if_rows, _W_if_rows, _b_if_rows, _half, _chunks) = _arrays.of_pass
     _W_n = _parameters.W_n
     # Parameters that enter one product or one call lie side by side.
@@ -478,28 +483,30 @@ def _forward(
     np.multiply(_UWb_if, 0.5, _UWb_if)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h, c = _initial.h.T, _initial.c.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
-    for _now, _h_x_one, _c, _a_n, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _c, _h, _a_n, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         np.copyto(_c[0], c)
         # a_n = W_n @ x
-        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_a_n)
+        np.matmul(_W_n, _x, out=_a_n)
         for h_x_one, _if_t, _if_matrix, c, i, a_n, f, c_prev, h in _windows:
             # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, f
-            np.dot(_UWb_if_matrix, h_x_one, _if_matrix)
+            dot(_UWb_if_matrix, h_x_one, _if_matrix)
             # tanh_half_a_k = tanh(half_a_k)  for k = i, f
-            np.tanh(_if_t, _if_t)
+            tanh(_if_t, _if_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = i, f  (input gate, forget gate)
-            np.multiply(_half, _if_t, _if_t)
-            np.add(_if_t, _half, _if_t)
+            multiply(_half, _if_t, _if_t)
+            add(_if_t, _half, _if_t)
             # c = i * a_n + f * c_prev  (cell state)
-            np.multiply(i, a_n, c)
-            np.multiply(f, c_prev, _temporary0)
-            np.add(c, _temporary0, c)
+            multiply(i, a_n, c)
+            multiply(f, c_prev, _temporary0)
+            add(c, _temporary0, c)
             # h = tanh(c)  (hidden state)
-            np.tanh(c, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            tanh(c, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -550,20 +557,29 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _dh_dc = _part(_all_dh_dc, _now)
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _d_a_ifn = _part(_all_d_a_ifn, _now)
+            _dc_da_f = _d_a_ifn[:, 1]
             _c = _part(_all_c, _now, 1)
+            _c_prev = _c[:-1]
             _if = _part(_all_if, _now)
+            _f = _if[:, 1]
             _temporary0 = _part(_all_temporary0, _now)
+            _dc_da_i = _d_a_ifn[:, 0]
             _a_n = _part(_all_a_n, _now)
+            _i = _if[:, 0]
             _d_c = _part(_all_d_c, _now)
+            _d_a_n = _d_a_ifn[:, 2]
             _d_a_ifn_by_slot = _beginning(_all_d_a_ifn_by_slot, (3, _hidden, _count, _batch))
             _d_a_n_by_hidden = _beginning(_all_d_a_n_by_hidden, (_hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-            _windows = list(zip(_d_outputs, _d_c, _dh_dc, _d_a_ifn[:, :2], _if[:, 1], strict=True))[::-1]
+            _windows = list(zip(_d_outputs, _d_c, _dh_dc, _d_a_ifn[:, :2], _f, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _dh_dc, _h_x_one, _d_a_ifn, _c, _if, _temporary0, _a_n, _d_c,
-                _d_a_ifn_by_slot, _d_a_n_by_hidden, _x_by_features, _h_x_one_by_part, _windows,
+                _now, _count, _d_outputs, _dh_dc, _h_x_one, _h, _d_a_ifn, _dc_da_f, _c_prev, _f, _temporary0, _dc_da_i,
+                _a_n, _i, _d_c, _d_a_n, _d_a_ifn_by_slot, _d_a_n_by_hidden, _x_by_features, _x, _h_x_one_by_part,
+                _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -601,38 +617,40 @@ def _backward(
     np.copyto(d_c_next, _d_final.c.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_if.reshape(2 * _hidden, _hidden), _U_if_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_dc, _h_x_one, _d_a_ifn, _c, _if, _temporary0, _a_n, _d_c, _d_a_ifn_by_slot,
-        _d_a_n_by_hidden, _x_by_features, _h_x_one_by_part, _windows,
+        _now, _count, _d_outputs, _dh_dc, _h_x_one, _h, _d_a_ifn, _dc_da_f, _c_prev, _f, _temporary0, _dc_da_i, _a_n,
+        _i, _d_c, _d_a_n, _d_a_ifn_by_slot, _d_a_n_by_hidden, _x_by_features, _x, _h_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_dc = 1 - h**2
-        np.square(_h_x_one[1:, :_hidden], _dh_dc)
+        np.square(_h, _dh_dc)
         np.subtract(1.0, _dh_dc, _dh_dc)
         # dc_da_f = c_prev * f * (1 - f)
-        np.multiply(_c[:-1], _if[:, 1], _d_a_ifn[:, 1])
-        np.subtract(1.0, _if[:, 1], _temporary0)
-        np.multiply(_d_a_ifn[:, 1], _temporary0, _d_a_ifn[:, 1])
+        np.multiply(_c_prev, _f, _dc_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_dc_da_f, _temporary0, _dc_da_f)
         # dc_da_i = a_n * i * (1 - i)
-        np.multiply(_a_n, _if[:, 0], _d_a_ifn[:, 0])
-        np.subtract(1.0, _if[:, 0], _temporary0)
-        np.multiply(_d_a_ifn[:, 0], _temporary0, _d_a_ifn[:, 0])
+        np.multiply(_a_n, _i, _dc_da_i)
+        np.subtract(1.0, _i, _temporary0)
+        np.multiply(_dc_da_i, _temporary0, _dc_da_i)
         for d_outputs, d_c, dh_dc, _d_a_if_t, f in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_c = d_c_next + d_h * dh_dc
-            np.multiply(d_h, dh_dc, d_c)
-            np.add(d_c_next, d_c, d_c)
+            multiply(d_h, dh_dc, d_c)
+            add(d_c_next, d_c, d_c)
             # d_a_k = d_c * dc_da_k  for k = i, f
-            np.multiply(d_c, _d_a_if_t, _d_a_if_t)
+            multiply(d_c, _d_a_if_t, _d_a_if_t)
             # d_h_prev = U_f.T @ d_a_f + U_i.T @ d_a_i
-            np.dot(_U_if_transposed, _d_a_if_t.reshape(2 * _hidden, _batch), d_h_prev)
+            dot(_U_if_transposed, _d_a_if_t.reshape(2 * _hidden, _batch), d_h_prev)
             # d_c_prev = d_c * f
-            np.multiply(d_c, f, d_c_prev)
+            multiply(d_c, f, d_c_prev)
         # d_a_n = d_c * i
-        np.multiply(_d_c, _if[:, 0], _d_a_ifn[:, 2])
+        np.multiply(_d_c, _i, _d_a_n)
         # d_x = W_f.T @ d_a_f + W_i.T @ d_a_i + W_n.T @ d_a_n
         np.copyto(_d_a_ifn_by_slot, _d_a_ifn.transpose(1, 2, 0, 3))
         np.dot(
@@ -641,8 +659,8 @@ def _backward(
             _d_x[_now].reshape(_count * _batch, _features),
         )
         # d_W_n = total(outer(d_a_n, x))
-        np.copyto(_d_a_n_by_hidden, _d_a_ifn[:, 2].transpose(1, 0, 2))
-        np.copyto(_x_by_features, _h_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.copyto(_d_a_n_by_hidden, _d_a_n.transpose(1, 0, 2))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
         np.matmul(
             _d_a_n_by_hidden.reshape(_hidden, _count * _batch),
             _x_by_features.reshape(_features, _count * _batch).T,
@@ -692,9 +710,10 @@ def _rebuild_arrays(
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _a_n = _part(_all_a_n, _now)
             _if = _part(_all_if, _now)
-            yield (_count, _h_x_one, _a_n, _if)
+            yield (_count, _h_x_one, _x, _a_n, _if)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -714,9 +733,9 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_i, _parameters.b_f), out=_b_if_rows)
     np.multiply(_UWb_if, 0.5, _UWb_if)
 
-    for _count, _h_x_one, _a_n, _if in _chunks:
+    for _count, _h_x_one, _x, _a_n, _if in _chunks:
         # a_n = W_n @ x
-        np.matmul(_W_n, _h_x_one[:-1, _hidden : _hidden + _features], out=_a_n)
+        np.matmul(_W_n, _x, out=_a_n)
         # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2  for k = i, f
         np.matmul(
             _UWb_if.reshape(2 * _hidden, _hidden + _features + 1),

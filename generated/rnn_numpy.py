@@ -94,7 +94,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -105,6 +105,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -219,8 +220,10 @@ class Parameters:
         self._set("b_h", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -386,8 +389,10 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         for _first in range(0, _steps, _chunk):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x_one = _part(_all_h_x_one, _now, 1)
-            _windows = list(zip(_h_x_one[:-1], _h_x_one[1:, :_hidden], strict=True))
-            yield (_now, _h_x_one, _windows)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
+            _h = _h_x_one[1:, :_hidden]
+            _windows = list(zip(_h_x_one[:-1], _h, strict=True))
+            yield (_now, _h_x_one, _x, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -412,16 +417,18 @@ def _forward(
     np.copyto(_UWb_h[:, -1], _parameters.b_h)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    dot, tanh = np.dot, np.tanh
 
-    for _now, _h_x_one, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         for h_x_one, h in _windows:
             # a_h = W_h @ x + U_h @ h_prev + b_h
-            np.dot(_UWb_h, h_x_one, a_h)
+            dot(_UWb_h, h_x_one, a_h)
             # h = tanh(a_h)  (hidden state)
-            np.tanh(a_h, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            tanh(a_h, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -457,11 +464,14 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _dh_da_h = _part(_all_dh_da_h, _now)
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _d_a_h = _part(_all_d_a_h, _now)
             _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, strict=True))[::-1]
-            yield (_now, _count, _d_outputs, _dh_da_h, _h_x_one, _d_a_h, _d_a_h_by_hidden, _h_x_one_by_part, _windows)
+            yield (
+                _now, _count, _d_outputs, _dh_da_h, _h_x_one, _h, _d_a_h, _d_a_h_by_hidden, _h_x_one_by_part, _windows,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -489,22 +499,24 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_h, _U_h_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_da_h, _h_x_one, _d_a_h, _d_a_h_by_hidden, _h_x_one_by_part, _windows,
+        _now, _count, _d_outputs, _dh_da_h, _h_x_one, _h, _d_a_h, _d_a_h_by_hidden, _h_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_h = 1 - h**2
-        np.square(_h_x_one[1:, :_hidden], _dh_da_h)
+        np.square(_h, _dh_da_h)
         np.subtract(1.0, _dh_da_h, _dh_da_h)
         for d_outputs, d_a_h, dh_da_h in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_h = d_h * dh_da_h
-            np.multiply(d_h, dh_da_h, d_a_h)
+            multiply(d_h, dh_da_h, d_a_h)
             # d_h_prev = U_h.T @ d_a_h
-            np.dot(_U_h_transposed, d_a_h, d_h_prev)
+            dot(_U_h_transposed, d_a_h, d_h_prev)
         # d_x = W_h.T @ d_a_h
         np.copyto(_d_a_h_by_hidden, _d_a_h.transpose(1, 0, 2))
         np.dot(

@@ -102,7 +102,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -113,6 +113,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -266,8 +267,10 @@ class Parameters:
         self._set("V", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -446,14 +449,16 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         for _first in range(0, _steps, _chunk):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x = _part(_all_h_x, _now, 1)
+            _x = _h_x[:-1, _hidden:]
             _s = _part(_all_s, _now, 1)
             _y = _part(_all_y, _now)
             _B_x = _part(_all_B_x, _now)
             _s_B_x = _part(_all_s_B_x, _now)
+            _h = _h_x[1:, :_hidden]
             _U_h = _part(_all_U_h, _now)
             _V_s = _part(_all_V_s, _now)
-            _windows = list(zip(_s[1:], _s[:-1], _s_B_x, _h_x[:-1], _h_x[1:, :_hidden], strict=True))
-            yield (_now, _h_x, _s, _y, _B_x, _s_B_x, _U_h, _V_s, _windows)
+            _windows = list(zip(_s[1:], _s[:-1], _s_B_x, _h_x[:-1], _h, strict=True))
+            yield (_now, _h_x, _x, _s, _y, _B_x, _s_B_x, _h, _U_h, _V_s, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -484,31 +489,33 @@ def _forward(
     np.multiply(_RA, 0.5, _RA)
     _returned_y = np.empty((_steps, _batch, _readout), _dtype)
     s, h = _initial.s.T, _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, tanh = np.add, np.dot, np.multiply, np.tanh
 
-    for _now, _h_x, _s, _y, _B_x, _s_B_x, _U_h, _V_s, _windows in _chunks:
-        np.copyto(_h_x[:-1, _hidden:], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x, _x, _s, _y, _B_x, _s_B_x, _h, _U_h, _V_s, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_s[0], s)
         np.copyto(_h_x[0, :_hidden], h)
         # B @ x
-        np.matmul(_B, _h_x[:-1, _hidden:], out=_B_x)
+        np.matmul(_B, _x, out=_B_x)
         # s_B_x = 0.050000000000000044 * (B @ x)
         np.multiply(0.050000000000000044, _B_x, _s_B_x)
         for s, s_prev, s_B_x, h_x, h in _windows:
             # s = s_B_x + 0.95 * s_prev  (context)
-            np.multiply(_number0, s_prev, s)
-            np.add(s_B_x, s, s)
+            multiply(_number0, s_prev, s)
+            add(s_B_x, s, s)
             # (P / 2) @ s
-            np.dot(_P, s, P_s)
+            dot(_P, s, P_s)
             # half_a_h_product = (A / 2) @ x + (R / 2) @ h_prev
-            np.dot(_RA, h_x, half_a_h_product)
+            dot(_RA, h_x, half_a_h_product)
             # half_a_h = half_a_h_product + (P / 2) @ s
-            np.add(half_a_h_product, P_s, half_a_h)
+            add(half_a_h_product, P_s, half_a_h)
             # h = 1/2 * tanh(half_a_h) + 1/2 = sigmoid(a_h)  (hidden state)
-            np.tanh(half_a_h, h)
-            np.multiply(_half, h, h)
-            np.add(h, _half, h)
+            tanh(half_a_h, h)
+            multiply(_half, h, h)
+            add(h, _half, h)
         # U @ h
-        np.matmul(_U, _h_x[1:, :_hidden], out=_U_h)
+        np.matmul(_U, _h, out=_U_h)
         # V @ s
         np.matmul(_V, _s[1:], out=_V_s)
         # y = U @ h + V @ s  (readout)
@@ -576,6 +583,7 @@ def _backward_arrays(
             _d_h_U_h = _part(_all_d_h_U_h, _now)
             _dh_da_h = _part(_all_dh_da_h, _now)
             _h_x = _part(_all_h_x, _now, 1)
+            _h = _h_x[1:, :_hidden]
             _d_a_h = _part(_all_d_a_h, _now)
             _d_s = _part(_all_d_s, _now)
             _d_x_A_x = _part(_all_d_x_A_x, _now)
@@ -583,6 +591,7 @@ def _backward_arrays(
             _d_x_B_x = _part(_all_d_x_B_x, _now)
             _d_B_x_by_context = _beginning(_all_d_B_x_by_context, (_context, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _h_x[:-1, _hidden:]
             _d_a_h_by_hidden = _beginning(_all_d_a_h_by_hidden, (_hidden, _count, _batch))
             _s_by_context = _beginning(_all_s_by_context, (_context, _count, _batch))
             _s = _part(_all_s, _now, 1)
@@ -591,8 +600,8 @@ def _backward_arrays(
             _h_by_hidden = _beginning(_all_h_by_hidden, (_hidden, _count, _batch))
             _windows = list(zip(_d_h_U_h, _d_a_h, _dh_da_h, _d_s, _d_s_V_s, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
-                _d_B_x_by_context, _x_by_features, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part,
+                _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _h, _d_a_h, _d_s, _d_x_A_x, _d_B_x,
+                _d_x_B_x, _d_B_x_by_context, _x_by_features, _x, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part,
                 _d_outputs_by_readout, _h_by_hidden, _windows,
             )  # fmt: skip
 
@@ -638,11 +647,13 @@ def _backward(
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_P, _P_transposed)
     _transpose(_R, _R_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
-        _d_B_x_by_context, _x_by_features, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part, _d_outputs_by_readout,
+        _now, _count, _d_outputs, _d_s_V_s, _d_h_U_h, _dh_da_h, _h_x, _h, _d_a_h, _d_s, _d_x_A_x, _d_B_x, _d_x_B_x,
+        _d_B_x_by_context, _x_by_features, _x, _d_a_h_by_hidden, _s_by_context, _s, _h_x_by_part, _d_outputs_by_readout,
         _h_by_hidden, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
@@ -651,22 +662,22 @@ def _backward(
         # U.T @ d_outputs
         np.matmul(_U.T, _d_outputs, out=_d_h_U_h)
         # dh_da_h = h * (1 - h)
-        np.subtract(1.0, _h_x[1:, :_hidden], _dh_da_h)
-        np.multiply(_h_x[1:, :_hidden], _dh_da_h, _dh_da_h)
+        np.subtract(1.0, _h, _dh_da_h)
+        np.multiply(_h, _dh_da_h, _dh_da_h)
         for d_h_U_h, d_a_h, dh_da_h, d_s, d_s_V_s in _windows:
             # d_h = d_h_next + U.T @ d_y
-            np.add(d_h_next, d_h_U_h, d_h)
+            add(d_h_next, d_h_U_h, d_h)
             # d_a_h = d_h * dh_da_h
-            np.multiply(d_h, dh_da_h, d_a_h)
+            multiply(d_h, dh_da_h, d_a_h)
             # P.T @ d_a_h
-            np.dot(_P_transposed, d_a_h, d_s_P_s)
+            dot(_P_transposed, d_a_h, d_s_P_s)
             # d_s = d_s_next + V.T @ d_y + P.T @ d_a_h
-            np.add(d_s_next, d_s_V_s, d_s)
-            np.add(d_s, d_s_P_s, d_s)
+            add(d_s_next, d_s_V_s, d_s)
+            add(d_s, d_s_P_s, d_s)
             # d_s_prev = 0.95 * d_s
-            np.multiply(_number0, d_s, d_s_prev)
+            multiply(_number0, d_s, d_s_prev)
             # d_h_prev = R.T @ d_a_h
-            np.dot(_R_transposed, d_a_h, d_h_prev)
+            dot(_R_transposed, d_a_h, d_h_prev)
         # A.T @ d_a_h
         np.matmul(_A.T, _d_a_h, out=_d_x_A_x)
         # d_B_x = 0.050000000000000044 * d_s
@@ -677,7 +688,7 @@ def _backward(
         np.add(_d_x_A_x.transpose(0, 2, 1), _d_x_B_x.transpose(0, 2, 1), _d_x[_now])
         # d_B = total(outer(d_B_x, x))
         np.copyto(_d_B_x_by_context, _d_B_x.transpose(1, 0, 2))
-        np.copyto(_x_by_features, _h_x[:-1, _hidden:].transpose(1, 0, 2))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
         np.matmul(
             _d_B_x_by_context.reshape(_context, _count * _batch),
             _x_by_features.reshape(_features, _count * _batch).T,
@@ -704,7 +715,7 @@ def _backward(
         np.add(_d_RA, _temporary2, _d_RA)
         # d_U = total(outer(d_y, h))
         np.copyto(_d_outputs_by_readout, _d_outputs.transpose(1, 0, 2))
-        np.copyto(_h_by_hidden, _h_x[1:, :_hidden].transpose(1, 0, 2))
+        np.copyto(_h_by_hidden, _h.transpose(1, 0, 2))
         np.matmul(
             _d_outputs_by_readout.reshape(_readout, _count * _batch),
             _h_by_hidden.reshape(_hidden, _count * _batch).T,

@@ -117,7 +117,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -128,6 +128,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -336,8 +337,10 @@ class Parameters:
         self._set("b_o", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -527,9 +530,11 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _c = _part(_all_c, _now, 1)
             _n = _part(_all_n, _now, 1)
             _m = _part(_all_m, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
             _m_sum = _part(_all_m_sum, _now)
             _i = _part(_all_i, _now)
@@ -539,9 +544,9 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
                 _h_x_one[:-1], _log_f_z_o_log_i.reshape(_count, 4 * _hidden, _batch), _log_f_z_o_log_i[:, 0],
                 _log_f_z_o_log_i[:, 0], _m_sum, _m[:-1], _log_f_z_o_log_i[:, 3], _n[:-1], _m[1:], _i, _f_sum, _f,
                 _n[1:], _log_f_z_o_log_i[:, 1:3], _c[1:], _c[:-1], _log_f_z_o_log_i[:, 1], _log_f_z_o_log_i[:, 2],
-                _log_f_z_o_log_i[:, 2], _h_x_one[1:, :_hidden], strict=True,
+                _log_f_z_o_log_i[:, 2], _h, strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _c, _n, _m, _windows)
+            yield (_now, _h_x_one, _x, _c, _n, _m, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -573,7 +578,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (
         _RWb_fzoi, _temporary0, _mask1, m_part, a_i, a_f, _RWb_fzoi_matrix, _R_fzoi_rows, _W_fzoi_rows, _b_fzoi_rows,
         _zero, _number0, _half, _chunks,
@@ -586,9 +591,13 @@ def _forward(
     np.multiply(_RWb_fzoi[2:3], 0.5, _RWb_fzoi[2:3])
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h, c, n, m = _initial.h.T, _initial.c.T, _initial.n.T, _initial.m.T
+    # By local names, what steps call is found at once.
+    absolute, add, copyto, divide, dot, equal, exp = np.absolute, np.add, np.copyto, np.divide, np.dot, np.equal, np.exp
+    log1p, maximum, minimum, multiply, negative = np.log1p, np.maximum, np.minimum, np.multiply, np.negative
+    subtract, tanh = np.subtract, np.tanh
 
-    for _now, _h_x_one, _c, _n, _m, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _c, _n, _m, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         np.copyto(_c[0], c)
         np.copyto(_n[0], n)
@@ -601,51 +610,51 @@ def _forward(
             # a_z = W_z @ x + R_z @ h_prev + b_z
             # half_a_o = (W_o / 2) @ x + (R_o / 2) @ h_prev + b_o / 2
             # log_i = W_i @ x + R_i @ h_prev + b_i  (logarithm of the input gate)
-            np.dot(_RWb_fzoi_matrix, h_x_one, _log_f_z_o_log_i_matrix)
+            dot(_RWb_fzoi_matrix, h_x_one, _log_f_z_o_log_i_matrix)
             # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-            np.minimum(a_log_f, _zero, out=_temporary0)
-            np.absolute(a_log_f, log_f)
-            np.minimum(log_f, _number0, out=log_f)
-            np.negative(log_f, log_f)
-            np.exp(log_f, log_f)
-            np.log1p(log_f, log_f)
-            np.subtract(_temporary0, log_f, log_f)
+            minimum(a_log_f, _zero, out=_temporary0)
+            absolute(a_log_f, log_f)
+            minimum(log_f, _number0, out=log_f)
+            negative(log_f, log_f)
+            exp(log_f, log_f)
+            log1p(log_f, log_f)
+            subtract(_temporary0, log_f, log_f)
             # m_sum = log_f + m_prev
-            np.add(log_f, m_prev, m_sum)
+            add(log_f, m_prev, m_sum)
             # m_part = maximum(m_sum, log_i)
-            np.maximum(m_sum, log_i, out=m_part)
+            maximum(m_sum, log_i, out=m_part)
             # m = where(n_prev == 0, log_i, m_part)  (stabiliser)
-            np.equal(n_prev, _zero, _mask1)
-            np.copyto(m, m_part)
-            np.copyto(m, log_i, where=_mask1)
+            equal(n_prev, _zero, _mask1)
+            copyto(m, m_part)
+            copyto(m, log_i, where=_mask1)
             # a_i = log_i - m
-            np.subtract(log_i, m, a_i)
+            subtract(log_i, m, a_i)
             # i = exp(a_i)  (input gate)
-            np.exp(a_i, i)
+            exp(a_i, i)
             # f_sum = log_f + m_prev - m
-            np.add(log_f, m_prev, f_sum)
-            np.subtract(f_sum, m, f_sum)
+            add(log_f, m_prev, f_sum)
+            subtract(f_sum, m, f_sum)
             # a_f = minimum(f_sum, 0)
-            np.minimum(f_sum, _zero, out=a_f)
+            minimum(f_sum, _zero, out=a_f)
             # f = exp(a_f)  (forget gate)
-            np.exp(a_f, f)
+            exp(a_f, f)
             # n = f * n_prev + i  (normaliser)
-            np.multiply(f, n_prev, n)
-            np.add(n, i, n)
+            multiply(f, n_prev, n)
+            add(n, i, n)
             # z = tanh(a_z)  (cell input)
             # tanh_half_a_o = tanh(half_a_o)
-            np.tanh(_zo_t, _zo_t)
+            tanh(_zo_t, _zo_t)
             # c = f * c_prev + i * z  (cell state)
-            np.multiply(f, c_prev, c)
-            np.multiply(i, z, _temporary0)
-            np.add(c, _temporary0, c)
+            multiply(f, c_prev, c)
+            multiply(i, z, _temporary0)
+            add(c, _temporary0, c)
             # o = 1/2 * tanh_half_a_o + 1/2 = sigmoid(a_o)  (output gate)
-            np.multiply(_half, tanh_half_a_o, o)
-            np.add(o, _half, o)
+            multiply(_half, tanh_half_a_o, o)
+            add(o, _half, o)
             # h = o * c / n  (hidden state)
-            np.multiply(o, c, h)
-            np.divide(h, n, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(o, c, h)
+            divide(h, n, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy(), c=c.T.copy(), n=n.T.copy(), m=m.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -721,21 +730,30 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_log_f_a_z_a_o_log_i = _part(_all_d_a_log_f_a_z_a_o_log_i, _now)
+            _dh_da_o = _d_a_log_f_a_z_a_o_log_i[:, 2]
             _c = _part(_all_c, _now, 1)
             _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
+            _o = _log_f_z_o_log_i[:, 2]
             _temporary0 = _part(_all_temporary0, _now)
             _n = _part(_all_n, _now, 1)
             _dh_dn = _part(_all_dh_dn, _now)
             _dh_dc = _part(_all_dh_dc, _now)
+            _dc_da_z = _d_a_log_f_a_z_a_o_log_i[:, 1]
+            _z = _log_f_z_o_log_i[:, 1]
             _i = _part(_all_i, _now)
             _d_f_sum_part = _part(_all_d_f_sum_part, _now)
             _f_sum = _part(_all_f_sum, _now)
             _df_df_sum = _part(_all_df_df_sum, _now)
             _f = _part(_all_f, _now)
+            _d_m_part_part = _d_a_log_f_a_z_a_o_log_i[:, 3]
+            _n_prev = _n[:-1]
             _dm_dm_part = _part(_all_dm_dm_part, _now)
             _d_m_sum_part = _part(_all_d_m_sum_part, _now)
             _m_sum = _part(_all_m_sum, _now)
+            _log_i = _log_f_z_o_log_i[:, 3]
             _exp_log_f = _part(_all_exp_log_f, _now)
+            _log_f = _log_f_z_o_log_i[:, 0]
+            _dlog_f_da_log_f = _d_a_log_f_a_z_a_o_log_i[:, 0]
             _dm_part_dlog_i = _part(_all_dm_part_dlog_i, _now)
             _d_a_log_f_a_z_a_o_log_i_by_slot = _beginning(
                 _all_d_a_log_f_a_z_a_o_log_i_by_slot, (4, _hidden, _count, _batch)
@@ -743,16 +761,15 @@ def _backward_arrays(
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _windows = list(zip(
-                _d_outputs, _d_a_log_f_a_z_a_o_log_i[:, 2], _d_a_log_f_a_z_a_o_log_i[:, 2], _dh_dn, _dh_dc,
-                _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1], _n[:-1], _c[:-1], _df_df_sum,
-                _log_f_z_o_log_i[:, 1], _i, _dm_dm_part, _d_m_sum_part, _d_a_log_f_a_z_a_o_log_i[:, 0],
-                _d_a_log_f_a_z_a_o_log_i[:, 0], _d_a_log_f_a_z_a_o_log_i[:, 3], _d_a_log_f_a_z_a_o_log_i[:, 3],
+                _d_outputs, _dh_da_o, _dh_da_o, _dh_dn, _dh_dc, _dc_da_z, _dc_da_z, _n_prev, _c[:-1], _df_df_sum, _z,
+                _i, _dm_dm_part, _d_m_sum_part, _dlog_f_da_log_f, _dlog_f_da_log_f, _d_m_part_part, _d_m_part_part,
                 _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i.reshape(_count, 4 * _hidden, _batch), _f, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _c, _log_f_z_o_log_i, _temporary0, _n, _dh_dn,
-                _dh_dc, _i, _d_f_sum_part, _f_sum, _df_df_sum, _f, _dm_dm_part, _d_m_sum_part, _m_sum, _exp_log_f,
-                _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+                _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _dh_da_o, _c, _o, _temporary0, _n, _dh_dn, _dh_dc,
+                _dc_da_z, _z, _i, _d_f_sum_part, _f_sum, _df_df_sum, _f, _d_m_part_part, _n_prev, _dm_dm_part,
+                _d_m_sum_part, _m_sum, _log_i, _exp_log_f, _log_f, _dlog_f_da_log_f, _dm_part_dlog_i,
+                _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -794,44 +811,47 @@ def _backward(
     np.copyto(d_m_next, _d_final.m.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_R_fzoi.reshape(4 * _hidden, _hidden), _R_fzoi_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract = np.add, np.dot, np.multiply, np.subtract
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _c, _log_f_z_o_log_i, _temporary0, _n, _dh_dn, _dh_dc, _i,
-        _d_f_sum_part, _f_sum, _df_df_sum, _f, _dm_dm_part, _d_m_sum_part, _m_sum, _exp_log_f, _dm_part_dlog_i,
-        _d_a_log_f_a_z_a_o_log_i_by_slot, _h_x_one_by_part, _h_x_one, _windows,
+        _now, _count, _d_outputs, _d_a_log_f_a_z_a_o_log_i, _dh_da_o, _c, _o, _temporary0, _n, _dh_dn, _dh_dc, _dc_da_z,
+        _z, _i, _d_f_sum_part, _f_sum, _df_df_sum, _f, _d_m_part_part, _n_prev, _dm_dm_part, _d_m_sum_part, _m_sum,
+        _log_i, _exp_log_f, _log_f, _dlog_f_da_log_f, _dm_part_dlog_i, _d_a_log_f_a_z_a_o_log_i_by_slot,
+        _h_x_one_by_part, _h_x_one, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_o = c * o * (1 - o) / n
-        np.multiply(_c[1:], _log_f_z_o_log_i[:, 2], _d_a_log_f_a_z_a_o_log_i[:, 2])
-        np.subtract(1.0, _log_f_z_o_log_i[:, 2], _temporary0)
-        np.multiply(_d_a_log_f_a_z_a_o_log_i[:, 2], _temporary0, _d_a_log_f_a_z_a_o_log_i[:, 2])
-        np.divide(_d_a_log_f_a_z_a_o_log_i[:, 2], _n[1:], _d_a_log_f_a_z_a_o_log_i[:, 2])
+        np.multiply(_c[1:], _o, _dh_da_o)
+        np.subtract(1.0, _o, _temporary0)
+        np.multiply(_dh_da_o, _temporary0, _dh_da_o)
+        np.divide(_dh_da_o, _n[1:], _dh_da_o)
         # dh_dn = -c * o / n**2
-        np.multiply(_c[1:], _log_f_z_o_log_i[:, 2], _dh_dn)
+        np.multiply(_c[1:], _o, _dh_dn)
         np.square(_n[1:], _temporary0)
         np.divide(_dh_dn, _temporary0, _dh_dn)
         np.negative(_dh_dn, _dh_dn)
         # dh_dc = o / n
-        np.divide(_log_f_z_o_log_i[:, 2], _n[1:], _dh_dc)
+        np.divide(_o, _n[1:], _dh_dc)
         # dc_da_z = i * (1 - z**2)
-        np.square(_log_f_z_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1])
-        np.subtract(1.0, _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1])
-        np.multiply(_i, _d_a_log_f_a_z_a_o_log_i[:, 1], _d_a_log_f_a_z_a_o_log_i[:, 1])
+        np.square(_z, _dc_da_z)
+        np.subtract(1.0, _dc_da_z, _dc_da_z)
+        np.multiply(_i, _dc_da_z, _dc_da_z)
         # d_f_sum_part = where(f_sum <= 0, 1, 0)
         np.less_equal(_f_sum, 0.0, _d_f_sum_part)
         # df_df_sum = f * d_f_sum_part
         np.multiply(_f, _d_f_sum_part, _df_df_sum)
         # d_m_part_part = where(n_prev == 0, 1, 0)
-        np.equal(_n[:-1], 0.0, _d_a_log_f_a_z_a_o_log_i[:, 3])
+        np.equal(_n_prev, 0.0, _d_m_part_part)
         # dm_dm_part = 1 - d_m_part_part
-        np.subtract(1.0, _d_a_log_f_a_z_a_o_log_i[:, 3], _dm_dm_part)
+        np.subtract(1.0, _d_m_part_part, _dm_dm_part)
         # d_m_sum_part = where(m_sum >= log_i, 1, 0)
-        np.greater_equal(_m_sum, _log_f_z_o_log_i[:, 3], _d_m_sum_part)
+        np.greater_equal(_m_sum, _log_i, _d_m_sum_part)
         # exp_log_f = exp(log_f)
-        np.exp(_log_f_z_o_log_i[:, 0], _exp_log_f)
+        np.exp(_log_f, _exp_log_f)
         # dlog_f_da_log_f = 1 - exp_log_f
-        np.subtract(1.0, _exp_log_f, _d_a_log_f_a_z_a_o_log_i[:, 0])
+        np.subtract(1.0, _exp_log_f, _dlog_f_da_log_f)
         # dm_part_dlog_i = 1 - d_m_sum_part
         np.subtract(1.0, _d_m_sum_part, _dm_part_dlog_i)
         for (
@@ -840,52 +860,52 @@ def _backward(
             _d_a_log_f_a_z_a_o_log_i_matrix, f,
         ) in _windows:  # fmt: skip
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_o = d_h * dh_da_o
-            np.multiply(d_h, dh_da_o, d_a_o)
+            multiply(d_h, dh_da_o, d_a_o)
             # d_n = d_n_next + d_h * dh_dn
-            np.multiply(d_h, dh_dn, d_n)
-            np.add(d_n_next, d_n, d_n)
+            multiply(d_h, dh_dn, d_n)
+            add(d_n_next, d_n, d_n)
             # d_c = d_c_next + d_h * dh_dc
-            np.multiply(d_h, dh_dc, d_c)
-            np.add(d_c_next, d_c, d_c)
+            multiply(d_h, dh_dc, d_c)
+            add(d_c_next, d_c, d_c)
             # d_a_z = d_c * dc_da_z
-            np.multiply(d_c, dc_da_z, d_a_z)
+            multiply(d_c, dc_da_z, d_a_z)
             # d_f = d_n * n_prev + d_c * c_prev
-            np.multiply(d_n, n_prev, d_f)
-            np.multiply(d_c, c_prev, _temporary1)
-            np.add(d_f, _temporary1, d_f)
+            multiply(d_n, n_prev, d_f)
+            multiply(d_c, c_prev, _temporary1)
+            add(d_f, _temporary1, d_f)
             # d_f_sum = d_f * df_df_sum
-            np.multiply(d_f, df_df_sum, d_f_sum)
+            multiply(d_f, df_df_sum, d_f_sum)
             # d_i = d_n + d_c * z
-            np.multiply(d_c, z, d_i)
-            np.add(d_n, d_i, d_i)
+            multiply(d_c, z, d_i)
+            add(d_n, d_i, d_i)
             # d_a_i = d_i * i
-            np.multiply(d_i, i, d_a_i)
+            multiply(d_i, i, d_a_i)
             # d_m = d_m_next - d_f_sum - d_a_i
-            np.subtract(d_m_next, d_f_sum, d_m)
-            np.subtract(d_m, d_a_i, d_m)
+            subtract(d_m_next, d_f_sum, d_m)
+            subtract(d_m, d_a_i, d_m)
             # d_m_part = d_m * dm_dm_part
-            np.multiply(d_m, dm_dm_part, d_m_part)
+            multiply(d_m, dm_dm_part, d_m_part)
             # d_m_sum = d_m_part * d_m_sum_part
-            np.multiply(d_m_part, d_m_sum_part, d_m_sum)
+            multiply(d_m_part, d_m_sum_part, d_m_sum)
             # d_log_f = d_f_sum + d_m_sum
-            np.add(d_f_sum, d_m_sum, d_log_f)
+            add(d_f_sum, d_m_sum, d_log_f)
             # d_a_log_f = d_log_f * dlog_f_da_log_f
-            np.multiply(d_log_f, dlog_f_da_log_f, d_a_log_f)
+            multiply(d_log_f, dlog_f_da_log_f, d_a_log_f)
             # d_log_i = d_a_i + d_m * d_m_part_part + d_m_part * dm_part_dlog_i
-            np.multiply(d_m, d_m_part_part, d_log_i)
-            np.add(d_a_i, d_log_i, d_log_i)
-            np.multiply(d_m_part, dm_part_dlog_i, _temporary1)
-            np.add(d_log_i, _temporary1, d_log_i)
+            multiply(d_m, d_m_part_part, d_log_i)
+            add(d_a_i, d_log_i, d_log_i)
+            multiply(d_m_part, dm_part_dlog_i, _temporary1)
+            add(d_log_i, _temporary1, d_log_i)
             # d_h_prev = R_o.T @ d_a_o + R_z.T @ d_a_z + R_f.T @ d_a_log_f + R_i.T @ d_log_i
-            np.dot(_R_fzoi_transposed, _d_a_log_f_a_z_a_o_log_i_matrix, d_h_prev)
+            dot(_R_fzoi_transposed, _d_a_log_f_a_z_a_o_log_i_matrix, d_h_prev)
             # d_c_prev = d_c * f
-            np.multiply(d_c, f, d_c_prev)
+            multiply(d_c, f, d_c_prev)
             # d_n_prev = d_n * f
-            np.multiply(d_n, f, d_n_prev)
+            multiply(d_n, f, d_n_prev)
             # d_m_prev = d_f_sum + d_m_sum
-            np.add(d_f_sum, d_m_sum, d_m_prev)
+            add(d_f_sum, d_m_sum, d_m_prev)
         # d_x = W_o.T @ d_a_o + W_z.T @ d_a_z + W_f.T @ d_a_log_f + W_i.T @ d_log_i
         np.copyto(_d_a_log_f_a_z_a_o_log_i_by_slot, _d_a_log_f_a_z_a_o_log_i.transpose(1, 2, 0, 3))
         np.dot(
@@ -955,14 +975,24 @@ def _rebuild_arrays(
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _log_f_z_o_log_i = _part(_all_log_f_z_o_log_i, _now)
             _temporary0 = _part(_all_temporary0, _now)
+            _a_log_f = _log_f_z_o_log_i[:, 0]
+            _log_f = _log_f_z_o_log_i[:, 0]
             _m_sum = _part(_all_m_sum, _now)
             _m = _part(_all_m, _now, 1)
+            _m_prev = _m[:-1]
             _a_i = _part(_all_a_i, _now)
+            _log_i = _log_f_z_o_log_i[:, 3]
             _i = _part(_all_i, _now)
             _f_sum = _part(_all_f_sum, _now)
             _a_f = _part(_all_a_f, _now)
             _f = _part(_all_f, _now)
-            yield (_count, _h_x_one, _log_f_z_o_log_i, _temporary0, _m_sum, _m, _a_i, _i, _f_sum, _a_f, _f)
+            _zo = _log_f_z_o_log_i[:, 1:3]
+            _o = _log_f_z_o_log_i[:, 2]
+            _tanh_half_a_o = _log_f_z_o_log_i[:, 2]
+            yield (
+                _count, _h_x_one, _log_f_z_o_log_i, _temporary0, _a_log_f, _log_f, _m_sum, _m, _m_prev, _a_i, _log_i,
+                _i, _f_sum, _a_f, _f, _zo, _o, _tanh_half_a_o,
+            )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -990,7 +1020,10 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_f, _parameters.b_z, _parameters.b_o, _parameters.b_i), out=_b_fzoi_rows)
     np.multiply(_RWb_fzoi[2:3], 0.5, _RWb_fzoi[2:3])
 
-    for _count, _h_x_one, _log_f_z_o_log_i, _temporary0, _m_sum, _m, _a_i, _i, _f_sum, _a_f, _f in _chunks:
+    for (
+        _count, _h_x_one, _log_f_z_o_log_i, _temporary0, _a_log_f, _log_f, _m_sum, _m, _m_prev, _a_i, _log_i,
+        _i, _f_sum, _a_f, _f, _zo, _o, _tanh_half_a_o,
+    ) in _chunks:  # fmt: skip
         # a_log_f = W_f @ x + R_f @ h_prev + b_f
         # a_z = W_z @ x + R_z @ h_prev + b_z
         # half_a_o = (W_o / 2) @ x + (R_o / 2) @ h_prev + b_o / 2
@@ -1001,21 +1034,21 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
             out=_log_f_z_o_log_i.reshape(_count, 4 * _hidden, _batch),
         )
         # log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
-        np.minimum(_log_f_z_o_log_i[:, 0], 0.0, out=_temporary0)
-        np.absolute(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
-        np.minimum(_log_f_z_o_log_i[:, 0], 80.0, out=_log_f_z_o_log_i[:, 0])
-        np.negative(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
-        np.exp(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
-        np.log1p(_log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
-        np.subtract(_temporary0, _log_f_z_o_log_i[:, 0], _log_f_z_o_log_i[:, 0])
+        np.minimum(_a_log_f, 0.0, out=_temporary0)
+        np.absolute(_a_log_f, _log_f)
+        np.minimum(_log_f, 80.0, out=_log_f)
+        np.negative(_log_f, _log_f)
+        np.exp(_log_f, _log_f)
+        np.log1p(_log_f, _log_f)
+        np.subtract(_temporary0, _log_f, _log_f)
         # m_sum = log_f + m_prev
-        np.add(_log_f_z_o_log_i[:, 0], _m[:-1], _m_sum)
+        np.add(_log_f, _m_prev, _m_sum)
         # a_i = log_i - m
-        np.subtract(_log_f_z_o_log_i[:, 3], _m[1:], _a_i)
+        np.subtract(_log_i, _m[1:], _a_i)
         # i = exp(a_i)  (input gate)
         np.exp(_a_i, _i)
         # f_sum = log_f + m_prev - m
-        np.add(_log_f_z_o_log_i[:, 0], _m[:-1], _f_sum)
+        np.add(_log_f, _m_prev, _f_sum)
         np.subtract(_f_sum, _m[1:], _f_sum)
         # a_f = minimum(f_sum, 0)
         np.minimum(_f_sum, 0.0, out=_a_f)
@@ -1023,10 +1056,10 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.exp(_a_f, _f)
         # z = tanh(a_z)  (cell input)
         # tanh_half_a_o = tanh(half_a_o)
-        np.tanh(_log_f_z_o_log_i[:, 1:3], _log_f_z_o_log_i[:, 1:3])
+        np.tanh(_zo, _zo)
         # o = 1/2 * tanh_half_a_o + 1/2 = sigmoid(a_o)  (output gate)
-        np.multiply(0.5, _log_f_z_o_log_i[:, 2], _log_f_z_o_log_i[:, 2])
-        np.add(_log_f_z_o_log_i[:, 2], 0.5, _log_f_z_o_log_i[:, 2])
+        np.multiply(0.5, _tanh_half_a_o, _o)
+        np.add(_o, 0.5, _o)
         yield
 
 

@@ -100,7 +100,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -111,6 +111,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -279,8 +280,10 @@ class Parameters:
         self._set("b_r", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -463,11 +466,12 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _c = _part(_all_c, _now, 1)
             _h = _part(_all_h, _now)
             _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+            _fr = _f_r_a_n_a_x[:, :2]
             _windows = list(zip(
-                _c[:-1], _f_r_a_n_a_x[:, :2], _c[1:], _f_r_a_n_a_x[:, 0], _f_r_a_n_a_x[:, 2], _h, _f_r_a_n_a_x[:, 1],
+                _c[:-1], _fr, _c[1:], _f_r_a_n_a_x[:, 0], _f_r_a_n_a_x[:, 2], _h, _f_r_a_n_a_x[:, 1],
                 _f_r_a_n_a_x[:, 3], strict=True,
             ))  # fmt: skip
-            yield (_now, _count, _x, _c, _h, _f_r_a_n_a_x, _windows)
+            yield (_now, _count, _x, _c, _h, _f_r_a_n_a_x, _fr, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -505,34 +509,36 @@ def _forward(
     np.multiply(_v_fr, 0.5, _v_fr)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     c = _initial.c.T
+    # By local names, what steps call is found at once.
+    add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
 
-    for _now, _count, _x, _c, _h, _f_r_a_n_a_x, _windows in _chunks:
+    for _now, _count, _x, _c, _h, _f_r_a_n_a_x, _fr, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_c[0], c)
         # a_n = W_n @ x
         # a_x = W_x @ x
         np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_r_a_n_a_x.reshape(_count, 4 * _hidden, _batch))
         # half_a_k_x = (W_k / 2) @ x + b_k / 2  for k = f, r
-        np.add(_f_r_a_n_a_x[:, :2], _b_fr[..., None], _f_r_a_n_a_x[:, :2])
+        np.add(_fr, _b_fr[..., None], _fr)
         for c_prev, _fr_t, c, f, a_n, h, r, a_x in _windows:
             # half_a_k = half_a_k_x + v_k / 2 * c_prev  for k = f, r
-            np.multiply(_v_fr_wide, c_prev, _temporary0)
-            np.add(_fr_t, _temporary0, _fr_t)
+            multiply(_v_fr_wide, c_prev, _temporary0)
+            add(_fr_t, _temporary0, _fr_t)
             # tanh_half_a_k = tanh(half_a_k)  for k = f, r
-            np.tanh(_fr_t, _fr_t)
+            tanh(_fr_t, _fr_t)
             # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = f, r  (forget gate, reset gate)
-            np.multiply(_half, _fr_t, _fr_t)
-            np.add(_fr_t, _half, _fr_t)
+            multiply(_half, _fr_t, _fr_t)
+            add(_fr_t, _half, _fr_t)
             # c = f * c_prev + (1 - f) * a_n  (cell state)
-            np.multiply(f, c_prev, c)
-            np.subtract(_one, f, _temporary1)
-            np.multiply(_temporary1, a_n, _temporary1)
-            np.add(c, _temporary1, c)
+            multiply(f, c_prev, c)
+            subtract(_one, f, _temporary1)
+            multiply(_temporary1, a_n, _temporary1)
+            add(c, _temporary1, c)
             # h = r * c + (1 - r) * a_x  (output)
-            np.multiply(r, c, h)
-            np.subtract(_one, r, _temporary1)
-            np.multiply(_temporary1, a_x, _temporary1)
-            np.add(h, _temporary1, h)
+            multiply(r, c, h)
+            subtract(_one, r, _temporary1)
+            multiply(_temporary1, a_x, _temporary1)
+            add(h, _temporary1, h)
         np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(c=c.T.copy())
@@ -578,28 +584,39 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_v_f_row_to_a_x = _part(_all_d_v_f_row_to_a_x, _now)
+            _d_a_x = _d_v_f_row_to_a_x[:, 5]
             _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+            _r = _f_r_a_n_a_x[:, 1]
             _d_x_a_x = _part(_all_d_x_a_x, _now)
             _d_c_known = _part(_all_d_c_known, _now)
             _d_r = _part(_all_d_r, _now)
             _c = _part(_all_c, _now, 1)
+            _a_x = _f_r_a_n_a_x[:, 3]
+            _d_a_r = _d_v_f_row_to_a_x[:, 3]
             _temporary0 = _part(_all_temporary0, _now)
+            _d_v_r_row = _d_v_f_row_to_a_x[:, 1]
+            _c_prev = _c[:-1]
             _d_x_W_r_x = _part(_all_d_x_W_r_x, _now)
+            _dc_da_f = _d_v_f_row_to_a_x[:, 2]
+            _a_n = _f_r_a_n_a_x[:, 2]
+            _f = _f_r_a_n_a_x[:, 0]
             _d_c_prev_known = _part(_all_d_c_prev_known, _now)
             _d_c = _part(_all_d_c, _now)
+            _d_v_f_row = _d_v_f_row_to_a_x[:, 0]
+            _d_a_f = _d_v_f_row_to_a_x[:, 2]
             _d_x_W_f_x = _part(_all_d_x_W_f_x, _now)
+            _d_a_n = _d_v_f_row_to_a_x[:, 4]
             _d_x_a_n = _part(_all_d_x_a_n, _now)
+            _d_v_f_row_v_r_row_a_f_a_r = _d_v_f_row_to_a_x[:, :4]
             _d_v_f_row_to_a_x_by_slot = _beginning(_all_d_v_f_row_to_a_x_by_slot, (6, _hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
-            _windows = list(zip(
-                _d_c, _d_c_known, _d_v_f_row_to_a_x[:, 2], _d_v_f_row_to_a_x[:, 2], _f_r_a_n_a_x[:, 0], _d_c_prev_known,
-                strict=True,
-            ))[::-1]  # fmt: skip
+            _windows = list(zip(_d_c, _d_c_known, _dc_da_f, _dc_da_f, _f, _d_c_prev_known, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _d_v_f_row_to_a_x, _f_r_a_n_a_x, _d_x_a_x, _d_c_known, _d_r, _c, _temporary0,
-                _d_x_W_r_x, _d_c_prev_known, _d_c, _d_x_W_f_x, _d_x_a_n, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
-                _windows,
+                _now, _count, _d_outputs, _d_v_f_row_to_a_x, _d_a_x, _r, _d_x_a_x, _d_c_known, _d_r, _c, _a_x, _d_a_r,
+                _temporary0, _d_v_r_row, _c_prev, _d_x_W_r_x, _dc_da_f, _a_n, _f, _d_c_prev_known, _d_c, _d_v_f_row,
+                _d_a_f, _d_x_W_f_x, _d_a_n, _d_x_a_n, _d_v_f_row_v_r_row_a_f_a_r, _d_v_f_row_to_a_x_by_slot,
+                _x_by_features, _x, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -635,65 +652,68 @@ def _backward(
     _d_W_frnx.fill(0)
     np.copyto(d_c_next, _d_final.c.T)
     _v_f_wide = _v_f[:, None]
+    # By local names, what steps call is found at once.
+    add, multiply = np.add, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_v_f_row_to_a_x, _f_r_a_n_a_x, _d_x_a_x, _d_c_known, _d_r, _c, _temporary0,
-        _d_x_W_r_x, _d_c_prev_known, _d_c, _d_x_W_f_x, _d_x_a_n, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
+        _now, _count, _d_outputs, _d_v_f_row_to_a_x, _d_a_x, _r, _d_x_a_x, _d_c_known, _d_r, _c, _a_x, _d_a_r,
+        _temporary0, _d_v_r_row, _c_prev, _d_x_W_r_x, _dc_da_f, _a_n, _f, _d_c_prev_known, _d_c, _d_v_f_row, _d_a_f,
+        _d_x_W_f_x, _d_a_n, _d_x_a_n, _d_v_f_row_v_r_row_a_f_a_r, _d_v_f_row_to_a_x_by_slot, _x_by_features, _x,
         _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # d_a_x = d_outputs * (1 - r)
-        np.subtract(1.0, _f_r_a_n_a_x[:, 1], _d_v_f_row_to_a_x[:, 5])
-        np.multiply(_d_outputs, _d_v_f_row_to_a_x[:, 5], _d_v_f_row_to_a_x[:, 5])
+        np.subtract(1.0, _r, _d_a_x)
+        np.multiply(_d_outputs, _d_a_x, _d_a_x)
         # W_x.T @ d_a_x
-        np.matmul(_W_x.T, _d_v_f_row_to_a_x[:, 5], out=_d_x_a_x)
+        np.matmul(_W_x.T, _d_a_x, out=_d_x_a_x)
         # d_c_known = d_outputs * r
-        np.multiply(_d_outputs, _f_r_a_n_a_x[:, 1], _d_c_known)
+        np.multiply(_d_outputs, _r, _d_c_known)
         # d_r = d_outputs * (c - a_x)
-        np.subtract(_c[1:], _f_r_a_n_a_x[:, 3], _d_r)
+        np.subtract(_c[1:], _a_x, _d_r)
         np.multiply(_d_outputs, _d_r, _d_r)
         # d_a_r = d_r * r * (1 - r)
-        np.multiply(_d_r, _f_r_a_n_a_x[:, 1], _d_v_f_row_to_a_x[:, 3])
-        np.subtract(1.0, _f_r_a_n_a_x[:, 1], _temporary0)
-        np.multiply(_d_v_f_row_to_a_x[:, 3], _temporary0, _d_v_f_row_to_a_x[:, 3])
+        np.multiply(_d_r, _r, _d_a_r)
+        np.subtract(1.0, _r, _temporary0)
+        np.multiply(_d_a_r, _temporary0, _d_a_r)
         # d_v_r_row = d_a_r * c_prev
-        np.multiply(_d_v_f_row_to_a_x[:, 3], _c[:-1], _d_v_f_row_to_a_x[:, 1])
+        np.multiply(_d_a_r, _c_prev, _d_v_r_row)
         # W_r.T @ d_a_r
-        np.matmul(_W_r.T, _d_v_f_row_to_a_x[:, 3], out=_d_x_W_r_x)
+        np.matmul(_W_r.T, _d_a_r, out=_d_x_W_r_x)
         # dc_da_f = (c_prev - a_n) * f * (1 - f)
-        np.subtract(_c[:-1], _f_r_a_n_a_x[:, 2], _d_v_f_row_to_a_x[:, 2])
-        np.multiply(_d_v_f_row_to_a_x[:, 2], _f_r_a_n_a_x[:, 0], _d_v_f_row_to_a_x[:, 2])
-        np.subtract(1.0, _f_r_a_n_a_x[:, 0], _temporary0)
-        np.multiply(_d_v_f_row_to_a_x[:, 2], _temporary0, _d_v_f_row_to_a_x[:, 2])
+        np.subtract(_c_prev, _a_n, _dc_da_f)
+        np.multiply(_dc_da_f, _f, _dc_da_f)
+        np.subtract(1.0, _f, _temporary0)
+        np.multiply(_dc_da_f, _temporary0, _dc_da_f)
         # d_c_prev_known = d_a_r * v_r
-        np.multiply(_d_v_f_row_to_a_x[:, 3], _v_r[:, None], _d_c_prev_known)
+        np.multiply(_d_a_r, _v_r[:, None], _d_c_prev_known)
         for d_c, d_c_known, d_a_f, dc_da_f, f, d_c_prev_known in _windows:
             # d_c = d_c_next + d_c_known
-            np.add(d_c_next, d_c_known, d_c)
+            add(d_c_next, d_c_known, d_c)
             # d_a_f = d_c * dc_da_f
-            np.multiply(d_c, dc_da_f, d_a_f)
+            multiply(d_c, dc_da_f, d_a_f)
             # d_c_prev = d_c * f + d_c_prev_known + d_a_f * v_f
-            np.multiply(d_c, f, d_c_prev)
-            np.add(d_c_prev, d_c_prev_known, d_c_prev)
-            np.multiply(d_a_f, _v_f_wide, _temporary1)
-            np.add(d_c_prev, _temporary1, d_c_prev)
+            multiply(d_c, f, d_c_prev)
+            add(d_c_prev, d_c_prev_known, d_c_prev)
+            multiply(d_a_f, _v_f_wide, _temporary1)
+            add(d_c_prev, _temporary1, d_c_prev)
         # d_v_f_row = d_a_f * c_prev
-        np.multiply(_d_v_f_row_to_a_x[:, 2], _c[:-1], _d_v_f_row_to_a_x[:, 0])
+        np.multiply(_d_a_f, _c_prev, _d_v_f_row)
         # W_f.T @ d_a_f
-        np.matmul(_W_f.T, _d_v_f_row_to_a_x[:, 2], out=_d_x_W_f_x)
+        np.matmul(_W_f.T, _d_a_f, out=_d_x_W_f_x)
         # d_a_n = d_c * (1 - f)
-        np.subtract(1.0, _f_r_a_n_a_x[:, 0], _d_v_f_row_to_a_x[:, 4])
-        np.multiply(_d_c, _d_v_f_row_to_a_x[:, 4], _d_v_f_row_to_a_x[:, 4])
+        np.subtract(1.0, _f, _d_a_n)
+        np.multiply(_d_c, _d_a_n, _d_a_n)
         # W_n.T @ d_a_n
-        np.matmul(_W_n.T, _d_v_f_row_to_a_x[:, 4], out=_d_x_a_n)
+        np.matmul(_W_n.T, _d_a_n, out=_d_x_a_n)
         # d_x = W_x.T @ d_a_x + W_r.T @ d_a_r + W_f.T @ d_a_f + W_n.T @ d_a_n
         np.add(_d_x_a_x.transpose(0, 2, 1), _d_x_W_r_x.transpose(0, 2, 1), _d_x[_now])
         np.add(_d_x[_now], _d_x_W_f_x.transpose(0, 2, 1), _d_x[_now])
         np.add(_d_x[_now], _d_x_a_n.transpose(0, 2, 1), _d_x[_now])
         # d_v_k = total(d_v_k_row)  for k = f, r
         # d_b_k = total(d_a_k)  for k = f, r
-        np.sum(_d_v_f_row_to_a_x[:, :4], axis=(0, 3), out=_temporary2)
+        np.add.reduce(_d_v_f_row_v_r_row_a_f_a_r, axis=(0, 3), out=_temporary2)
         np.add(_d_v_f_v_r_b_f_b_r, _temporary2, _d_v_f_v_r_b_f_b_r)
         # d_W_k = total(outer(d_a_k, x))  for k = f, r, n
         # d_W_x = total(outer(d_a_x, x))
@@ -739,9 +759,11 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _x = _part(_all_x, _now)
             _f_r_a_n_a_x = _part(_all_f_r_a_n_a_x, _now)
+            _fr = _f_r_a_n_a_x[:, :2]
             _temporary0 = _part(_all_temporary0, _now)
             _c = _part(_all_c, _now, 1)
-            yield (_count, _x, _f_r_a_n_a_x, _temporary0, _c)
+            _c_prev = _c[:-1]
+            yield (_count, _x, _f_r_a_n_a_x, _fr, _temporary0, _c_prev)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -762,20 +784,20 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.v_f, _parameters.v_r), out=_v_fr_matrix)
     np.multiply(_v_fr, 0.5, _v_fr)
 
-    for _count, _x, _f_r_a_n_a_x, _temporary0, _c in _chunks:
+    for _count, _x, _f_r_a_n_a_x, _fr, _temporary0, _c_prev in _chunks:
         # a_n = W_n @ x
         # a_x = W_x @ x
         np.matmul(_W_frnx.reshape(4 * _hidden, _features), _x, out=_f_r_a_n_a_x.reshape(_count, 4 * _hidden, _batch))
         # half_a_k_x = (W_k / 2) @ x + b_k / 2  for k = f, r
-        np.add(_f_r_a_n_a_x[:, :2], _b_fr[..., None], _f_r_a_n_a_x[:, :2])
+        np.add(_fr, _b_fr[..., None], _fr)
         # half_a_k = half_a_k_x + v_k / 2 * c_prev  for k = f, r
-        np.multiply(_v_fr[..., None], _c[:-1][:, None, :, :], _temporary0)
-        np.add(_f_r_a_n_a_x[:, :2], _temporary0, _f_r_a_n_a_x[:, :2])
+        np.multiply(_v_fr[..., None], _c_prev[:, None, :, :], _temporary0)
+        np.add(_fr, _temporary0, _fr)
         # tanh_half_a_k = tanh(half_a_k)  for k = f, r
-        np.tanh(_f_r_a_n_a_x[:, :2], _f_r_a_n_a_x[:, :2])
+        np.tanh(_fr, _fr)
         # k = 1/2 * tanh_half_a_k + 1/2 = sigmoid(a_k)  for k = f, r  (forget gate, reset gate)
-        np.multiply(0.5, _f_r_a_n_a_x[:, :2], _f_r_a_n_a_x[:, :2])
-        np.add(_f_r_a_n_a_x[:, :2], 0.5, _f_r_a_n_a_x[:, :2])
+        np.multiply(0.5, _fr, _fr)
+        np.add(_fr, 0.5, _fr)
         yield
 
 

@@ -95,7 +95,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -106,6 +106,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -238,8 +239,10 @@ class Parameters:
         self._set("U_k", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -417,12 +420,14 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         for _first in range(0, _steps, _chunk):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
+            _h = _h_x_one[1:, :_hidden]
             _W_z_x = _part(_all_W_z_x, _now)
             _a_z = _part(_all_a_z, _now)
             _z = _part(_all_z, _now)
             _k = _part(_all_k, _now)
-            _windows = list(zip(_h_x_one[:-1], _k, _h_x_one[:-1, :_hidden], _z, _h_x_one[1:, :_hidden], strict=True))
-            yield (_now, _h_x_one, _W_z_x, _a_z, _z, _windows)
+            _windows = list(zip(_h_x_one[:-1], _k, _h_x_one[:-1, :_hidden], _z, _h, strict=True))
+            yield (_now, _h_x_one, _x, _h, _W_z_x, _a_z, _z, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -453,31 +458,33 @@ def _forward(
     np.multiply(_UWb_k, 0.5, _UWb_k)
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x_one, _W_z_x, _a_z, _z, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _h, _W_z_x, _a_z, _z, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         # W_z @ x
-        np.matmul(_W_z, _h_x_one[:-1, _hidden : _hidden + _features], out=_W_z_x)
+        np.matmul(_W_z, _x, out=_W_z_x)
         # a_z = W_z @ x + b_z
         np.add(_W_z_x, _b_z[:, None], _a_z)
         # z = tanh(a_z)  (encoded input)
         np.tanh(_a_z, _z)
         for h_x_one, k, h_prev, z, h in _windows:
             # half_a_k = (W_k / 2) @ x + (U_k / 2) @ h_prev + b_k / 2
-            np.dot(_UWb_k, h_x_one, half_a_k)
+            dot(_UWb_k, h_x_one, half_a_k)
             # k = 1/2 * tanh(half_a_k) + 1/2 = sigmoid(a_k)  (gate)
-            np.tanh(half_a_k, k)
-            np.multiply(_half, k, k)
-            np.add(k, _half, k)
+            tanh(half_a_k, k)
+            multiply(_half, k, k)
+            add(k, _half, k)
             # a_h = (1 - k) * h_prev + k * z
-            np.subtract(_one, k, a_h)
-            np.multiply(a_h, h_prev, a_h)
-            np.multiply(k, z, _temporary0)
-            np.add(a_h, _temporary0, a_h)
+            subtract(_one, k, a_h)
+            multiply(a_h, h_prev, a_h)
+            multiply(k, z, _temporary0)
+            add(a_h, _temporary0, a_h)
             # h = tanh(a_h)  (hidden state)
-            np.tanh(a_h, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            tanh(a_h, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -527,24 +534,29 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _dh_da_h = _part(_all_dh_da_h, _now)
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h = _h_x_one[1:, :_hidden]
             _d_a_zk = _part(_all_d_a_zk, _now)
+            _da_h_da_k = _d_a_zk[:, 1]
             _z = _part(_all_z, _now)
+            _h_prev = _h_x_one[:-1, :_hidden]
             _k = _part(_all_k, _now)
             _temporary0 = _part(_all_temporary0, _now)
             _da_h_dh_prev = _part(_all_da_h_dh_prev, _now)
             _d_a_h = _part(_all_d_a_h, _now)
             _d_z = _part(_all_d_z, _now)
+            _d_a_z = _d_a_zk[:, 0]
             _d_a_zk_by_slot = _beginning(_all_d_a_zk_by_slot, (2, _hidden, _count, _batch))
             _d_a_z_by_hidden = _beginning(_all_d_a_z_by_hidden, (_hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _d_a_k_by_hidden = _beginning(_all_d_a_k_by_hidden, (_hidden, _count, _batch))
+            _d_a_k = _d_a_zk[:, 1]
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
-            _windows = list(zip(
-                _d_outputs, _d_a_h, _dh_da_h, _d_a_zk[:, 1], _d_a_zk[:, 1], _da_h_dh_prev, strict=True,
-            ))[::-1]  # fmt: skip
+            _windows = list(zip(_d_outputs, _d_a_h, _dh_da_h, _da_h_da_k, _da_h_da_k, _da_h_dh_prev, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _dh_da_h, _h_x_one, _d_a_zk, _z, _k, _temporary0, _da_h_dh_prev, _d_a_h, _d_z,
-                _d_a_zk_by_slot, _d_a_z_by_hidden, _x_by_features, _d_a_k_by_hidden, _h_x_one_by_part, _windows,
+                _now, _count, _d_outputs, _dh_da_h, _h_x_one, _h, _d_a_zk, _da_h_da_k, _z, _h_prev, _k, _temporary0,
+                _da_h_dh_prev, _d_a_h, _d_z, _d_a_z, _d_a_zk_by_slot, _d_a_z_by_hidden, _x_by_features, _x,
+                _d_a_k_by_hidden, _d_a_k, _h_x_one_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -581,41 +593,44 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_k, _U_k_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _dh_da_h, _h_x_one, _d_a_zk, _z, _k, _temporary0, _da_h_dh_prev, _d_a_h, _d_z,
-        _d_a_zk_by_slot, _d_a_z_by_hidden, _x_by_features, _d_a_k_by_hidden, _h_x_one_by_part, _windows,
+        _now, _count, _d_outputs, _dh_da_h, _h_x_one, _h, _d_a_zk, _da_h_da_k, _z, _h_prev, _k, _temporary0,
+        _da_h_dh_prev, _d_a_h, _d_z, _d_a_z, _d_a_zk_by_slot, _d_a_z_by_hidden, _x_by_features, _x, _d_a_k_by_hidden,
+        _d_a_k, _h_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_h = 1 - h**2
-        np.square(_h_x_one[1:, :_hidden], _dh_da_h)
+        np.square(_h, _dh_da_h)
         np.subtract(1.0, _dh_da_h, _dh_da_h)
         # da_h_da_k = (z - h_prev) * k * (1 - k)
-        np.subtract(_z, _h_x_one[:-1, :_hidden], _d_a_zk[:, 1])
-        np.multiply(_d_a_zk[:, 1], _k, _d_a_zk[:, 1])
+        np.subtract(_z, _h_prev, _da_h_da_k)
+        np.multiply(_da_h_da_k, _k, _da_h_da_k)
         np.subtract(1.0, _k, _temporary0)
-        np.multiply(_d_a_zk[:, 1], _temporary0, _d_a_zk[:, 1])
+        np.multiply(_da_h_da_k, _temporary0, _da_h_da_k)
         # da_h_dh_prev = 1 - k
         np.subtract(1.0, _k, _da_h_dh_prev)
         for d_outputs, d_a_h, dh_da_h, d_a_k, da_h_da_k, da_h_dh_prev in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_h = d_h * dh_da_h
-            np.multiply(d_h, dh_da_h, d_a_h)
+            multiply(d_h, dh_da_h, d_a_h)
             # d_a_k = d_a_h * da_h_da_k
-            np.multiply(d_a_h, da_h_da_k, d_a_k)
+            multiply(d_a_h, da_h_da_k, d_a_k)
             # U_k.T @ d_a_k
-            np.dot(_U_k_transposed, d_a_k, d_h_prev_U_k_h_prev)
+            dot(_U_k_transposed, d_a_k, d_h_prev_U_k_h_prev)
             # d_h_prev = d_a_h * da_h_dh_prev + U_k.T @ d_a_k
-            np.multiply(d_a_h, da_h_dh_prev, d_h_prev)
-            np.add(d_h_prev, d_h_prev_U_k_h_prev, d_h_prev)
+            multiply(d_a_h, da_h_dh_prev, d_h_prev)
+            add(d_h_prev, d_h_prev_U_k_h_prev, d_h_prev)
         # d_z = d_a_h * k
         np.multiply(_d_a_h, _k, _d_z)
         # d_a_z = d_z * (1 - z**2)
-        np.square(_z, _d_a_zk[:, 0])
-        np.subtract(1.0, _d_a_zk[:, 0], _d_a_zk[:, 0])
-        np.multiply(_d_z, _d_a_zk[:, 0], _d_a_zk[:, 0])
+        np.square(_z, _d_a_z)
+        np.subtract(1.0, _d_a_z, _d_a_z)
+        np.multiply(_d_z, _d_a_z, _d_a_z)
         # d_x = W_k.T @ d_a_k + W_z.T @ d_a_z
         np.copyto(_d_a_zk_by_slot, _d_a_zk.transpose(1, 2, 0, 3))
         np.dot(
@@ -624,8 +639,8 @@ def _backward(
             _d_x[_now].reshape(_count * _batch, _features),
         )
         # d_W_z = total(outer(d_a_z, x))
-        np.copyto(_d_a_z_by_hidden, _d_a_zk[:, 0].transpose(1, 0, 2))
-        np.copyto(_x_by_features, _h_x_one[:-1, _hidden : _hidden + _features].transpose(1, 0, 2))
+        np.copyto(_d_a_z_by_hidden, _d_a_z.transpose(1, 0, 2))
+        np.copyto(_x_by_features, _x.transpose(1, 0, 2))
         np.matmul(
             _d_a_z_by_hidden.reshape(_hidden, _count * _batch),
             _x_by_features.reshape(_features, _count * _batch).T,
@@ -633,12 +648,12 @@ def _backward(
         )
         np.add(_gradients.W_z, _temporary1, _gradients.W_z)
         # d_b_z = total(d_a_z)
-        np.sum(_d_a_z_by_hidden, axis=(1, 2), out=_temporary2)
+        np.add.reduce(_d_a_z_by_hidden, axis=(1, 2), out=_temporary2)
         np.add(_gradients.b_z, _temporary2, _gradients.b_z)
         # d_U_k = total(outer(d_a_k, h_prev))
         # d_W_k = total(outer(d_a_k, x))
         # d_b_k = total(d_a_k)
-        np.copyto(_d_a_k_by_hidden, _d_a_zk[:, 1].transpose(1, 0, 2))
+        np.copyto(_d_a_k_by_hidden, _d_a_k.transpose(1, 0, 2))
         np.copyto(_h_x_one_by_part, _h_x_one[:-1].transpose(1, 0, 2))
         np.matmul(
             _d_a_k_by_hidden.reshape(_hidden, _count * _batch),
@@ -676,12 +691,13 @@ def _rebuild_arrays(
         for _first in reversed(range(0, _steps, _chunk)):
             _now = slice(_first, min(_first + _chunk, _steps))
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
             _W_z_x = _part(_all_W_z_x, _now)
             _a_z = _part(_all_a_z, _now)
             _z = _part(_all_z, _now)
             _half_a_k = _part(_all_half_a_k, _now)
             _k = _part(_all_k, _now)
-            yield (_h_x_one, _W_z_x, _a_z, _z, _half_a_k, _k)
+            yield (_h_x_one, _x, _W_z_x, _a_z, _z, _half_a_k, _k)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -702,9 +718,9 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.copyto(_UWb_k[:, -1], _parameters.b_k)
     np.multiply(_UWb_k, 0.5, _UWb_k)
 
-    for _h_x_one, _W_z_x, _a_z, _z, _half_a_k, _k in _chunks:
+    for _h_x_one, _x, _W_z_x, _a_z, _z, _half_a_k, _k in _chunks:
         # W_z @ x
-        np.matmul(_W_z, _h_x_one[:-1, _hidden : _hidden + _features], out=_W_z_x)
+        np.matmul(_W_z, _x, out=_W_z_x)
         # a_z = W_z @ x + b_z
         np.add(_W_z_x, _b_z[:, None], _a_z)
         # z = tanh(a_z)  (encoded input)

@@ -94,7 +94,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -105,6 +105,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -253,8 +254,10 @@ class Parameters:
         self._set("b_c", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -431,12 +434,14 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _now = slice(_first, min(_first + _chunk, _steps))
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _x = _h_x_one[:-1, _hidden : _hidden + _features]
+            _h = _h_x_one[1:, :_hidden]
             _gc = _part(_all_gc, _now)
             _windows = list(zip(
-                _h_x_one[:-1], _gc, _gc.reshape(_count, 2 * _hidden, _batch), _gc[:, 0], _gc[:, 0],
-                _h_x_one[1:, :_hidden], _h_x_one[:-1, :_hidden], _gc[:, 1], strict=True,
+                _h_x_one[:-1], _gc, _gc.reshape(_count, 2 * _hidden, _batch), _gc[:, 0], _gc[:, 0], _h,
+                _h_x_one[:-1, :_hidden], _gc[:, 1], strict=True,
             ))  # fmt: skip
-            yield (_now, _h_x_one, _windows)
+            yield (_now, _h_x_one, _x, _h, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -456,7 +461,7 @@ def _forward(
     """Forward over all steps; returns outputs, final state, and the arrays that `_backward` reads."""
     _dtype = _parameters.dtype
     _steps, _batch = _given_x.shape[:2]
-    _features, _hidden = _parameters.features, _parameters.hidden
+    _hidden = _parameters.hidden
     (_UWb_gc, _temporary0, _UWb_gc_matrix, _U_gc_rows, _W_gc_rows, _b_gc_rows, _half, _one, _chunks) = _arrays.of_pass
     # Parameters that enter one product or one call lie side by side.
     # sigmoid(a) = 1/2 * tanh(1/2 * a) + 1/2: parameters that serve such an a alone are packed times 1/2.
@@ -466,26 +471,28 @@ def _forward(
     np.multiply(_UWb_gc[:1], 0.5, _UWb_gc[:1])
     _returned_h = np.empty((_steps, _batch, _hidden), _dtype)
     h = _initial.h.T
+    # By local names, what steps call is found at once.
+    add, dot, multiply, subtract, tanh = np.add, np.dot, np.multiply, np.subtract, np.tanh
 
-    for _now, _h_x_one, _windows in _chunks:
-        np.copyto(_h_x_one[:-1, _hidden : _hidden + _features], _given_x[_now].transpose(0, 2, 1))
+    for _now, _h_x_one, _x, _h, _windows in _chunks:
+        np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h_x_one[0, :_hidden], h)
         for h_x_one, _gc_t, _gc_matrix, g, tanh_half_a_g, h, h_prev, c in _windows:
             # half_a_g = (W_g / 2) @ x + (U_g / 2) @ h_prev + b_g / 2
             # a_c = W_c @ x + U_c @ h_prev + b_c
-            np.dot(_UWb_gc_matrix, h_x_one, _gc_matrix)
+            dot(_UWb_gc_matrix, h_x_one, _gc_matrix)
             # tanh_half_a_g = tanh(half_a_g)
             # c = tanh(a_c)  (candidate)
-            np.tanh(_gc_t, _gc_t)
+            tanh(_gc_t, _gc_t)
             # g = 1/2 * tanh_half_a_g + 1/2 = sigmoid(a_g)  (update gate)
-            np.multiply(_half, tanh_half_a_g, g)
-            np.add(g, _half, g)
+            multiply(_half, tanh_half_a_g, g)
+            add(g, _half, g)
             # h = g * h_prev + (1 - g) * c  (hidden state)
-            np.multiply(g, h_prev, h)
-            np.subtract(_one, g, _temporary0)
-            np.multiply(_temporary0, c, _temporary0)
-            np.add(h, _temporary0, h)
-        np.copyto(_returned_h[_now], _h_x_one[1:, :_hidden].transpose(0, 2, 1))
+            multiply(g, h_prev, h)
+            subtract(_one, g, _temporary0)
+            multiply(_temporary0, c, _temporary0)
+            add(h, _temporary0, h)
+        np.copyto(_returned_h[_now], _h.transpose(0, 2, 1))
 
     _final = State(h=h.T.copy())
     return _returned_h, _final, _arrays.residuals
@@ -528,17 +535,22 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_gc = _part(_all_d_a_gc, _now)
+            _dh_da_c = _d_a_gc[:, 1]
             _gc = _part(_all_gc, _now)
+            _g = _gc[:, 0]
             _temporary0 = _part(_all_temporary0, _now)
+            _c = _gc[:, 1]
+            _dh_da_g = _d_a_gc[:, 0]
             _h_x_one = _part(_all_h_x_one, _now, 1)
+            _h_prev = _h_x_one[:-1, :_hidden]
             _d_a_gc_by_slot = _beginning(_all_d_a_gc_by_slot, (2, _hidden, _count, _batch))
             _h_x_one_by_part = _beginning(_all_h_x_one_by_part, (_hidden + _features + 1, _count, _batch))
             _windows = list(zip(
-                _d_outputs, _d_a_gc, _d_a_gc.reshape(_count, 2 * _hidden, _batch), _gc[:, 0], strict=True,
+                _d_outputs, _d_a_gc, _d_a_gc.reshape(_count, 2 * _hidden, _batch), _g, strict=True,
             ))[::-1]  # fmt: skip
             yield (
-                _now, _count, _d_outputs, _d_a_gc, _gc, _temporary0, _h_x_one, _d_a_gc_by_slot, _h_x_one_by_part,
-                _windows,
+                _now, _count, _d_outputs, _d_a_gc, _dh_da_c, _g, _temporary0, _c, _dh_da_g, _h_x_one, _h_prev,
+                _d_a_gc_by_slot, _h_x_one_by_part, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -575,32 +587,35 @@ def _backward(
     np.copyto(d_h_next, _d_final.h.T)
     # Matrices that each step multiplies with lie in memory as the product runs through them.
     _transpose(_U_gc.reshape(2 * _hidden, _hidden), _U_gc_transposed)
+    # By local names, what steps call is found at once.
+    add, dot, multiply = np.add, np.dot, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_gc, _gc, _temporary0, _h_x_one, _d_a_gc_by_slot, _h_x_one_by_part, _windows,
+        _now, _count, _d_outputs, _d_a_gc, _dh_da_c, _g, _temporary0, _c, _dh_da_g, _h_x_one, _h_prev, _d_a_gc_by_slot,
+        _h_x_one_by_part, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dh_da_c = (1 - g) * (1 - c**2)
-        np.subtract(1.0, _gc[:, 0], _d_a_gc[:, 1])
-        np.square(_gc[:, 1], _temporary0)
+        np.subtract(1.0, _g, _dh_da_c)
+        np.square(_c, _temporary0)
         np.subtract(1.0, _temporary0, _temporary0)
-        np.multiply(_d_a_gc[:, 1], _temporary0, _d_a_gc[:, 1])
+        np.multiply(_dh_da_c, _temporary0, _dh_da_c)
         # dh_da_g = (h_prev - c) * g * (1 - g)
-        np.subtract(_h_x_one[:-1, :_hidden], _gc[:, 1], _d_a_gc[:, 0])
-        np.multiply(_d_a_gc[:, 0], _gc[:, 0], _d_a_gc[:, 0])
-        np.subtract(1.0, _gc[:, 0], _temporary0)
-        np.multiply(_d_a_gc[:, 0], _temporary0, _d_a_gc[:, 0])
+        np.subtract(_h_prev, _c, _dh_da_g)
+        np.multiply(_dh_da_g, _g, _dh_da_g)
+        np.subtract(1.0, _g, _temporary0)
+        np.multiply(_dh_da_g, _temporary0, _dh_da_g)
         for d_outputs, _d_a_gc_t, _d_a_gc_matrix, g in _windows:
             # d_h = d_outputs + d_h_next
-            np.add(d_outputs, d_h_next, d_h)
+            add(d_outputs, d_h_next, d_h)
             # d_a_k = d_h * dh_da_k  for k = g, c
-            np.multiply(d_h, _d_a_gc_t, _d_a_gc_t)
+            multiply(d_h, _d_a_gc_t, _d_a_gc_t)
             # U_g.T @ d_a_g, U_c.T @ d_a_c
-            np.dot(_U_gc_transposed, _d_a_gc_matrix, d_h_prev_product)
+            dot(_U_gc_transposed, _d_a_gc_matrix, d_h_prev_product)
             # d_h_prev = d_h * g + U_c.T @ d_a_c + U_g.T @ d_a_g
-            np.multiply(d_h, g, d_h_prev)
-            np.add(d_h_prev, d_h_prev_product, d_h_prev)
+            multiply(d_h, g, d_h_prev)
+            add(d_h_prev, d_h_prev_product, d_h_prev)
         # d_x = W_c.T @ d_a_c + W_g.T @ d_a_g
         np.copyto(_d_a_gc_by_slot, _d_a_gc.transpose(1, 2, 0, 3))
         np.dot(
@@ -650,7 +665,9 @@ def _rebuild_arrays(
             _count = _now.stop - _now.start
             _h_x_one = _part(_all_h_x_one, _now, 1)
             _gc = _part(_all_gc, _now)
-            yield (_count, _h_x_one, _gc)
+            _g = _gc[:, 0]
+            _tanh_half_a_g = _gc[:, 0]
+            yield (_count, _h_x_one, _gc, _g, _tanh_half_a_g)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -669,7 +686,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     np.concatenate((_parameters.b_g, _parameters.b_c), out=_b_gc_rows)
     np.multiply(_UWb_gc[:1], 0.5, _UWb_gc[:1])
 
-    for _count, _h_x_one, _gc in _chunks:
+    for _count, _h_x_one, _gc, _g, _tanh_half_a_g in _chunks:
         # half_a_g = (W_g / 2) @ x + (U_g / 2) @ h_prev + b_g / 2
         # a_c = W_c @ x + U_c @ h_prev + b_c
         np.matmul(
@@ -681,8 +698,8 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # c = tanh(a_c)  (candidate)
         np.tanh(_gc, _gc)
         # g = 1/2 * tanh_half_a_g + 1/2 = sigmoid(a_g)  (update gate)
-        np.multiply(0.5, _gc[:, 0], _gc[:, 0])
-        np.add(_gc[:, 0], 0.5, _gc[:, 0])
+        np.multiply(0.5, _tanh_half_a_g, _g)
+        np.add(_g, 0.5, _g)
         yield
 
 

@@ -99,7 +99,7 @@ class Parameters:
     # fmt: on
     """In the order of `flat`."""
 
-    __slots__ = ("_flat", "_places", "sizes")
+    __slots__ = ("_flat", "_places", "_views", "sizes")
 
     def __init__(self, flat: Array, sizes: Sizes) -> None:
         """Parameters that live in `flat`, which is used, not copied: one-dimensional, contiguous and writable."""
@@ -110,6 +110,7 @@ class Parameters:
             raise ValueError(f"flat: expected a contiguous, writable array of shape {(total,)}, got {flat.shape}")
         self.sizes = Sizes(*(int(size) for size in sizes))
         self._flat, self._places = flat, places
+        self._views: dict[str, Array] = {}
 
     @classmethod
     def initialize(
@@ -238,8 +239,10 @@ class Parameters:
         self._set("V_u", value)
 
     def _get(self, name: str) -> Array:
-        start, stop, shape = self._places[name]
-        return self._flat[start:stop].reshape(shape)
+        if name not in self._views:
+            start, stop, shape = self._places[name]
+            self._views[name] = self._flat[start:stop].reshape(shape)
+        return self._views[name]
 
     def _set(self, name: str, value: Array) -> None:
         _assign(name, self._get(name), value)
@@ -456,6 +459,8 @@ def _forward(
     _returned_y = np.empty((_steps, _batch, _hidden), _dtype)
     y, z = _initial.y.T, _initial.z.T
     _w_u_wide = _w_u[:, None]
+    # By local names, what steps call is found at once.
+    add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
 
     for _now, _x, _y, _z, _V_u_x, _a_u_x, _windows in _chunks:
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
@@ -467,18 +472,18 @@ def _forward(
         np.add(_V_u_x, _b_u[:, None], _a_u_x)
         for y_prev, a_u_x, u, z, z_prev, y in _windows:
             # a_u = a_u_x + w_u * y_prev
-            np.multiply(_w_u_wide, y_prev, a_u)
-            np.add(a_u_x, a_u, a_u)
+            multiply(_w_u_wide, y_prev, a_u)
+            add(a_u_x, a_u, a_u)
             # u = tanh(a_u)  (driving force)
-            np.tanh(a_u, u)
+            tanh(a_u, u)
             # z = z_prev - s * (u + 0.9 * y_prev)  (velocity)
-            np.multiply(_number0, y_prev, z)
-            np.add(u, z, z)
-            np.multiply(_s_wide, z, z)
-            np.subtract(z_prev, z, z)
+            multiply(_number0, y_prev, z)
+            add(u, z, z)
+            multiply(_s_wide, z, z)
+            subtract(z_prev, z, z)
             # y = y_prev + s * z  (position)
-            np.multiply(_s_wide, z, y)
-            np.add(y_prev, y, y)
+            multiply(_s_wide, z, y)
+            add(y_prev, y, y)
         np.copyto(_returned_y[_now], _y[1:].transpose(0, 2, 1))
 
     _final = State(y=y.T.copy(), z=z.T.copy())
@@ -527,20 +532,24 @@ def _backward_arrays(
             _count = _now.stop - _now.start
             _d_outputs = _part(_all_d_outputs, _now)
             _d_a_u_to_w_u_row = _part(_all_d_a_u_to_w_u_row, _now)
+            _dz_da_u = _d_a_u_to_w_u_row[:, 0]
             _u = _part(_all_u, _now)
             _d_y = _part(_all_d_y, _now)
             _d_z = _part(_all_d_z, _now)
+            _d_s_row = _d_a_u_to_w_u_row[:, 1]
             _z = _part(_all_z, _now, 1)
+            _d_s_row_2 = _d_a_u_to_w_u_row[:, 2]
             _y = _part(_all_y, _now, 1)
+            _y_prev = _y[:-1]
+            _d_w_u_row = _d_a_u_to_w_u_row[:, 3]
+            _d_a_u = _d_a_u_to_w_u_row[:, 0]
             _d_a_u_by_hidden = _beginning(_all_d_a_u_by_hidden, (_hidden, _count, _batch))
             _x_by_features = _beginning(_all_x_by_features, (_features, _count, _batch))
             _x = _part(_all_x, _now)
-            _windows = list(zip(
-                _d_y, _d_outputs, _d_z, _d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0], strict=True,
-            ))[::-1]  # fmt: skip
+            _windows = list(zip(_d_y, _d_outputs, _d_z, _dz_da_u, _dz_da_u, strict=True))[::-1]
             yield (
-                _now, _count, _d_outputs, _d_a_u_to_w_u_row, _u, _d_y, _d_z, _z, _y, _d_a_u_by_hidden, _x_by_features,
-                _x, _windows,
+                _now, _count, _d_outputs, _d_a_u_to_w_u_row, _dz_da_u, _u, _d_y, _d_z, _d_s_row, _z, _d_s_row_2,
+                _y_prev, _d_w_u_row, _d_a_u, _d_a_u_by_hidden, _x_by_features, _x, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -587,44 +596,46 @@ def _backward(
     np.copyto(d_y_next, _d_final.y.T)
     np.copyto(d_z_next, _d_final.z.T)
     _w_u_wide = _w_u[:, None]
+    # By local names, what steps call is found at once.
+    add, copyto, multiply = np.add, np.copyto, np.multiply
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _d_a_u_to_w_u_row, _u, _d_y, _d_z, _z, _y, _d_a_u_by_hidden, _x_by_features, _x,
-        _windows,
+        _now, _count, _d_outputs, _d_a_u_to_w_u_row, _dz_da_u, _u, _d_y, _d_z, _d_s_row, _z, _d_s_row_2, _y_prev,
+        _d_w_u_row, _d_a_u, _d_a_u_by_hidden, _x_by_features, _x, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         np.copyto(_d_outputs, _given_d_outputs[_now].transpose(0, 2, 1))
         # dz_da_u = -s * (1 - u**2)
-        np.square(_u, _d_a_u_to_w_u_row[:, 0])
-        np.subtract(1.0, _d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0])
-        np.multiply(_s[:, None], _d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0])
-        np.negative(_d_a_u_to_w_u_row[:, 0], _d_a_u_to_w_u_row[:, 0])
+        np.square(_u, _dz_da_u)
+        np.subtract(1.0, _dz_da_u, _dz_da_u)
+        np.multiply(_s[:, None], _dz_da_u, _dz_da_u)
+        np.negative(_dz_da_u, _dz_da_u)
         for d_y, d_outputs, d_z, d_a_u, dz_da_u in _windows:
             # d_y = d_outputs + d_y_next
-            np.add(d_outputs, d_y_next, d_y)
+            add(d_outputs, d_y_next, d_y)
             # d_z = d_z_next + d_y * s
-            np.multiply(d_y, _s_wide, d_z)
-            np.add(d_z_next, d_z, d_z)
+            multiply(d_y, _s_wide, d_z)
+            add(d_z_next, d_z, d_z)
             # d_a_u = d_z * dz_da_u
-            np.multiply(d_z, dz_da_u, d_a_u)
+            multiply(d_z, dz_da_u, d_a_u)
             # d_y_prev = d_y + d_z * dz_dy_prev + d_a_u * w_u
-            np.multiply(d_z, _dz_dy_prev_wide, d_y_prev)
-            np.add(d_y, d_y_prev, d_y_prev)
-            np.multiply(d_a_u, _w_u_wide, _temporary0)
-            np.add(d_y_prev, _temporary0, d_y_prev)
+            multiply(d_z, _dz_dy_prev_wide, d_y_prev)
+            add(d_y, d_y_prev, d_y_prev)
+            multiply(d_a_u, _w_u_wide, _temporary0)
+            add(d_y_prev, _temporary0, d_y_prev)
             # d_z_prev = d_z
-            np.copyto(d_z_prev, d_z)
+            copyto(d_z_prev, d_z)
         # d_s_row = d_y * z
-        np.multiply(_d_y, _z[1:], _d_a_u_to_w_u_row[:, 1])
+        np.multiply(_d_y, _z[1:], _d_s_row)
         # d_s_row_2 = d_z * (-0.9 * y_prev - u)
-        np.multiply(0.9, _y[:-1], _d_a_u_to_w_u_row[:, 2])
-        np.negative(_d_a_u_to_w_u_row[:, 2], _d_a_u_to_w_u_row[:, 2])
-        np.subtract(_d_a_u_to_w_u_row[:, 2], _u, _d_a_u_to_w_u_row[:, 2])
-        np.multiply(_d_z, _d_a_u_to_w_u_row[:, 2], _d_a_u_to_w_u_row[:, 2])
+        np.multiply(0.9, _y_prev, _d_s_row_2)
+        np.negative(_d_s_row_2, _d_s_row_2)
+        np.subtract(_d_s_row_2, _u, _d_s_row_2)
+        np.multiply(_d_z, _d_s_row_2, _d_s_row_2)
         # d_w_u_row = d_a_u * y_prev
-        np.multiply(_d_a_u_to_w_u_row[:, 0], _y[:-1], _d_a_u_to_w_u_row[:, 3])
+        np.multiply(_d_a_u, _y_prev, _d_w_u_row)
         # d_x = V_u.T @ d_a_u
-        np.copyto(_d_a_u_by_hidden, _d_a_u_to_w_u_row[:, 0].transpose(1, 0, 2))
+        np.copyto(_d_a_u_by_hidden, _d_a_u.transpose(1, 0, 2))
         np.matmul(
             _d_a_u_by_hidden.reshape(_hidden, _count * _batch).T,
             _V_u,
@@ -640,7 +651,7 @@ def _backward(
         np.add(_gradients.V_u, _temporary1, _gradients.V_u)
         # d_b_u = total(d_a_u)
         # d_w_u = total(d_w_u_row)
-        np.sum(_d_a_u_to_w_u_row, axis=(0, 3), out=_temporary2)
+        np.add.reduce(_d_a_u_to_w_u_row, axis=(0, 3), out=_temporary2)
         np.add(_d_b_u_s_y_s_z_w_u, _temporary2, _d_b_u_s_y_s_z_w_u)
 
     # d_s = total(d_s_row) + total(d_s_row_2)
@@ -682,8 +693,9 @@ def _rebuild_arrays(
             _a_u_x = _part(_all_a_u_x, _now)
             _a_u = _part(_all_a_u, _now)
             _y = _part(_all_y, _now, 1)
+            _y_prev = _y[:-1]
             _u = _part(_all_u, _now)
-            yield (_x, _V_u_x, _a_u_x, _a_u, _y, _u)
+            yield (_x, _V_u_x, _a_u_x, _a_u, _y_prev, _u)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
@@ -698,13 +710,13 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     _b_u = _parameters.b_u
     _w_u = _parameters.w_u
 
-    for _x, _V_u_x, _a_u_x, _a_u, _y, _u in _chunks:
+    for _x, _V_u_x, _a_u_x, _a_u, _y_prev, _u in _chunks:
         # V_u @ x
         np.matmul(_V_u, _x, out=_V_u_x)
         # a_u_x = V_u @ x + b_u
         np.add(_V_u_x, _b_u[:, None], _a_u_x)
         # a_u = a_u_x + w_u * y_prev
-        np.multiply(_w_u[:, None], _y[:-1], _a_u)
+        np.multiply(_w_u[:, None], _y_prev, _a_u)
         np.add(_a_u_x, _a_u, _a_u)
         # u = tanh(a_u)  (driving force)
         np.tanh(_a_u, _u)

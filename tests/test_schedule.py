@@ -13,6 +13,7 @@ import pytest
 from trial_cells import CASES
 
 from lstmgen import finding, pipeline
+from lstmgen.api import cell, sigmoid, tanh
 from lstmgen.backends.numpy.module import NumpyBackend
 from lstmgen.calculus.interpreter import all_dims
 from lstmgen.calculus.operations import Contract, Total
@@ -220,10 +221,27 @@ def _has_place(call: ast.Call) -> bool:
     return method == "dot" and len(call.args) == 3
 
 
+class _Unnamed(ast.NodeTransformer):
+    """Puts functions of NumPy back where a kernel calls them by local names."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        names: dict[str, ast.expr] = {}
+        for each in node.body:
+            match each:
+                case ast.Assign([ast.Tuple(targets)], ast.Tuple(values)) if "np" in _names(each.value):
+                    names |= {ast.unparse(target): value for target, value in zip(targets, values, strict=True)}
+                case ast.Assign([ast.Name(name)], ast.Attribute(ast.Name("np"))):
+                    names[name] = each.value
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in names:
+                call.func = names[ast.unparse(call.func)]
+        return node
+
+
 @cache
 def text_of(label: str) -> Text:
     made = compiled(*case(label))
-    tree = ast.parse(made.source)
+    tree = _Unnamed().visit(ast.parse(made.source))
     kernels = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
     dims = {f"_{dim}" for dim in all_dims(made.declaration, made.primal)}
     return Text(kernels, frozenset({"_steps", "_batch", "_count", *dims, *(f"{dim}_" for dim in dims)}))
@@ -267,3 +285,20 @@ def test_nothing_but_views_is_made_in_a_loop_over_chunks(label: str) -> None:
 )
 def test_an_allocation_would_be_noticed(line: str, made: list[str]) -> None:
     assert Text({}, frozenset({"_hidden"})).allocations(ast.parse(line).body) == made
+
+
+def test_functions_make_way_for_values_of_their_name() -> None:
+    """Steps call functions of NumPy by local names."""
+
+    @cell("crowded")
+    def made(eq: Any) -> None:
+        """Values called as functions are."""
+        x, h_prev = eq.input("x"), eq.state("h")
+        dot = eq.let("dot", sigmoid(eq.affine("dot", W=x, U=h_prev)))
+        add = eq.let("add", tanh(eq.affine("add", W=x, U=h_prev)))
+        multiply = eq.let("multiply", dot * add + 2)
+        eq.output(eq.next("h", multiply * h_prev + add))
+
+    crowded = compiled(made)
+    assert "add_, dot_, multiply_, tanh = np.add, np.dot, np.multiply, np.tanh" in crowded.source
+    assert pipeline.prove(crowded).passed

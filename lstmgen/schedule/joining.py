@@ -20,7 +20,7 @@ from sympy import Add, Expr
 from lstmgen.calculus.operations import Contract, Total
 from lstmgen.declare.declaration import Declaration, Equation
 from lstmgen.declare.symbols import Role, Value
-from lstmgen.schedule.stacks import replace_work, stack_name
+from lstmgen.schedule.stacks import joined_name, replace_work
 from lstmgen.schedule.work import ONE, ZERO, Joint, Part, Work, joint_dim
 
 _MATRIX_BY_VECTOR = ((0, 1), (1,), (0,))
@@ -113,7 +113,7 @@ def _joined_sum(sum_: _Sum, joint: Joint, used: set[str]) -> _Joined:
     """The equations that stand for a sum, and the parameter they multiply with."""
     target = sum_.equation.target
     present = (*(sum_.products[value][0] for value in joint.parts if value != ONE), *sum_.biases)
-    name = _free(stack_name([each.name for each in present]), used)
+    name = _free(joined_name([each.name for each in present]), used)
     parameter = Value(name, (*target.dims, joint.dim), Role.PARAMETER)
     parts = (*present, *(ZERO for _ in range(len(joint.parts) - len(present))))
     product = Contract(parameter, joint.value, *_MATRIX_BY_VECTOR)
@@ -233,7 +233,7 @@ def join_totals(
             if None in vectors or len(members) < 2 or len({id(each) for each in members}) < len(members):
                 continue
             axes = members[0].expression.args[0].axes
-            name = _free(stack_name([each.target.name for each in members]), used)
+            name = _free(joined_name([each.target.name for each in members]), used)
             whole = Value(name, (*members[0].target.dims[: len(axes[2]) - 1], joint.dim), Role.INTERMEDIATE)
             for place, each in enumerate(found):
                 if each is not None:

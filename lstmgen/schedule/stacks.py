@@ -126,7 +126,33 @@ def _partners(primal: Graph) -> dict[Value, Value]:
 
 
 def stack_name(names: Sequence[str]) -> str:
-    """One name for several: what they share, around what tells them apart (``U_f``, ``U_i`` become ``U_fi``)."""
+    """One name for several: what they share, around what tells them apart (``U_f``, ``U_i`` become ``U_fi``).
+
+    Names of several kinds, with a letter each, go by what the kinds share (``b_z``, ``bu_n`` become ``b_zn``).
+    """
+    heads, kinds, keys = _segments(names)
+    kind = commonprefix(kinds)  # noqa: RUF071 - names, not paths
+    if len({*heads}) == 1 < len({*kinds}) and kind and len({*keys}) == len("".join(keys)) == len(names):
+        return f"{heads[0]}{kind}_{''.join(keys)}"
+    return _between(names)
+
+
+def joined_name(names: Sequence[str]) -> str:
+    """One name for several that lie one below the other: ``W_f``, ``U_f`` and ``b_f`` become ``WUb_f``."""
+    heads, kinds, keys = _segments(names)
+    if len({*heads}) == len({*keys}) == 1 and all(0 < len(kind) <= 2 for kind in kinds):
+        return f"{heads[0]}{''.join(kinds)}_{keys[0]}"
+    return stack_name(names)
+
+
+def _segments(names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Each name in three: ``d_U_f`` is ``d_``, ``U`` and ``f``. The first are empty where a name has fewer segments."""
+    kinds = [name.rpartition("_")[0] for name in names]
+    heads = ["".join(kind.rpartition("_")[:2]) for kind in kinds]
+    return heads, [kind.rpartition("_")[2] for kind in kinds], [name.rpartition("_")[2] for name in names]
+
+
+def _between(names: Sequence[str]) -> str:
     prefix = commonprefix(list(names))  # noqa: RUF071 - names, not paths
     prefix = prefix[: prefix.rfind("_") + 1]
     suffix = commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lstmgen.errors import ProofError
 from lstmgen.pipeline import Compiled, prove
-from lstmgen.verify.report import Report
+from lstmgen.verify.report import CHUNKED, RECOMPUTED, WHOLE, Report
 
 
 def proof_findings(compiled: Compiled) -> Iterator[str]:
@@ -20,7 +20,10 @@ def proof_findings(compiled: Compiled) -> Iterator[str]:
 
 def _failures(report: Report) -> Iterator[str]:
     kinds = {
-        "the equations": report.interpreted,
+        **{
+            f"the equations ({way})": [each for each in report.interpreted if each.way == way]
+            for way in (WHOLE, CHUNKED, RECOMPUTED)
+        },
         "finite differences": report.differenced,
         "its float64 code, in float32": report.single,
     }

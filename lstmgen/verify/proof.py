@@ -20,7 +20,7 @@ from lstmgen.calculus.unroll import run, run_adjoint
 from lstmgen.declare.operations import StopGradient
 from lstmgen.verify.declared import run_declared
 from lstmgen.verify.differences import central_differences, settled_differences, taylor_test
-from lstmgen.verify.report import Comparison, Report
+from lstmgen.verify.report import CHUNKED, RECOMPUTED, Comparison, Report
 from lstmgen.verify.sample import Sample, draw
 
 Array = Any
@@ -37,14 +37,12 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
     emitted = run_module(module, sample, np.float64)
     expected = _interpreted(gradient, sample)
     interpreted = tuple(compare(name, emitted[name], expected[name], INTERPRETER_LIMIT) for name in expected)
-    for policy, words in (("save", "in chunks"), ("recompute", "recomputed in chunks")):
+    for policy, way in (("save", CHUNKED), ("recompute", RECOMPUTED)):
         if "_CHUNK_ROWS" not in vars(module):
             break  # a module of another make, which has no chunks
         again = _in_chunks(module, sample, policy)
-        named = {f"{name} {words}": name for name in again}
-        interpreted += tuple(
-            compare(long, again[name], expected[name], INTERPRETER_LIMIT) for long, name in named.items()
-        )
+        found = (compare(name, again[name], expected[name], INTERPRETER_LIMIT) for name in expected)
+        interpreted += tuple(replace(each, way=way) for each in found)
 
     point = {
         **sample.parameters,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+WHOLE, CHUNKED, RECOMPUTED = "one chunk", "in chunks", "recomputed"
+"""How kernels run: all steps in one chunk, in several, and in several whose residuals backward rebuilds."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One tensor compared: the worst error, relative to ``scale``, and the index where it is."""
+    """One tensor compared: the worst error, relative to ``scale``, and the index where it is.
+
+    ``way`` says how the kernels ran: :data:`WHOLE`, :data:`CHUNKED` or :data:`RECOMPUTED`.
+    """
 
     tensor: str
     shape: tuple[int, ...]
     error: float
     limit: float
     where: tuple[int, ...] = ()
+    way: str = WHOLE
 
     @property
     def passed(self) -> bool:
@@ -70,28 +78,17 @@ class Report:
         )
 
     def __str__(self) -> str:
-        differenced = {each.tensor: each for each in self.differenced}
-        rows = [("tensor", "shape", "emitted code", "gradient against", "worst at")]
-        rows += [("", "", "against equations", "finite differences", "")]
-        for each in self.interpreted:
-            other = differenced.get(each.tensor)
-            rows.append(
-                (each.tensor, _shape(each.shape), _error(each), _error(other) if other else "", _where(other or each))
-            )
-        rows.append(("limit", "", _limit(self.interpreted), _limit(self.differenced), ""))
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        table = [
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
+        table = self._table()
         rule = "-" * max(map(len, table))
         lines = [
             f"{self.cell} for {self.backend}, proof at level {self.level}: {self.entries} gradient entries compared",
             f"sample: {self.sample}",
-            "errors relative to each tensor's largest entry",
+            "errors relative to each tensor's largest entry: emitted code against the equations, with all steps in one",
+            "chunk, in several, and with residuals recomputed; gradients also against finite differences",
             "",
-            *table[:2],
+            table[0],
             rule,
-            *table[2:-1],
+            *table[1:-1],
             rule,
             table[-1],
             "",
@@ -112,6 +109,24 @@ class Report:
         verdict = "proven" if self.passed else "NOT PROVEN"
         return "\n".join([*lines, f"{verdict} in {self.seconds:.2f} s"])
 
+    def _table(self) -> list[str]:
+        """One line a tensor, after one of headings, and a last one with the limits."""
+        differenced = {each.tensor: each for each in self.differenced}
+        by_tensor: dict[str, dict[str, Comparison]] = {}
+        for each in self.interpreted:
+            by_tensor.setdefault(each.tensor, {})[each.way] = each
+        ways = list(dict.fromkeys(each.way for each in self.interpreted))
+        rows = [("tensor", "shape", *ways, "finite differences", "worst at")]
+        for tensor, found in by_tensor.items():
+            other = differenced.get(tensor)
+            told = other or max(found.values(), key=lambda each: (not each.passed, each.error))
+            errors = [_error(found[way]) if way in found else "" for way in ways]
+            rows.append((tensor, _shape(told.shape), *errors, _error(other) if other else "", _where(told)))
+        limits = [_limit([each for each in self.interpreted if each.way == way]) for way in ways]
+        rows.append(("limit", "", *limits, _limit(self.differenced), ""))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
     def _taylor_text(self) -> str:
         taylor = self.taylor
         if taylor.at_rounding:
@@ -131,7 +146,7 @@ def _error(comparison: Comparison) -> str:
     return f"{comparison.error:.1e}" + ("" if comparison.passed else "  FAILED")
 
 
-def _limit(comparisons: tuple[Comparison, ...]) -> str:
+def _limit(comparisons: Sequence[Comparison]) -> str:
     return f"{max((each.limit for each in comparisons), default=0.0):.0e}"
 
 
