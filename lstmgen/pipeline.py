@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lstmgen.backends.base import Backend, Provenance
+from lstmgen.backends.base import Backend, Provenance, transfer_of
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.normal_form import normalize
 from lstmgen.calculus.reverse import Gradient, differentiate
-from lstmgen.choices import LEVELS
+from lstmgen.choices import LEVELS, RUNNING
 from lstmgen.declare.cell import SYMPY, Cell
 from lstmgen.declare.declaration import Declaration
 from lstmgen.errors import DeclarationWarning, LstmgenError, ProofError, UserError
@@ -93,7 +93,7 @@ def prove(compiled: Compiled, level: str = "") -> Report:
     Raises :class:`ProofError` where the source does not compute what was declared, and :class:`UserError` (LG304) where
     the level cannot be reached here.
     """
-    from lstmgen.verify.proof import prove_module
+    from lstmgen.verify.proof import prove_derivation, prove_module
 
     if level and level not in LEVELS:
         raise UserError(f"{level!r} is no level of proof", code="LG304", hint=f"there are: {', '.join(LEVELS)}")
@@ -106,8 +106,14 @@ def prove(compiled: Compiled, level: str = "") -> Report:
         )
     name = f"_lstmgen_proof_{compiled.module}"
     try:
-        module = compiled.backend.load(compiled.source, name)
-        report = prove_module(compiled.gradient, module, compiled.backend.name, best)
+        if best in RUNNING:
+            module = compiled.backend.load(compiled.source, name)
+            transfer = transfer_of(compiled.backend)
+            report = prove_module(compiled.gradient, module, compiled.backend.name, best, transfer=transfer)
+        else:
+            if best == "compiled":
+                compiled.backend.check(compiled.source)  # type: ignore[attr-defined]  # see Backend
+            report = prove_derivation(compiled.gradient, compiled.backend.name, best)
     except LstmgenError:
         raise
     except Exception as error:

@@ -21,11 +21,14 @@ from lstmgen.backends.templates import environment, render, render_text
 
 # Every template with what it is filled from: a frozen dataclass, or names of plain strings.
 CONTEXTS: dict[str, type | tuple[str, ...]] = {
+    "module.py.jinja": Context,
     "numpy/module.py.jinja": Context,
+    "cupy/module.py.jinja": Context,
     "new_cell.py.jinja": ("name",),
 }
 
-# What a template may consist of: text, the values themselves, loops over them, conditions that are one value.
+# What a template may consist of: text, the values themselves, loops over them, conditions that are one value, and
+# blocks of text that another template leaves open.
 ALLOWED = (
     nodes.Template,
     nodes.Output,
@@ -37,6 +40,8 @@ ALLOWED = (
     nodes.Tuple,
     nodes.For,
     nodes.If,
+    nodes.Extends,
+    nodes.Block,
 )
 VALUES = (nodes.Name, nodes.Getattr)
 
@@ -56,10 +61,24 @@ def test_every_template_has_a_context_here() -> None:
 
 
 @pytest.mark.parametrize("template", CONTEXTS)
-def test_a_template_uses_all_of_its_context_and_nothing_else(template: str) -> None:
-    used, given = meta.find_undeclared_variables(parsed(template)), names_of(CONTEXTS[template])
-    assert used - given == set(), "the context lacks these"
-    assert given - used == set(), "the template leaves these out"
+def test_a_template_uses_nothing_but_its_context(template: str) -> None:
+    assert meta.find_undeclared_variables(parsed(template)) - names_of(CONTEXTS[template]) == set()
+
+
+@pytest.mark.parametrize("context", set(CONTEXTS.values()))
+def test_templates_use_all_of_their_context(context: type | tuple[str, ...]) -> None:
+    templates = [template for template in CONTEXTS if CONTEXTS[template] == context]
+    used = {name for template in templates for name in meta.find_undeclared_variables(parsed(template))}
+    assert names_of(context) - used == set(), "the templates leave these out"
+
+
+@pytest.mark.parametrize("template", ["numpy/module.py.jinja", "cupy/module.py.jinja"])
+def test_a_template_fills_blocks_that_its_base_leaves_open(template: str) -> None:
+    (base,) = parsed(template).find_all(nodes.Extends)
+    assert isinstance(base.template, nodes.Const), "a base is a name"
+    blocks = {block.name: block for block in parsed(base.template.value).find_all(nodes.Block)}
+    assert {block.name for block in parsed(template).find_all(nodes.Block)} <= set(blocks)
+    assert [name for name, block in blocks.items() if block.body] == [], "what a base says itself is no block"
 
 
 @pytest.mark.parametrize("template", CONTEXTS)
@@ -91,7 +110,7 @@ def test_a_template_decides_nothing(template: str) -> None:
         "{{ 1 if name else 2 }}",
         "{% include 'new_cell.py.jinja' %}",
         "{% import 'new_cell.py.jinja' as x %}",
-        "{% block x %}{% endblock %}",
+        "{{ super() }}",
         "{{ name[1:] }}",
     ],
 )

@@ -25,8 +25,25 @@ from lstmgen.declare.symbols import Value
 
 
 @dataclass(frozen=True)
+class ArrayLibrary:
+    """The library whose arrays modules take and return.
+
+    ``name`` is also that of the folder of its template; modules import it as ``alias``. ``no_array`` is the value of a
+    field that holds no array, as a type checker wants it where it knows what an array is.
+    """
+
+    name: str
+    alias: str
+    no_array: str
+
+
+NUMPY = ArrayLibrary("numpy", "np", "None  # type: ignore[assignment]")
+CUPY = ArrayLibrary("cupy", "cp", "None")
+
+
+@dataclass(frozen=True)
 class Bodies:
-    """What a back end adds to the shell of a module: the bodies of functions that take and return NumPy arrays.
+    """What a back end adds to the shell of a module: the bodies of functions that take and return arrays.
 
     ``_forward(_parameters, *given, _initial, _arrays)`` returns the outputs, the final ``State``, and the arrays for
     ``_backward`` in a dictionary by name. ``_backward(_parameters, _saved, *seeds, _d_final, _gradients, _arrays,
@@ -48,8 +65,13 @@ class Bodies:
 
     ``given`` are the bodies' own names for what comes in at every step (``Declaration.given``), ``seeds`` those for the
     gradients of the loss by the outputs. Lines are indented as they stand in a function. ``kind`` completes "forward
-    and backward kernels", ``reading`` tells the reader about the kernels, ``imports`` are statements; with
-    ``erf_coefficients`` the module has a function ``_erf``.
+    and backward kernels", ``reading`` tells the reader about the kernels, ``imports`` are statements; ``sections`` are
+    lines of the module that stand after those functions, without the blank lines around them. With
+    ``erf_coefficients`` a module for NumPy has a function ``_erf``.
+
+    ``arrays`` says whose arrays all of these are, NumPy's unless given. Callers' arrays are contiguous where they are
+    CuPy's, and lie on the current device, as the parameters do; ``_CONSTANTS`` holds NumPy arrays even then. A module
+    for CuPy imports the runtime ``_cupy_runtime`` as ``_runtime``, which a back end has to emit beside it.
     """
 
     kind: str
@@ -66,6 +88,8 @@ class Bodies:
     chunk_steps: int = 16
     imports: tuple[str, ...] = ()
     erf_coefficients: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    arrays: ArrayLibrary = NUMPY
 
 
 @dataclass(frozen=True)
@@ -78,8 +102,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Context:
-    """All that the template prints."""
+    """All that a template prints."""
 
+    array_module: str
+    no_array: str
     kind: str
     title: tuple[str, ...]
     summary: tuple[str, ...]
@@ -133,6 +159,7 @@ class Context:
     rebuilds: bool
     rebuild_arrays: tuple[str, ...]
     rebuild: tuple[str, ...]
+    sections: tuple[str, ...]
     chunk_rows: str
     chunk_steps: str
     uses_chunks: bool
@@ -142,8 +169,8 @@ class Context:
     erf_coefficients: tuple[str, ...]
 
 
-def load_source(source: str, module: str) -> types.ModuleType:
-    """Executes ``source`` as a module; its lines show up in tracebacks."""
+def load_source(source: str, module: str, builtins: Mapping[str, object] | None = None) -> types.ModuleType:
+    """Executes ``source`` as a module, with its own ``builtins`` if any; its lines show up in tracebacks."""
     import linecache
     import sys
 
@@ -151,8 +178,11 @@ def load_source(source: str, module: str) -> types.ModuleType:
     file = f"<generated {module}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     made.__file__ = file
+    made.__package__ = module.rpartition(".")[0]  # for an import of what lies beside it
     # Registered so that instances of its classes can be pickled and copied by reference to it.
     sys.modules[module] = made
+    if builtins is not None:
+        vars(made)["__builtins__"] = dict(builtins)
     exec(compile(source, file, "exec"), made.__dict__)
     return made
 
@@ -161,7 +191,7 @@ def module_text(gradient: Gradient, provenance: Provenance, bodies: Bodies) -> s
     """The text of a module that fulfils the contract of generated modules, around the kernels of some back end."""
     from lstmgen.backends.templates import render  # Jinja comes with the first module that is written
 
-    return render("numpy/module.py.jinja", shell_context(gradient, provenance, bodies))
+    return render(f"{bodies.arrays.name}/module.py.jinja", shell_context(gradient, provenance, bodies))
 
 
 def flat_order(parameters: tuple[Parameter, ...]) -> tuple[tuple[Parameter, ...], ...]:
@@ -209,7 +239,14 @@ def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) ->
     ]
     seeds = [seed for seed in gradient.seeds if seed.origin is Origin.LOSS]
     outputs_type = "Array" if single else "Outputs"
+    printed = (
+        *(*bodies.forward_arrays, *bodies.forward),
+        *(*bodies.backward_arrays, *bodies.backward),
+        *(*bodies.rebuild_arrays, *bodies.rebuild),
+    )
     return Context(
+        array_module=bodies.arrays.alias,
+        no_array=bodies.arrays.no_array,
         kind=bodies.kind,
         title=tuple(filled(doc[0].rstrip(".") + ".", WIDTH, set_in="")),
         summary=_summary(declaration.reference, doc[1:]),
@@ -292,11 +329,12 @@ def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) ->
         rebuilds=bool(bodies.rebuild),
         rebuild_arrays=bodies.rebuild_arrays,
         rebuild=bodies.rebuild,
+        sections=bodies.sections,
         chunk_rows=str(bodies.chunk_rows),
         chunk_steps=str(bodies.chunk_steps),
-        uses_chunks=any("_part(" in line for line in (*bodies.forward_arrays, *bodies.backward_arrays)),
-        uses_beginning=any("_beginning(" in line for line in (*bodies.forward_arrays, *bodies.backward_arrays)),
-        uses_transpose=any("_transpose(" in line for line in (*bodies.forward, *bodies.backward)),
+        uses_chunks=any("_part(" in line for line in printed),
+        uses_beginning=any("_beginning(" in line for line in printed),
+        uses_transpose=any("_transpose(" in line for line in printed),
         uses_erf=bool(bodies.erf_coefficients),
         erf_coefficients=bodies.erf_coefficients,
     )

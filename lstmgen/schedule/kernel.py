@@ -214,7 +214,20 @@ class Chunks:
     body: tuple[Statement, ...]
 
 
-Statement = Note | Allocate | Pack | Product | Block | Call | Reduce | Move | Clear | Loop | Chunks
+@dataclass(frozen=True)
+class Launch:
+    """One kernel on a device: statements that are computed row by row. ``rows`` are the axes that make the rows.
+
+    With ``loop`` it is the whole time loop: the body is that of a step.
+    """
+
+    name: str
+    body: tuple[Statement, ...]
+    rows: Axes
+    loop: Loop | None = None
+
+
+Statement = Note | Allocate | Pack | Product | Block | Call | Reduce | Move | Clear | Loop | Chunks | Launch
 
 
 @dataclass(frozen=True)
@@ -248,7 +261,7 @@ def walk(statements: tuple[Statement, ...]) -> Iterator[Statement]:
     """Every statement, those inside loops included."""
     for statement in statements:
         yield statement
-        if isinstance(statement, Loop | Chunks):
+        if isinstance(statement, Loop | Chunks | Launch):
             yield from walk(statement.body)
 
 
@@ -323,6 +336,11 @@ def _show(statement: Statement, indent: str) -> list[str]:
             inner = [line for each in body for line in _show(each, indent + "  ")]
             tail = [f"{indent}  swap {a.name}, {b.name}" for a, b in swaps]
             return [f"{indent}{head}:", *inner, *tail]
+        case Launch(name, body, rows, loop):
+            head = f"launch {name}, row by row" if rows else f"launch {name}"
+            if loop is not None:
+                head += ", all steps, last to first" if loop.reverse else ", all steps"
+            return [f"{indent}{head}:", *(line for each in body for line in _show(each, indent + "  "))]
         case Chunks(reverse, body):
             head = "for each chunk of steps, last to first" if reverse else "for each chunk of steps"
             return [f"{indent}{head}:", *(line for each in body for line in _show(each, indent + "  "))]

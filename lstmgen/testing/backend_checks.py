@@ -33,7 +33,7 @@ def check_backend(
 
     The checks are those of :data:`BACKEND_CHECKS`, all unless ``only`` names some or ``skip`` leaves some out.
     ``cells`` are those that are proven; a back end in the making may begin with :data:`plain_cells`. The modules are
-    called with NumPy arrays.
+    called with NumPy arrays, or with what the back end's ``to_device`` makes of them.
 
     Raises :class:`ConformanceError` with everything that is found.
     """

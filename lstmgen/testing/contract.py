@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmgen.testing.trial import DTYPES, Made, Trial, by_tensor, copied, differences, shared
+from lstmgen.testing.trial import DTYPES, Made, Trial, by_tensor, copied, shared, writeable
 
 EXPORTS = ("Gradients", "Inputs", "Parameters", "Residuals", "Sizes", "State", "Workspace")
 FUNCTIONS = ("forward", "infer", "step", "backward")
@@ -63,14 +63,14 @@ def shapes_and_dtypes(made: Made) -> Iterator[str]:
     for dtype in DTYPES:
         trial = made.draw(dtype=dtype)
         for name, array in trial.run().items():
-            if not isinstance(array, np.ndarray):
+            if not isinstance(array, made.array_type):
                 yield f"{name} is a {type(array).__name__}, no array"
             elif array.dtype != dtype:
                 yield f"{name} is {array.dtype} for parameters of {np.dtype(dtype)}"
-            elif not array.flags.writeable:
+            elif not writeable(array):
                 yield f"{name} cannot be written to"
         results, residuals = trial.forward()
-        yield from differences(results | trial.backward(residuals), made.expected(trial))
+        yield from made.differences(results | trial.backward(residuals), made.expected(trial))
 
 
 def no_steps_and_no_rows(made: Made) -> Iterator[str]:
@@ -79,7 +79,7 @@ def no_steps_and_no_rows(made: Made) -> Iterator[str]:
         trial = made.draw(steps=steps, rows=rows)
         results, residuals = trial.forward()
         found = results | trial.backward(residuals)
-        for message in differences(found, made.expected(trial)):
+        for message in made.differences(found, made.expected(trial)):
             yield f"steps={steps}, batch={rows}: {message}"
         inferred = trial.infer()
         for name in trial.d_outputs:
@@ -105,13 +105,13 @@ def none_means_zeros(made: Made) -> Iterator[str]:
         word = "None" if state is None else "State()"
         outputs, final, _ = module.forward(p, *inputs, initial=state, **trial.start)
         found = trial.named("output", outputs) | {f"final {k}": v for k, v in final._asdict().items()}
-        yield from (f"initial={word}: {each}" for each in differences(found, results))
+        yield from (f"initial={word}: {each}" for each in made.differences(found, results))
     first = next(iter(trial.initial))
     partly = replace(trial, initial={**trial.initial, first: zero.initial[first]})
     outputs, *_ = module.forward(p, *inputs, initial=module.State(**{**trial.initial, first: None}), **trial.start)
     expected, _ = partly.forward()
     named = trial.named("output", outputs)
-    yield from (f"initial.{first}=None: {each}" for each in differences(named, {k: expected[k] for k in named}))
+    yield from (f"initial.{first}=None: {each}" for each in made.differences(named, {k: expected[k] for k in named}))
     empty = [None, *([module.Outputs()] if len(trial.d_outputs) > 1 else [])]
     for d_outputs in empty:
         found = module.backward(p, residuals, d_outputs, d_final=zero.state(zero.d_final))
@@ -119,7 +119,7 @@ def none_means_zeros(made: Made) -> Iterator[str]:
             yield f"d_outputs={'None' if d_outputs is None else 'Outputs()'} gives gradients that are not zero"
     only_final = replace(trial, d_outputs=zero.d_outputs).backward(residuals)
     found = module.backward(p, residuals, d_final=trial.state(trial.d_final))
-    yield from differences(by_tensor(found), only_final)
+    yield from made.differences(by_tensor(found), only_final)
 
 
 def saturated_gates(made: Made) -> Iterator[str]:
@@ -163,9 +163,9 @@ def rows_do_not_mix(made: Made) -> Iterator[str]:
         results, residuals = replace(trial, inputs=inputs).forward()
         gradients = replace(trial, inputs=inputs).backward(residuals)
     for name in trial.d_outputs:
-        yield from differences({name: results[f"output {name}"][:, 1:]}, {name: expected[f"output {name}"][:, 1:]})
+        yield from made.differences({name: results[f"output {name}"][:, 1:]}, {name: expected[f"output {name}"][:, 1:]})
     for name in trial.inputs:
-        yield from differences({name: gradients[f"d_{name}"][:, 1:]}, {name: expected[f"d_{name}"][:, 1:]})
+        yield from made.differences({name: gradients[f"d_{name}"][:, 1:]}, {name: expected[f"d_{name}"][:, 1:]})
 
 
 def _inputs(made: Made) -> list[str]:

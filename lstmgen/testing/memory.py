@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lstmgen.testing.refusals import Wrong, refused
-from lstmgen.testing.trial import POLICIES, Arrays, Made, Trial, copied, differences, shared
+from lstmgen.testing.trial import POLICIES, Arrays, Made, Trial, copied, shared, writeable
 
 
 def _strided(array: Any) -> Any:
@@ -33,22 +33,24 @@ def _misaligned(array: Any) -> Any:
 
 
 _LAYOUTS: dict[str, Callable[[Any], Any]] = {
-    "in Fortran order": lambda array: np.array(array, order="F"),
+    "in Fortran order": lambda array: array.copy(order="F"),
     "strided": _strided,
     "reversed": lambda array: array[::-1].copy()[::-1],
-    "misaligned": _misaligned,
 }
+_LAYOUTS_OF_NUMPY: dict[str, Callable[[Any], Any]] = {"misaligned": _misaligned}  # no device reads such arrays
 
 
 def any_layout(made: Made) -> Iterator[str]:
     """Arrays that are not contiguous, not aligned or read-only are taken as they are."""
     trial = made.draw()
     expected = trial.run()
-    for word, change in _LAYOUTS.items():
+    on_host = made.array_type is np.ndarray
+    for word, change in (_LAYOUTS | (_LAYOUTS_OF_NUMPY if on_host else {})).items():
 
         def lay(array: Any, change: Callable[[Any], Any] = change) -> Any:
             laid = change(array)
-            laid.flags.writeable = False
+            if on_host:  # other libraries have no arrays that are read-only
+                laid.flags.writeable = False
             return laid
 
         try:
@@ -56,7 +58,7 @@ def any_layout(made: Made) -> Iterator[str]:
         except Exception as error:
             yield f"arrays that are {word} and read-only are refused: {type(error).__name__}: {error}"
         else:
-            yield from (f"arrays that are {word} and read-only: {each}" for each in differences(found, expected))
+            yield from (f"arrays that are {word} and read-only: {each}" for each in made.differences(found, expected))
 
 
 def arguments_stay_as_they_are(made: Made) -> Iterator[str]:
@@ -78,14 +80,16 @@ def results_have_memory_of_their_own(made: Made) -> Iterator[str]:
         trial = made.draw(steps=1)  # one step: the length at which a view is most easily handed through
         results, residuals = trial.forward(workspace, policy)
         results |= trial.backward(residuals) | trial.infer(workspace)
-        others = trial.arguments() | owned_by("residuals", residuals) | owned_by("workspace", workspace)
+        others = trial.arguments()
+        for name, record in (("residuals", residuals), ("workspace", workspace)):
+            others |= owned_by(name, record, made.array_type)
         yield from (f"{words}, {each}" for each in shared(results, others))
         if workspace is not None:
             before = copied(results)
             other = made.draw(steps=1, seed=1)
             other.backward(other.forward(workspace, policy)[1])
             other.infer(workspace)
-            for message in differences(results, before):
+            for message in made.differences(results, before):
                 yield f"{words}, a later call on the same workspace changes results: {message}"
 
 
@@ -95,15 +99,17 @@ def residuals_hold(made: Made) -> Iterator[str]:
         trial = made.draw()
         expected = made.draw().run()
         results, residuals = trial.forward(workspace, policy)
-        for name, array in public_arrays(residuals):
-            if array.flags.writeable:
+        for name, array in public_arrays(residuals, array_type=made.array_type):
+            # A copy may be written to, as everything may be where arrays cannot be read-only.
+            owners = owned_by("residuals", residuals, made.array_type)
+            if writeable(array) and any(shared({name: array}, owners)):
                 yield f"{words}, residuals.{name} can be written to"
         first = trial.backward(residuals)
-        yield from (f"{words}, {each}" for each in differences(first, {name: expected[name] for name in first}))
+        yield from (f"{words}, {each}" for each in made.differences(first, {name: expected[name] for name in first}))
         kept = copied(first)
         for array in (*results.values(), *first.values(), *trial.inputs.values(), *trial.initial.values()):
             array[...] = np.nan
-        for message in differences(trial.backward(residuals), kept):
+        for message in made.differences(trial.backward(residuals), kept):
             yield f"{words}, backward again, after arguments and results were overwritten: {message}"
 
 
@@ -114,10 +120,11 @@ def residual_policies_agree(made: Made) -> Iterator[str]:
     for options in (*calls, {"dtype": np.float32}):
         trial = made.draw(**options)
         expected = trial.run()
-        for message in differences(trial.run(policy="recompute"), expected):
+        for message in made.differences(trial.run(policy="recompute"), expected):
             yield f'residuals="recompute" ({options or "as usual"}): {message}'
     trial = made.draw(steps=40)
-    saved, fewer = (sum(each.nbytes for _, each in public_arrays(trial.forward(policy=p)[1])) for p in POLICIES)
+    left = [public_arrays(trial.forward(policy=policy)[1], array_type=made.array_type) for policy in POLICIES]
+    saved, fewer = (sum(each.nbytes for _, each in arrays) for arrays in left)
     if fewer > 1.1 * saved:
         yield f'residuals="recompute" leaves {fewer} bytes, "save" {saved}'
     yield from refused("residuals", Wrong("'other'", "other", ("save", "recompute")), partial(trial.forward, None))
@@ -144,7 +151,7 @@ def stale_residuals_are_refused(made: Made) -> Iterator[str]:
         else:
             yield f"backward takes residuals that a later forward {words} on the same workspace has overwritten"
         found = later.backward(fresh)
-        yield from differences(found, {name: expected[name] for name in found})
+        yield from made.differences(found, {name: expected[name] for name in found})
 
 
 def workspaces_can_be_used_again(made: Made) -> Iterator[str]:
@@ -155,7 +162,7 @@ def workspaces_can_be_used_again(made: Made) -> Iterator[str]:
     policies = ("recompute", "save", "save", "recompute", "save")
     for seed, (options, policy) in enumerate(itertools.product(calls, policies)):
         trial = made.draw(seed=seed, **options)
-        for message in differences(trial.run(workspace, policy), trial.run()):
+        for message in made.differences(trial.run(workspace, policy), trial.run()):
             yield f"call {seed + 1} on one workspace ({options or 'as the first'}, {policy!r}): {message}"
 
 
@@ -169,7 +176,7 @@ def two_threads(made: Made) -> Iterator[str]:
         calls = [partial(trial.run, policy=policy) for trial in trials]
         with ThreadPoolExecutor(len(trials)) as pool:
             found = list(pool.map(turns.run, range(len(trials)), calls))
-        wrong = {each for one, want in zip(found, expected, strict=True) for each in differences(one, want)}
+        wrong = {each for one, want in zip(found, expected, strict=True) for each in made.differences(one, want)}
         yield from (f"while another thread calls the module: {each}" for each in sorted(wrong))
 
 
@@ -225,24 +232,24 @@ def _changed(function: str, trial: Trial, before: Mapping[str, Any]) -> Iterator
             array[...] = before[name]
 
 
-def public_arrays(record: Any, name: str = "arrays") -> Iterator[tuple[str, Any]]:
+def public_arrays(record: Any, name: str = "arrays", array_type: type[Any] = np.ndarray) -> Iterator[tuple[str, Any]]:
     """The arrays that residuals hand to whoever asks, whatever record they are."""
-    if isinstance(record, np.ndarray):
+    if isinstance(record, array_type):
         yield name, record
     elif isinstance(record, Mapping):
         for key, part in record.items():
-            yield from public_arrays(part, str(key))
+            yield from public_arrays(part, str(key), array_type)
     elif isinstance(record, tuple | list):
         for index, part in enumerate(record):
-            yield from public_arrays(part, f"{name}[{index}]")
+            yield from public_arrays(part, f"{name}[{index}]", array_type)
     else:
         for key in dir(record):
             part = None if key.startswith("_") else getattr(record, key)
-            if isinstance(part, np.ndarray | Mapping | tuple | list):
-                yield from public_arrays(part, key)
+            if isinstance(part, (array_type, Mapping, tuple, list)):
+                yield from public_arrays(part, key, array_type)
 
 
-def owned_by(name: str, record: Any) -> Arrays:
+def owned_by(name: str, record: Any, array_type: type[Any] = np.ndarray) -> Arrays:
     """The arrays in whose memory a record's arrays lie, private ones too, by where they were found first."""
     found: Arrays = {}
     seen: set[int] = set()
@@ -251,9 +258,9 @@ def owned_by(name: str, record: Any) -> Arrays:
         if id(part) in seen or isinstance(part, type | ModuleType | str):
             return
         seen.add(id(part))
-        if isinstance(part, np.ndarray):
-            owner = part
-            while isinstance(owner.base, np.ndarray):
+        if isinstance(part, array_type):
+            owner: Any = part
+            while isinstance(owner.base, array_type):
                 owner = owner.base
             if not any(owner is other for other in found.values()):
                 found[path] = owner

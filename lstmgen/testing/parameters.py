@@ -21,7 +21,7 @@ import numpy as np
 from lstmgen.backends.base import Provenance
 from lstmgen.declare.declaration import Constant, Uniform
 from lstmgen.schedule.plan import schedule
-from lstmgen.testing.trial import Made, sizes_of
+from lstmgen.testing.trial import Made, sizes_of, writeable
 
 
 def parameters_are_one_buffer(made: Made) -> Iterator[str]:
@@ -40,15 +40,16 @@ def parameters_are_one_buffer(made: Made) -> Iterator[str]:
         shape = tuple(sizes[dim] for dim in parameter.value.dims)
         if getattr(p, parameter.value.name).shape != shape:
             yield f"{parameter.value.name} has the shape {getattr(p, parameter.value.name).shape}, not {shape}"
-    if p.flat.ndim != 1 or not p.flat.flags.c_contiguous or not p.flat.flags.writeable:
+    if p.flat.ndim != 1 or not p.flat.flags.c_contiguous or not writeable(p.flat):
         yield "flat is no contiguous, writable vector"
-    p.flat[...] = np.arange(p.flat.size)
-    found = np.concatenate([np.zeros(0), *(np.ravel(getattr(p, name)) for name in names)])
+    to_device, to_host = made.transfer.to_device, made.transfer.to_host
+    p.flat[...] = to_device(np.arange(p.flat.size))
+    found = np.concatenate([np.zeros(0), *(np.ravel(to_host(getattr(p, name))) for name in names)])
     if found.tolist() != list(range(p.flat.size)):
         yield "the arrays in order of names are not the flat buffer"
     for name in names:
         place = getattr(p, name)
-        given = np.full(place.shape, -1.0)
+        given = to_device(np.full(place.shape, -1.0))
         setattr(p, name, given)
         if not np.all(getattr(p, name) == -1.0) or not np.shares_memory(getattr(p, name), p.flat):
             yield f"assigning to {name} does not copy into the flat buffer"
@@ -128,7 +129,8 @@ def start_values(made: Made) -> Iterator[str]:
     (text,) = reference.emit(compiled.gradient, planned, provenance, name).values()
     try:
         other = reference.load(text, name)
-        if not np.array_equal(other.Parameters.initialize(**sizes, dtype=np.float64, seed=3).flat, p.flat):
+        expected = other.Parameters.initialize(**sizes, dtype=np.float64, seed=3).flat
+        if not np.array_equal(expected, made.transfer.to_host(p.flat)):
             yield "equal seeds give other values than in the NumPy back end"
     finally:
         sys.modules.pop(name, None)

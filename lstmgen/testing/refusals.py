@@ -27,7 +27,7 @@ def wrong_arguments_are_refused(made: Made) -> Iterator[str]:
     trial = made.draw(dtype=np.float32)
     for function, (call, arguments) in _calls(trial).items():
         for argument, value in arguments.items():
-            for wrong in _wrongs(trial, argument, value):
+            for wrong in _wrongs(made, trial, argument, value):
 
                 def with_it(given: Any, call: Any = call, arguments: Any = arguments, argument: str = argument) -> Any:
                     return call({**arguments, argument: given})
@@ -124,27 +124,27 @@ def _calls(trial: Trial) -> dict[str, tuple[Call, dict[str, Any]]]:
     }
 
 
-def _wrongs(trial: Trial, argument: str, value: Any) -> Iterator[Wrong]:
+def _wrongs(made: Made, trial: Trial, argument: str, value: Any) -> Iterator[Wrong]:
     """Values that must be refused in the place of a good one."""
     if value is trial.p:
         yield Wrong("None", None, ("Parameters",))
         yield Wrong("its flat buffer", value.flat, ("Parameters",))
         yield Wrong("a dict", value.to_dict(), ("Parameters", "dict"))
-    elif isinstance(value, np.ndarray):
+    elif isinstance(value, made.array_type):
         inputs = [*trial.inputs, *(f"{name}_t" for name in trial.inputs)]
         batch = 0 if argument.endswith("_t") and argument in inputs else 1
-        yield from _wrong_arrays(value, batch)
+        yield from _wrong_arrays(made, value, batch)
         if argument in inputs:
             yield Wrong("None", None)
             hint = re.escape("[:, None]" if batch else "[None]")
-            yield Wrong("an array without the batch", np.asarray(value.take(0, batch)), (hint,))
+            yield Wrong("an array without the batch", _first_row(value, batch), (hint,))
         if argument not in inputs[:: len(trial.inputs)]:  # the first input settles how many rows there are
             yield from _wrong_extents(value, batch)
     elif isinstance(value, tuple):
         names: tuple[str, ...] = value._fields  # type: ignore[attr-defined]
         batch = 1 if argument == "d_outputs" else 0
         for name, array in zip(names, value, strict=True):
-            for wrong in (*_wrong_arrays(array, batch), *_wrong_extents(array, batch)):
+            for wrong in (*_wrong_arrays(made, array, batch), *_wrong_extents(array, batch)):
                 whole = value._replace(**{name: wrong.value})  # type: ignore[attr-defined]
                 yield Wrong(f"{name} as {wrong.words}", whole, (rf"\b{name}\b", *wrong.says))
         for words, other in {"an array": value[0], "a number": 0.0, "a dict": {}, "more fields": (*value, 1)}.items():
@@ -154,14 +154,17 @@ def _wrongs(trial: Trial, argument: str, value: Any) -> Iterator[Wrong]:
             yield Wrong(repr(other), other)
 
 
-def _wrong_arrays(array: Any, batch: int) -> Iterator[Wrong]:
+def _wrong_arrays(made: Made, array: Any, batch: int) -> Iterator[Wrong]:
     """An array of other dtypes, ranks and lengths."""
-    for dtype in (np.float64, np.float16, np.int64, np.bool_, np.complex64, object):
+    on_host = made.array_type is np.ndarray
+    for dtype in (np.float64, np.float16, np.int64, np.bool_, np.complex64, *([object] if on_host else [])):
         names = rf"\b{array.dtype.name}\b", rf"\b{np.dtype(dtype).name}\b"
         yield Wrong(f"an array of {np.dtype(dtype).name}", array.astype(dtype), names)
+    if not on_host:
+        yield Wrong("an array of NumPy", made.transfer.to_host(array), (r"numpy\.ndarray",))
     yield Wrong("a list", array.tolist(), ("list",))
     yield _of_shape(array[None])
-    yield _of_shape(np.asarray(array.take(0, batch)))
+    yield _of_shape(_first_row(array, batch))
     if array.ndim > batch + 1:
         yield _of_shape(array[..., :1])  # this would broadcast
         yield _of_shape(np.concatenate([array, array], axis=-1))
@@ -169,10 +172,15 @@ def _wrong_arrays(array: Any, batch: int) -> Iterator[Wrong]:
 
 def _wrong_extents(array: Any, batch: int) -> Iterator[Wrong]:
     """An array of other numbers of rows and steps, some of which would broadcast."""
-    yield _of_shape(array.take([0], batch))
+    yield _of_shape(array[:, :1] if batch else array[:1])
     if batch:
         yield _of_shape(array[:1])
         yield _of_shape(array[:-1])
+
+
+def _first_row(array: Any, batch: int) -> Any:
+    """The first row of an array, as an array; ``batch`` is the axis of rows."""
+    return array[:, 0] if batch else array[0, ...]
 
 
 def _of_shape(array: Any) -> Wrong:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lstmgen.backends.base import ON_HOST, Transfer, transfer_of
 from lstmgen.calculus.interpreter import derived_sizes, size_names
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import run, run_adjoint
@@ -24,7 +25,7 @@ POLICIES = ("save", "recompute")
 
 @dataclass(frozen=True)
 class Trial:
-    """A module, its parameters, and arrays by name for every argument of its functions."""
+    """A module, its parameters, and arrays by name for every argument of its functions, where it takes them."""
 
     module: ModuleType
     declaration: Declaration
@@ -114,6 +115,7 @@ def draw(
     larger: int = 0,
     dtype: Any = np.float64,
     seed: int = 0,
+    transfer: Transfer = ON_HOST,
 ) -> Trial:
     """A trial of small random arrays. Dimensions differ in size, so that exchanged axes are noticed."""
     declaration = gradient.declaration
@@ -121,7 +123,8 @@ def draw(
     random = np.random.default_rng(seed)
 
     def normal(value: Value, *lead: int) -> Array:
-        return random.standard_normal((*lead, *(sizes[dim] for dim in value.dims))).astype(dtype)
+        shape = (*lead, *(sizes[dim] for dim in value.dims))
+        return transfer.to_device(random.standard_normal(shape).astype(dtype))
 
     chosen = {name: sizes[name] for name in module.Sizes._fields}
     return Trial(
@@ -156,7 +159,7 @@ def by_tensor(gradients: Any) -> Arrays:
 
 def copied(arrays: Mapping[str, Array]) -> Arrays:
     """Copies of arrays, by the same names."""
-    return {name: np.array(array) for name, array in arrays.items()}
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def differences(found: Mapping[str, Array], expected: Mapping[str, Array]) -> Iterator[str]:
@@ -188,9 +191,27 @@ class Made:
     compiled: Compiled
     module: ModuleType
 
+    @property
+    def transfer(self) -> Transfer:
+        """How arrays get to where the module takes them."""
+        return transfer_of(self.compiled.backend)
+
+    @property
+    def array_type(self) -> type[Any]:
+        """The type of the arrays that the module takes and returns."""
+        return type(self.transfer.to_device(np.zeros(1)))
+
     def draw(self, **options: Any) -> Trial:
         """Arrays to call the module with; see :func:`draw`."""
-        return draw(self.module, self.compiled.gradient, **options)
+        return draw(self.module, self.compiled.gradient, transfer=self.transfer, **options)
+
+    def on_host(self, arrays: Mapping[str, Array]) -> Arrays:
+        """Arrays as NumPy's, by the same names."""
+        return {name: self.transfer.to_host(array) for name, array in arrays.items()}
+
+    def differences(self, found: Mapping[str, Array], expected: Mapping[str, Array]) -> Iterator[str]:
+        """Which tensors are not what they should be, wherever they lie; see :func:`differences`."""
+        return differences(self.on_host(found), self.on_host(expected))
 
     def expected(self, trial: Trial) -> Arrays:
         """What the equations give, evaluated obviously, by tensor."""
@@ -198,7 +219,7 @@ class Made:
         sizes = sizes_of(gradient) | trial.p.sizes._asdict()
         groups = (trial.p.to_dict(), trial.inputs, trial.initial, trial.d_outputs, trial.d_final)
         p, inputs, initial, d_outputs, d_final = (
-            {name: np.asarray(array, float) for name, array in each.items()} for each in groups
+            {name: np.asarray(array, float) for name, array in self.on_host(each).items()} for each in groups
         )
         start = trial.start.get("start", 0)
         found = run(gradient.declaration, gradient.primal, sizes, p, inputs, initial, start=start)
@@ -218,3 +239,8 @@ def shared(results: Mapping[str, Any], others: Mapping[str, Any]) -> Iterator[st
         for other, its in others.items():
             if np.shares_memory(array, its):
                 yield f"{name} shares memory with {other}"
+
+
+def writeable(array: Any) -> bool:
+    """Whether an array can be written to; those of a library that does not say can."""
+    return bool(getattr(array.flags, "writeable", True))

@@ -8,19 +8,20 @@ and initial state, and against the Taylor remainder; its float32 against its flo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from lstmgen.backends.base import ON_HOST, Transfer
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import run, run_adjoint
 from lstmgen.declare.operations import StopGradient
 from lstmgen.verify.declared import run_declared
 from lstmgen.verify.differences import central_differences, settled_differences, taylor_test
-from lstmgen.verify.report import CHUNKED, RECOMPUTED, Comparison, Report
+from lstmgen.verify.report import CHUNKED, RECOMPUTED, Comparison, Report, Taylor
 from lstmgen.verify.sample import Sample, draw
 
 Array = Any
@@ -30,42 +31,42 @@ SINGLE_LIMIT = 2e-5
 AMPLIFIED_LIMIT = 50.0  # float32 has this many roundings of its own for one of the sample's
 
 
-def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: str, *, seed: int = 0) -> Report:
-    """The findings about ``module``, which was emitted from ``gradient``; see :class:`Report`."""
+def prove_module(
+    gradient: Gradient,
+    module: ModuleType,
+    backend: str,
+    level: str,
+    *,
+    transfer: Transfer = ON_HOST,
+    seed: int = 0,
+) -> Report:
+    """The findings about ``module``, which was emitted from ``gradient``; see :class:`Report`.
+
+    ``transfer`` is how arrays get to where the module takes them.
+    """
     began = time.perf_counter()
     sample = draw(gradient, seed=seed)
-    emitted = run_module(module, sample, np.float64)
+    emitted = run_module(module, sample, np.float64, transfer=transfer)
     expected = _interpreted(gradient, sample)
     interpreted = tuple(compare(name, emitted[name], expected[name], INTERPRETER_LIMIT) for name in expected)
     for policy, way in (("save", CHUNKED), ("recompute", RECOMPUTED)):
         if "_CHUNK_ROWS" not in vars(module):
             break  # a module of another make, which has no chunks
-        again = _in_chunks(module, sample, policy)
+        again = _in_chunks(module, sample, policy, transfer)
         found = (compare(name, again[name], expected[name], INTERPRETER_LIMIT) for name in expected)
         interpreted += tuple(replace(each, way=way) for each in found)
 
-    point = {
-        **sample.parameters,
-        **sample.inputs,
-        **{f"initial {name}": array for name, array in sample.initial.items()},
-    }
-    gradients = {name: emitted[f"d_{name}"] for name in point}
-    loss = _Loss(gradient, module, sample)
-    largest = max((float(np.max(np.abs(array), initial=0.0)) for array in gradients.values()), default=1.0)
-    differenced = tuple(
-        _differenced(f"d_{name}", gradients[name], loss, array, 1e-3 * largest) for name, array in point.items()
-    )
-    taylor = taylor_test(loss, point, gradients)
-    single = run_module(module, sample, np.float32)
+    against = _against_differences(sample, emitted, _Loss(gradient, module, sample, transfer))
+    largest = against.largest
+    single = run_module(module, sample, np.float32, transfer=transfer)
     whole = max(largest, max(float(np.max(np.abs(emitted[name]), initial=0.0)) for name in emitted))
     # A cell that amplifies rounding may be off by more: as measured by what rounding the sample does to float64.
-    rounded = run_module(module, _rounded(sample), np.float64)
+    rounded = run_module(module, _rounded(sample), np.float64, transfer=transfer)
     amplified = max(float(np.max(np.abs(rounded[name] - emitted[name]), initial=0.0)) for name in emitted) / (
         whole or 1.0
     )
     limit = max(SINGLE_LIMIT, AMPLIFIED_LIMIT * amplified)
     compared = tuple(compare(name, single[name].astype(float), rounded[name], limit, least=whole) for name in emitted)
-    entries = sum(array.size for array in point.values())
     return Report(
         gradient.declaration.name,
         backend,
@@ -73,21 +74,69 @@ def prove_module(gradient: Gradient, module: ModuleType, backend: str, level: st
         str(sample),
         _declared(gradient, sample),
         interpreted,
-        differenced,
+        against.differenced,
         compared,
-        taylor,
-        entries,
+        against.taylor,
+        against.entries,
         time.perf_counter() - began,
     )
 
 
-def _in_chunks(module: ModuleType, sample: Sample, policy: str) -> dict[str, Array]:
+def prove_derivation(gradient: Gradient, backend: str, level: str, *, seed: int = 0) -> Report:
+    """The findings about the derived equations alone, where nothing can run what was emitted from them.
+
+    Outputs are those of the interpreter, and its gradients are held against finite differences.
+    """
+    began = time.perf_counter()
+    sample = draw(gradient, seed=seed)
+    against = _against_differences(sample, _interpreted(gradient, sample), _InterpretedLoss(gradient, sample))
+    return Report(
+        gradient.declaration.name,
+        backend,
+        level,
+        str(sample),
+        _declared(gradient, sample),
+        (),
+        against.differenced,
+        (),
+        against.taylor,
+        against.entries,
+        time.perf_counter() - began,
+    )
+
+
+@dataclass(frozen=True)
+class _Differenced:
+    """Gradients held against finite differences; ``largest`` is their largest entry, ``entries`` how many there are."""
+
+    differenced: tuple[Comparison, ...]
+    taylor: Taylor
+    largest: float
+    entries: int
+
+
+def _against_differences(sample: Sample, found: Mapping[str, Array], loss: Callable[[], float]) -> _Differenced:
+    point = {
+        **sample.parameters,
+        **sample.inputs,
+        **{f"initial {name}": array for name, array in sample.initial.items()},
+    }
+    gradients = {name: found[f"d_{name}"] for name in point}
+    largest = max((float(np.max(np.abs(array), initial=0.0)) for array in gradients.values()), default=1.0)
+    differenced = tuple(
+        _differenced(f"d_{name}", gradients[name], loss, array, 1e-3 * largest) for name, array in point.items()
+    )
+    entries = sum(array.size for array in point.values())
+    return _Differenced(differenced, taylor_test(loss, point, gradients), largest, entries)
+
+
+def _in_chunks(module: ModuleType, sample: Sample, policy: str, transfer: Transfer) -> dict[str, Array]:
     """What :func:`run_module` finds where the steps do not fit into one chunk, the last of which is shorter."""
     names = vars(module)
     usual = {name: names[name] for name in ("_CHUNK_ROWS", "_CHUNK_STEPS")}
     try:
         names.update(_CHUNK_ROWS=1, _CHUNK_STEPS=max(1, sample.steps - 1))
-        return run_module(module, sample, np.float64, policy)
+        return run_module(module, sample, np.float64, policy, transfer)
     finally:
         names.update(usual)
 
@@ -108,7 +157,7 @@ def _rounded(sample: Sample) -> Sample:
     )
 
 
-def _differenced(tensor: str, gradient: Array, loss: _Loss, array: Array, least: float) -> Comparison:
+def _differenced(tensor: str, gradient: Array, loss: Callable[[], float], array: Array, least: float) -> Comparison:
     """A gradient against finite differences, which are taken with more care where one step does not bear it out."""
     found = compare(tensor, gradient, central_differences(loss, array), DIFFERENCES_LIMIT, least=least)
     if found.passed:
@@ -143,14 +192,16 @@ def compare(tensor: str, found: Array, expected: Array, limit: float, *, least: 
     return Comparison(tensor, expected.shape, float(error[where]), limit, tuple(map(int, where)))
 
 
-def run_module(module: ModuleType, sample: Sample, dtype: Any, policy: str = "save") -> dict[str, Array]:
+def run_module(
+    module: ModuleType, sample: Sample, dtype: Any, policy: str = "save", transfer: Transfer = ON_HOST
+) -> dict[str, Array]:
     """Outputs, final states and all gradients of one forward and one backward, and what ``infer`` and ``step`` give.
 
     ``policy`` says which residuals forward leaves for backward.
     """
 
     def cast(arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: array.astype(dtype) for name, array in arrays.items()}
+        return {name: transfer.to_device(array.astype(dtype)) for name, array in arrays.items()}
 
     names = {name: sample.sizes[name] for name in module.Sizes._fields}
     p = module.Parameters.initialize(**names, dtype=dtype, seed=0)
@@ -177,14 +228,14 @@ def run_module(module: ModuleType, sample: Sample, dtype: Any, policy: str = "sa
     for index, name in enumerate(d_outputs):
         found[f"output {name}"] = outputs[index] if several else outputs
         found[f"inferred {name}"] = inferred[index] if several else inferred
-        found[f"stepped {name}"] = np.stack([output[index] for output in stepped])
+        found[f"stepped {name}"] = np.stack([transfer.to_host(output[index]) for output in stepped])
     for name in sample.initial:
         found[f"final {name}"] = getattr(final, name)
         found[f"inferred final {name}"] = getattr(inferred_final, name)
     found |= {f"d_{name}": getattr(gradients.parameters, name) for name in sample.parameters}
     found |= {f"d_{name}": getattr(gradients.inputs, name) for name in sample.inputs}
     found |= {f"d_initial {name}": getattr(gradients.initial, name) for name in sample.initial}
-    return {name: np.asarray(array) for name, array in found.items()}
+    return {name: np.asarray(transfer.to_host(array)) for name, array in found.items()}
 
 
 def _interpreted(gradient: Gradient, sample: Sample) -> dict[str, Array]:
@@ -201,43 +252,61 @@ def _interpreted(gradient: Gradient, sample: Sample) -> dict[str, Array]:
     return found
 
 
-class _Loss:
+class _InterpretedLoss:
     """The loss whose gradient the sample's ``d_outputs`` and ``d_final`` make: a weighted sum of all results.
 
-    It runs the emitted forward, except where something stands under ``stop_gradient``: a constant of the calculus must
-    be held at the unperturbed run, which only the interpreter can do.
+    What stands under ``stop_gradient``, a constant of the calculus, is held at the unperturbed run.
     """
 
-    def __init__(self, gradient: Gradient, module: ModuleType, sample: Sample) -> None:
-        self.gradient, self.module, self.sample = gradient, module, sample
+    def __init__(self, gradient: Gradient, sample: Sample) -> None:
+        self.gradient, self.sample = gradient, sample
         held = [each.target for each in gradient.primal.equations if type(each.expression) is StopGradient]
         # Copies: the sample's arrays, which a value under stop_gradient may be, are perturbed in place.
         steps = sample.trajectory.steps if held else ()
         self.frozen = [{value: np.array(values[value]) for value in held} for values in steps]
+
+    def __call__(self) -> float:
+        sample = self.sample
+        trajectory = run(
+            self.gradient.declaration,
+            self.gradient.primal,
+            sample.sizes,
+            sample.parameters,
+            sample.inputs,
+            sample.initial,
+            self.frozen,
+            sample.start,
+        )
+        return _weighted(sample, list(trajectory.outputs.values()), trajectory.final)
+
+
+def _weighted(sample: Sample, outputs: Sequence[Array], final: Mapping[str, Array]) -> float:
+    total = sum(float(np.sum(a * b)) for a, b in zip(outputs, sample.d_outputs.values(), strict=True))
+    return total + sum(float(np.sum(final[name] * array)) for name, array in sample.d_final.items())
+
+
+class _Loss:
+    """The same loss, by the emitted forward, except where something stands under ``stop_gradient``.
+
+    Only the interpreter can hold that.
+    """
+
+    def __init__(self, gradient: Gradient, module: ModuleType, sample: Sample, transfer: Transfer = ON_HOST) -> None:
+        self.module, self.sample, self.transfer = module, sample, transfer
+        interpreted = _InterpretedLoss(gradient, sample)
+        self.interpreted = interpreted if interpreted.frozen else None
         names = {name: sample.sizes[name] for name in module.Sizes._fields}
         self.p = module.Parameters.initialize(**names, dtype=np.float64, seed=0)
 
     def __call__(self) -> float:
+        if self.interpreted is not None:
+            return self.interpreted()
         sample = self.sample
-        if self.frozen:
-            trajectory = run(
-                self.gradient.declaration,
-                self.gradient.primal,
-                sample.sizes,
-                sample.parameters,
-                sample.inputs,
-                sample.initial,
-                self.frozen,
-                sample.start,
-            )
-            outputs, final = list(trajectory.outputs.values()), trajectory.final
-        else:
-            for name, array in sample.parameters.items():
-                setattr(self.p, name, array)
-            start = self.module.State(**sample.initial)
-            index = {"start": sample.start} if sample.start else {}
-            result, last = self.module.infer(self.p, *sample.inputs.values(), initial=start, **index)
-            outputs = list(result) if len(sample.d_outputs) > 1 else [result]
-            final = last._asdict()
-        total = sum(float(np.sum(a * b)) for a, b in zip(outputs, sample.d_outputs.values(), strict=True))
-        return total + sum(float(np.sum(final[name] * array)) for name, array in sample.d_final.items())
+        for name, array in sample.parameters.items():
+            setattr(self.p, name, array)
+        to_device, to_host = self.transfer.to_device, self.transfer.to_host
+        start = self.module.State(**{name: to_device(array) for name, array in sample.initial.items()})
+        index = {"start": sample.start} if sample.start else {}
+        result, last = self.module.infer(self.p, *map(to_device, sample.inputs.values()), initial=start, **index)
+        outputs = [to_host(array) for array in (result if len(sample.d_outputs) > 1 else (result,))]
+        return _weighted(sample, outputs, {name: to_host(array) for name, array in last._asdict().items()})

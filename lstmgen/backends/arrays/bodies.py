@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lstmgen.backends.arrays.printer import Printer, mentions
 from lstmgen.backends.layout import WIDTH, listed, transposed
-from lstmgen.backends.numpy.printer import Printer, mentions
 from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.schedule.kernel import BATCH, STEPS, Buffer, Use, View
 from lstmgen.schedule.work import stack_count
@@ -30,7 +30,7 @@ def forward_body(printer: Printer, gradient: Gradient) -> Body:
         ],
         begins=[
             *(_brought_in(printer, name, view) for name, view in kernel.inputs),
-            *(f"np.copyto({_node(printer, view)}, {last})" for _, view, last in states),
+            *(f"{printer.np}.copyto({_node(printer, view)}, {last})" for _, view, last in states),
         ],
         ends=[_handed_out(printer, name, view) for name, view in kernel.results],
     )
@@ -76,7 +76,7 @@ def backward_body(printer: Printer, gradient: Gradient) -> Body:
     for value in declaration.inputs:
         view = returned.get(value.name)
         if view is None:  # the loss does not depend on it
-            inputs.append(f"{value.name}=np.zeros({printer.shape((STEPS, BATCH, *value.dims))}, _dtype)")
+            inputs.append(f"{value.name}={printer.np}.zeros({printer.shape((STEPS, BATCH, *value.dims))}, _dtype)")
         elif view.buffer.use is Use.RESULT:
             inputs.append(f"{value.name}={printer.own(view.buffer)}")
         else:
@@ -84,7 +84,7 @@ def backward_body(printer: Printer, gradient: Gradient) -> Body:
             before.append(_returned(printer, value.name, view))
             ends.append(_handed_out(printer, value.name, view))
     for name, view in kernel.carried:
-        before.append(f"np.copyto({view.name}, {_as_in(f'_d_final.{name}', view)})")
+        before.append(f"{printer.np}.copyto({view.name}, {_as_in(f'_d_final.{name}', view)})")
     begins = [_brought_in(printer, name, view) for name, view in kernel.inputs]
     printer.run(before=before, begins=begins, ends=ends, rebuilt=True)
     firsts = [f"{name}={_batch_first(view.name, view)}.copy()" for name, view in kernel.carried]
@@ -140,18 +140,18 @@ def _tuple(names: Sequence[str]) -> str:
 
 def _brought_in(printer: Printer, name: str, view: View) -> str:
     """What brings a chunk of a caller's array, (steps, batch, ...), into the kernel's layout."""
-    return f"np.copyto({printer.in_chunk(view)}, {_as_in(f'{printer.given(name)}[_now]', view)})"
+    return f"{printer.np}.copyto({printer.in_chunk(view)}, {_as_in(f'{printer.given(name)}[_now]', view)})"
 
 
 def _returned(printer: Printer, name: str, view: View) -> str:
     """What makes the array that is returned under ``name``."""
     dims = [axis for axis in view.axes if axis not in (STEPS, BATCH)]
-    return f"{printer.returned(name)} = np.empty({printer.shape((STEPS, BATCH, *dims))}, _dtype)"
+    return f"{printer.returned(name)} = {printer.np}.empty({printer.shape((STEPS, BATCH, *dims))}, _dtype)"
 
 
 def _handed_out(printer: Printer, name: str, view: View) -> str:
     """What copies a chunk of a kernel's array to the one that is returned."""
-    return f"np.copyto({printer.returned(name)}[_now], {_batch_first(printer.in_chunk(view), view)})"
+    return f"{printer.np}.copyto({printer.returned(name)}[_now], {_batch_first(printer.in_chunk(view), view)})"
 
 
 def _ends(printer: Printer, gradient: Gradient) -> list[tuple[tuple[str, View], View]]:

@@ -1,4 +1,4 @@
-"""Kernel statements as lines of NumPy.
+"""Kernel statements as lines of Python on arrays, NumPy's unless a subclass says otherwise.
 
 Names of the cell are used as they are; every name of our own begins with an underscore. A buffer ``h`` is ``_h``;
 inside the loop its window at the current step is ``h`` or ``h_prev``.
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from lstmgen.backends.arrays.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.backends.layout import WIDTH, listed, transposed
-from lstmgen.backends.numpy.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import (
     BATCH,
@@ -63,6 +63,7 @@ class Printer:
     windows: dict[str, str] = field(default_factory=dict)  # name in the time loop to what it runs over, chunk by chunk
     parts: dict[str, str] = field(default_factory=dict)  # name for a chunk's part of an array to its expression
     functions: dict[str, str] = field(default_factory=dict)  # function of NumPy that steps call to local name
+    np: str = "np"  # what the module calls its arrays' library
     swaps: tuple[tuple[View, View], ...] = ()
     copies: dict[tuple[View, tuple[int, ...]], str] = field(default_factory=dict)
     extents: dict[str, str] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Printer:
         for name in self.kernel.parameters:
             self._emit(f"{self.private(name)} = _parameters.{name}")
         for name in self.kernel.constants:
-            self._emit(f'{self.private(name)} = _CONSTANTS["{name}"].astype(_dtype)')
+            self._emit(f"{self.private(name)} = {self._fixed_array(name)}")
         setup = [index for index, each in enumerate(self.kernel.body) if isinstance(each, Allocate | Pack)]
         for index, statement in enumerate(self.kernel.body):
             if isinstance(statement, Chunks):
@@ -101,6 +102,10 @@ class Printer:
                     self._statement(statement)
             else:
                 self._statement(statement)
+
+    def _fixed_array(self, name: str) -> str:
+        """A constant of the cell."""
+        return f'_CONSTANTS["{name}"].astype(_dtype)'
 
     # -- statements --------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class Printer:
                 raise InternalError(f"the NumPy printer has no case for {type(statement).__name__}")
 
     def _pack(self, pack: Pack) -> None:
-        made = f"{self.own(pack.buffer)} = np.empty({self.shape(pack.buffer.axes)}, _dtype)"
+        made = f"{self.own(pack.buffer)} = {self.np}.empty({self.shape(pack.buffer.axes)}, _dtype)"
         if made not in self.made:
             self.made.append(made)
         view = View(pack.buffer.name, pack.buffer, pack.buffer.axes, part=pack.part)
@@ -142,13 +147,13 @@ class Printer:
         if "" in pack.parameters:
             for slot, name in enumerate(pack.parameters):
                 one = self._whole(replace(view, start=slot)) if self._is_stack(view) else place
-                self._emit(f"np.copyto({one}, _parameters.{name})" if name else f"{one} = 0")
+                self._emit(f"{self.np}.copyto({one}, _parameters.{name})" if name else f"{one} = 0")
         elif len(pack.parameters) == 1 and not self._is_stack(view):
-            self._emit(f"np.copyto({place}, _parameters.{pack.parameters[0]})")
+            self._emit(f"{self.np}.copyto({place}, _parameters.{pack.parameters[0]})")
         else:
             sources = ", ".join(f"_parameters.{name}" for name in pack.parameters)
             if len(pack.buffer.axes) == 1:
-                self._emit(f"np.stack(({sources}), out={place})")
+                self._emit(f"{self.np}.stack(({sources}), out={place})")
             else:
                 # What stack does, at a third of its cost: one below the other, seen as one array with long columns.
                 rows, *rest = pack.buffer.axes[1:]
@@ -158,7 +163,7 @@ class Printer:
                 rows_of = self._hoist(flat, f"_{pack.buffer.name}_matrix", view)
                 if columns:
                     rows_of = self._hoist(f"{rows_of}{columns}", f"_{stack_name(pack.parameters)}_rows", view)
-                self._emit(f"np.concatenate(({sources}), out={rows_of})")
+                self._emit(f"{self.np}.concatenate(({sources}), out={rows_of})")
         if pack.part is None or len(pack.part[0]) + 1 == len(
             pack.buffer.axes[-1].split(" + ")
         ):  # all columns are there
@@ -172,24 +177,24 @@ class Printer:
             if scale != 1:
                 name = self.own(pack.buffer)
                 slots = name if stop - start == len(pack.scales) else f"{name}[{start or ''}:{stop}]"
-                self._emit(f"np.multiply({slots}, {_number(scale)}, {slots})")
+                self._emit(f"{self.np}.multiply({slots}, {_number(scale)}, {slots})")
             start = stop
 
     def _allocate(self, buffer: Buffer) -> None:
         if buffer.use is Use.RESULT:
             if BATCH in buffer.axes:
-                self._emit(f"{self.own(buffer)} = np.empty({self.shape(buffer.axes)}, _dtype)")
+                self._emit(f"{self.own(buffer)} = {self.np}.empty({self.shape(buffer.axes)}, _dtype)")
             return
         dtype = "bool" if buffer.use is Use.MASK else "_dtype"
         if not self._steps(buffer):
-            self.made.append(f"{self.own(buffer)} = np.empty({self.shape(buffer.axes)}, {dtype})")
+            self.made.append(f"{self.own(buffer)} = {self.np}.empty({self.shape(buffer.axes)}, {dtype})")
             return
         nodes = buffer.axes[0] == NODES
         if any(map(is_joint, buffer.axes)):
             ones = ", ones for biases last" if self.kernel.ones(buffer) else ""
             self.made.append(f"# {buffer.name}: what one product multiplies, one below the other{ones}.")
         shape = self._joined([self._length(buffer) + (" + 1" if nodes else ""), *map(self.extent, buffer.axes[1:])])
-        self.made.append(f"{self.every(buffer)} = np.empty({shape}, {dtype})")
+        self.made.append(f"{self.every(buffer)} = {self.np}.empty({shape}, {dtype})")
         for number in self.kernel.ones(buffer):
             before = ":, " * next(place for place, axis in enumerate(buffer.axes) if is_joint(axis))
             self.made.append(f"{self.every(buffer)}[{before}{number}] = 1")
@@ -485,7 +490,7 @@ class Printer:
         wanted = _NAMED_NUMBERS.get(
             value, f"number{sum(name.startswith('_number') for name in self.invariant.values())}"
         )
-        expression = f"np.array({_number(value)}, _dtype)"
+        expression = f"{self.np}.array({_number(value)}, _dtype)"
         if expression not in self.invariant:
             self.invariant[expression] = self._name(("number", expression), f"_{wanted}")
         return self.invariant[expression]
@@ -496,7 +501,7 @@ class Printer:
         To find it in its module takes a sixth of the time of a call on some hundred numbers.
         """
         if not self.in_loop:
-            return f"np.{name}"
+            return f"{self.np}.{name}"
         self.functions[name] = self._name(("function", name), _LOCAL_NAMES.get(name, name))
         return self.functions[name]
 
@@ -553,7 +558,7 @@ class Printer:
                 continue
             at = [axes.index(STEPS), axes.index(BATCH)] if {STEPS, BATCH} <= {*axes} else []
             if at and at[1] == at[0] + 1:
-                self._emit(f"np.add.reduce({name}, axis=({at[0]}, {at[1]}), out={self.text(statement.out)})")
+                self._emit(f"{self.np}.add.reduce({name}, axis=({at[0]}, {at[1]}), out={self.text(statement.out)})")
                 return True
         return False
 
@@ -586,10 +591,13 @@ class Printer:
         if not any(label not in of_out for label in (*of_left, *of_right)):
             self._outer(product)
             return
-        for form in matmul_forms(of_left, of_right, of_out):
-            if self._fits(product, form):
-                self._matmul(product, form)
-                return
+        # Else with one axis of the result in front, as that of many products.
+        orders = [of_out, *((label, *(each for each in of_out if each != label)) for label in of_out[1:])]
+        for order in orders:
+            for form in matmul_forms(of_left, of_right, order):
+                if self._fits(product, form):
+                    self._matmul(product, form)
+                    return
         spec = f"{''.join(of_left)},{''.join(of_right)}->{''.join(of_out)}"
         operands = f'"{spec}", {self.text(left)}, {self.text(right)}'
         self._emit(f"{self.function('einsum')}({operands}, out={self.text(out)})")
@@ -627,7 +635,11 @@ class Printer:
         # dot has half the overhead of matmul, but for two matrices only; it wants its result's memory in one piece, and
         # would copy operands whose memory is not.
         whole = all(map(self._in_one_piece, (product.left, product.right, product.out)))
-        if not form.lead and whole and not out.endswith(".T"):
+        self._multiply(product, texts, out, plain=not form.lead and whole and not out.endswith(".T"))
+
+    def _multiply(self, product: Product, texts: Sequence[str], out: str, *, plain: bool) -> None:
+        """Prints a product of matrices, ``plain`` if it is of two whole ones."""
+        if plain:
             self._emit(f"{self.function('dot')}({texts[0]}, {texts[1]}, {out})")
         else:
             self._emit(f"{self.function('matmul')}({texts[0]}, {texts[1]}, out={out})")
@@ -664,11 +676,11 @@ class Printer:
         if STEPS in axes:
             every = self._name(("every copy", name), f"_all{name}")
             lengths = ["_chunk" if axis == STEPS else self.extent(axis) for axis in axes]
-            self.made.append(f"{every} = np.empty({self._joined(lengths)}, _dtype)")
+            self.made.append(f"{every} = {self.np}.empty({self._joined(lengths)}, _dtype)")
             self.parts[name] = f"_beginning({every}, {self.shape(axes)})"
         else:
-            self.made.append(f"{name} = np.empty({self.shape(axes)}, _dtype)")
-        self._emit(f"np.copyto({name}, {self.text(copied)}.transpose({', '.join(map(str, order))}))")
+            self.made.append(f"{name} = {self.np}.empty({self.shape(axes)}, _dtype)")
+        self._emit(f"{self.np}.copyto({name}, {self.text(copied)}.transpose({', '.join(map(str, order))}))")
         self.copies[copied, order] = name
         return self._rearranged(_run_of(name, copied, view, order), tuple(labels[axis] for axis in order), groups)
 
@@ -692,7 +704,7 @@ class Printer:
     def _transposed_copy(self, arranged: str, view: View, shape: list[str]) -> str:
         """A matrix in the order of memory in which the product of each step is faster, by about a tenth."""
         name = self._name(("transposed", arranged), f"_{view.name}_transposed")
-        made = f"{name} = np.empty({self._joined(shape)}, _dtype)"
+        made = f"{name} = {self.np}.empty({self._joined(shape)}, _dtype)"
         if made not in self.made:
             self.made.append(made)
             self.prepared.append(f"_transpose({arranged.removesuffix('.T')}, {name})")
