@@ -868,6 +868,7 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
 
 # ruff: noqa: B023 - each _time_loop is called where it stands, while the names that it reads are bound
 
+
 def _total(value: Array, out: Array) -> None:
     """`out` += the sum of `value` over steps and rows; in two stages, each of a fixed order."""
     rows, columns = value.shape[0] * value.shape[1], out.size

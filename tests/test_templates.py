@@ -65,7 +65,7 @@ def test_a_template_uses_nothing_but_its_context(template: str) -> None:
     assert meta.find_undeclared_variables(parsed(template)) - names_of(CONTEXTS[template]) == set()
 
 
-@pytest.mark.parametrize("context", set(CONTEXTS.values()))
+@pytest.mark.parametrize("context", dict.fromkeys(CONTEXTS.values()))
 def test_templates_use_all_of_their_context(context: type | tuple[str, ...]) -> None:
     templates = [template for template in CONTEXTS if CONTEXTS[template] == context]
     used = {name for template in templates for name in meta.find_undeclared_variables(parsed(template))}

@@ -178,7 +178,7 @@ def _bodies(gradient: Gradient, schedule: Schedule, module: str) -> Bodies:
         chunk_rows=schedule.chunk_rows,
         chunk_steps=schedule.chunk_steps,
         sections=(
-            *((_BOUND, "") if loops else ()),
+            *((_BOUND, "", *([""] if totals else [])) if loops else ()),
             *(_TOTAL if totals else ()),
             '_SOURCE = r"""',
             *cuda_source(sources, totals=totals),
