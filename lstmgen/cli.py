@@ -297,6 +297,25 @@ def new(name: str) -> None:
 
 
 @main.command()
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Look at what lstmgen needs: packages, plugins, and the parts that run kernels on a GPU.
+
+    Says what to do about what is missing. Exits with 1 if something is broken; a missing GPU is not.
+    """
+    from lstmgen import doctor as examination
+
+    found: list[examination.Finding] = []
+    for title, look in examination.sections():
+        click.echo(("\n" if found else "") + title)
+        for finding in look():
+            click.echo(examination.text(finding))
+            found.append(finding)
+    click.echo(f"\n{examination.verdict(found)}")
+    ctx.exit(1 if any(each.health is examination.Health.BROKEN for each in found) else 0)
+
+
+@main.command()
 @click.argument("cell", default="lstm", metavar="[CELL]")
 @_set_option
 @click.option("--shape", "shapes", multiple=True, metavar="T,B,F,H", help="Steps, batch, features, hidden; repeatable.")
