@@ -316,7 +316,7 @@ MISTAKES = {
     "a path elsewhere without its suffix": ("build generated/lstm_numpy", "LG204", "mean generated/lstm_numpy.py?"),
     "empty name": ("build ''", "LG201", "there is no cell ''"),
     "unknown back end": ("build lstm --backend nunpy", "LG201", "did you mean 'numpy'?"),
-    "far from any back end": ("show lstm --backend vhdl", "LG201", "there are: numpy"),
+    "far from any back end": ("show lstm --backend vhdl", "LG201", "there are: cupy, numpy"),
     "unknown format": ("derive lstm --format tex", "LG201", "did you mean 'text'?"),
     "unknown notation": ("derive lstm --notation cod", "LG201", "did you mean 'code'?"),
     "unknown part": ("derive lstm --part back", "LG401", "forward, backward, sums"),

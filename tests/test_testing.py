@@ -40,7 +40,7 @@ from lstmgen.declare.builder import Equations
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.operations import Operation
 from lstmgen.declare.symbols import Role
-from lstmgen.schedule.kernel import Call, Pack, Statement, views_in
+from lstmgen.schedule.kernel import Call, Launch, Pack, Statement, views_in
 from lstmgen.schedule.plan import schedule
 from lstmgen.schedule.target import Target
 from lstmgen.testing import (
@@ -130,7 +130,8 @@ def test_their_kernels_hold_every_statement_that_a_back_end_may_meet(stacks: boo
     kernels = [kernel for each in gradients for kernel in lower_passes(each, schedule(each, target))]
     statements = [each for one in kernels for each in walk(one.body)]
     kinds = {type(each) for each in statements}
-    never = {Call, *(() if stacks else (Pack,))}  # made by `buffered`; made of stacks and of joined operands
+    # Made by `buffered`, by `with_launches`, and of stacks and of joined operands.
+    never = {Call, Launch, *(() if stacks else (Pack,))}
     assert set(Statement.__args__) - kinds == never
     assert {each.kind for each in statements if isinstance(each, Move)} == {"transpose", "flatten", "unflatten", "copy"}
     assert {each.kind for each in statements if isinstance(each, Reduce)} == {"total", "sum", "max", "first maximum"}

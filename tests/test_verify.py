@@ -628,6 +628,9 @@ def test_a_level_that_cannot_be_reached_is_refused() -> None:
         def levels(self) -> tuple[str, ...]:
             return ("compiled", "derivation")
 
+        def check(self, source: str) -> None:
+            compile(source, "lstm", "exec")
+
     made = pipeline.compile_cell(lstm, OnlyCompiled(), {})
     with pytest.raises(UserError) as caught:
         pipeline.prove(made, "device")

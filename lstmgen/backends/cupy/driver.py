@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lstmgen.backends.arrays.printer import Printer, mentions
-from lstmgen.backends.arrays.products import Form
 from lstmgen.backends.cupy.source import Source
 from lstmgen.backends.layout import listed
+from lstmgen.backends.products import Form
+from lstmgen.backends.statements import Printer, mentions
 from lstmgen.schedule.kernel import (
     BATCH,
     STEPS,

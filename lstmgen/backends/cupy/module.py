@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lstmgen.backends.arrays.bodies import backward_body, forward_body, rebuild_body
 from lstmgen.backends.base import Provenance
+from lstmgen.backends.bodies import backward_body, forward_body, rebuild_body
 from lstmgen.backends.cupy import host
 from lstmgen.backends.cupy.compiled import compiled_kernels
 from lstmgen.backends.cupy.driver import Driver

@@ -5,12 +5,12 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 
-from lstmgen.backends.arrays.bodies import backward_body, forward_body, rebuild_body
-from lstmgen.backends.arrays.printer import Printer
 from lstmgen.backends.base import Provenance
+from lstmgen.backends.bodies import backward_body, forward_body, rebuild_body
 from lstmgen.backends.layout import wrapped
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FOLDS, FUNCTIONS
 from lstmgen.backends.shell import Bodies, Context, load_source, module_text, shell_context
+from lstmgen.backends.statements import Printer
 from lstmgen.calculus.interpreter import all_dims
 from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.schedule.calls import buffered

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lstmgen.backends.arrays.printer import Printer, mentions
 from lstmgen.backends.layout import WIDTH, listed, transposed
+from lstmgen.backends.statements import Printer, mentions
 from lstmgen.calculus.reverse import Gradient, Origin
 from lstmgen.schedule.kernel import BATCH, STEPS, Buffer, Use, View
 from lstmgen.schedule.work import stack_count

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from lstmgen.backends.arrays.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.backends.layout import WIDTH, listed, transposed
+from lstmgen.backends.products import Form, Labels, arrangement, is_view, matmul_forms
 from lstmgen.errors import InternalError
 from lstmgen.schedule.kernel import (
     BATCH,
