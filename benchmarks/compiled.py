@@ -29,14 +29,8 @@ def row(name: str) -> tuple[str, ...]:
         for architecture in ARCHITECTURES
         for real in REALS
     ]
-    kernels = str(len({each.name for each in found}))
-    return (
-        name,
-        kernels,
-        *registers,
-        str(max(each.shared for each in found)),
-        str(sum(each.spilled for each in found)),
-    )
+    kernels, shared = len({each.name for each in found}), max(each.shared for each in found)
+    return (name, str(kernels), *registers, str(shared), str(sum(each.spilled for each in found)))
 
 
 def main() -> int:
@@ -56,8 +50,8 @@ def main() -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     version = ".".join(map(str, nvrtc.getVersion()))
     lines = [
-        f"CUDA kernels of {len(names)} cells by NVRTC {version}: the most registers that a kernel of the cell takes, by",
-        "architecture and type; the most shared memory; the bytes that spill, of all kernels together",
+        f"CUDA kernels of {len(names)} cells by NVRTC {version}: the most registers that a kernel of the cell takes,",
+        "by architecture and type; the most shared memory; the bytes that spill, of all kernels together",
         "",
         *("  ".join(map(str.ljust, each, widths)).rstrip() for each in rows),
     ]

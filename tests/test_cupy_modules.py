@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from trial_cells import CASES
 
-from lstmgen import finding, pipeline
+from lstmgen import finding, pipeline, plugins
 from lstmgen.api import cell, sigmoid, tanh
 from lstmgen.backends.base import transfer_of
 from lstmgen.backends.cupy import backend, host
@@ -23,6 +23,7 @@ from lstmgen.testing import BACKEND_CHECKS, check_backend
 from lstmgen.verify.proof import run_module
 from lstmgen.verify.sample import draw
 
+BUILT_IN = [each.name for each in plugins.available("cells") if each.packages == ("lstmgen",)]
 pytestmark = pytest.mark.skipif(not host.available(), reason="there is no C++ compiler")
 
 
@@ -56,6 +57,11 @@ def test_a_trial_cell_is_right_in_every_order_of_threads(label: str) -> None:
     made = compiled(label)
     assert worst(made, made.source, seed=1) < 1e-11
     assert worst(made, made.source, seed=2, rows=1, steps=3) < 1e-11
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_cell_is_proven(name: str) -> None:
+    assert pipeline.prove(compiled(name)).passed
 
 
 @pytest.mark.parametrize("check", BACKEND_CHECKS)
