@@ -61,7 +61,7 @@ def test_the_command_is_where_the_project_says() -> None:
 def test_everything_that_is_installed_has_a_lower_bound() -> None:
     extras = [each for extra in PROJECT["optional-dependencies"].values() for each in extra]
     for requirement in [*PROJECT["dependencies"], *extras]:
-        assert re.fullmatch(r"[a-z0-9-]+>=\d+(\.\d+)*", requirement), requirement
+        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z]+\])?>=\d+(\.\d+)*", requirement), requirement
 
 
 def test_templates_are_found_in_a_checkout_and_shipped_in_a_wheel() -> None:
