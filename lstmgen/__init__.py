@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from lstmgen.declare.cell import Cell
-    from lstmgen.derivation.document import Document
+    from lstmgen.derivation.printed import Printed
     from lstmgen.verify.report import Report
 
 __all__ = ["__version__", "build", "derive", "load"]
@@ -77,13 +77,13 @@ def build(
     return report
 
 
-def derive(cell: str | Cell, **options: Any) -> Document:
+def derive(cell: str | Cell, **options: Any) -> Printed:
     """The derivation of ``cell``'s gradient, step by step; ``str()`` of it is its text."""
     from lstmgen import finding, pipeline
-    from lstmgen.derivation.document import Document
+    from lstmgen.derivation.printed import Printed
     from lstmgen.derivation.narration import narrate
     from lstmgen.derivation.notation import code
 
     gradient = pipeline.derive_gradient(finding.find_cell(cell), options)
     pipeline.tell(gradient.declaration)
-    return Document(narrate(gradient), code)
+    return Printed(narrate(gradient), code)

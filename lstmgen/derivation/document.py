@@ -1,20 +1,97 @@
-"""A derivation with the notation it is to be printed in: what `lstmgen.derive` returns."""
+"""A derivation as a document that every format can print: sections of blocks, formulas, tables, figures, listings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lstmgen.derivation import text
-from lstmgen.derivation.narration import Derivation
-from lstmgen.derivation.notation import Notation
+from lstmgen.derivation.formula import Formula
+
+Inline = str | Formula
+"""A piece of running text: words, or a formula among them."""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text."""
+
+    pieces: tuple[Inline, ...]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A displayed formula.
+
+    ``anchor`` names it for links, ``number`` is printed beside it ("" for none), ``note`` stands at its right (a
+    description, a range). ``evidence`` is the calculus' own equation that the formula prints, where it prints one, so that
+    a test can evaluate what is printed; formats ignore it.
+    """
+
+    formula: Formula
+    anchor: str = ""
+    number: str = ""
+    note: tuple[Inline, ...] = ()
+    evidence: object = None
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One quantity of the backward pass: ``lead`` names its paths, ``steps`` is the chain rule, ``result`` what it gives.
+
+    ``sources`` are anchors of forward equations that it comes from, ``lines`` anchors of lines of a listing that compute it.
+    """
+
+    lead: tuple[Inline, ...]
+    steps: tuple[Equation, ...]
+    result: Equation
+    sources: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are running text; ``head`` may be empty. Columns named in ``right`` are aligned at the right."""
+
+    head: tuple[tuple[Inline, ...], ...]
+    rows: tuple[tuple[tuple[Inline, ...], ...], ...]
+    right: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture: self-contained SVG for formats that can show it, and the text that stands for it where they cannot."""
+
+    svg: str
+    alternative: str
+    caption: tuple[Inline, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines of code; ``anchors`` are those of lines that are linked to, by their number from 0."""
+
+    lines: tuple[str, ...]
+    language: str
+    anchors: tuple[tuple[int, str], ...] = ()
+
+
+Block = Paragraph | Equation | Derived | Table | Figure | Listing
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a document; ``name`` is what ``--part`` calls it and links use, ``level`` 1 for parts, 2 within them."""
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+    level: int = 1
 
 
 @dataclass(frozen=True)
 class Document:
-    """A derivation and its notation; ``str()`` gives the text."""
+    """All of a derivation. ``subtitle`` is the cell's reference, ``lead`` what stands before the first section."""
 
-    derivation: Derivation
-    notation: Notation
-
-    def __str__(self) -> str:
-        return text.render(self.derivation, self.notation)
+    title: str
+    subtitle: str
+    lead: tuple[Block, ...]
+    sections: tuple[Section, ...]
