@@ -80,9 +80,9 @@ def build(
 def derive(cell: str | Cell, **options: Any) -> Printed:
     """The derivation of ``cell``'s gradient, step by step; ``str()`` of it is its text."""
     from lstmgen import finding, pipeline
-    from lstmgen.derivation.printed import Printed
     from lstmgen.derivation.narration import narrate
     from lstmgen.derivation.notation import code
+    from lstmgen.derivation.printed import Printed
 
     gradient = pipeline.derive_gradient(finding.find_cell(cell), options)
     pipeline.tell(gradient.declaration)

@@ -22,8 +22,8 @@ class Equation:
     """A displayed formula.
 
     ``anchor`` names it for links, ``number`` is printed beside it ("" for none), ``note`` stands at its right (a
-    description, a range). ``evidence`` is the calculus' own equation that the formula prints, where it prints one, so that
-    a test can evaluate what is printed; formats ignore it.
+    description, a range). ``evidence`` is the calculus' own equation that the formula prints, where it prints one, so
+    that a test can evaluate what is printed; formats ignore it.
     """
 
     formula: Formula
@@ -35,9 +35,10 @@ class Equation:
 
 @dataclass(frozen=True)
 class Derived:
-    """One quantity of the backward pass: ``lead`` names its paths, ``steps`` is the chain rule, ``result`` what it gives.
+    """One quantity of the backward pass: ``lead`` names its paths, ``steps`` the chain rule, ``result`` what it gives.
 
-    ``sources`` are anchors of forward equations that it comes from, ``lines`` anchors of lines of a listing that compute it.
+    ``sources`` are anchors of forward equations that it comes from, ``lines`` those of lines of a listing that compute
+    it.
     """
 
     lead: tuple[Inline, ...]
@@ -79,7 +80,7 @@ Block = Paragraph | Equation | Derived | Table | Figure | Listing
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a document; ``name`` is what ``--part`` calls it and links use, ``level`` 1 for parts, 2 within them."""
+    """A part of a document: ``name`` is what ``--part`` calls it and links use, ``level`` 1, or 2 within another."""
 
     name: str
     title: str

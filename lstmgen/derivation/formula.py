@@ -148,7 +148,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """Matrices side by side in brackets: ``[U | W | b]``; also the vector ``[h, x]`` of those who write it in a line."""
+    """Matrices side by side in brackets: ``[U | W | b]``; or the vector ``[h, x]`` of those who write it in a line."""
 
     entries: tuple[Formula, ...]
 
