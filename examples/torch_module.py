@@ -1,17 +1,22 @@
 """Train a cell of one's own in PyTorch: a generated module as one function that autograd knows.
 
-`Recurrence` wraps whatever lstmgen generates for NumPy, with any number of inputs, states and outputs. `Recurrent`
-makes an `nn.Module` of it, which keeps all parameters in one tensor. Copy both, and the two functions that they use,
-into your project. With PyTorch installed:
+`Recurrence` wraps whatever lstmgen generates, with any number of inputs, states and outputs. `Recurrent` makes an
+`nn.Module` of it, which keeps all parameters in one tensor. Copy both, and the three functions that they use, into your
+project. With PyTorch installed:
 
     python examples/torch_module.py
 
-declares a cell that no library has, compares its gradients with finite differences and trains it.
+declares a cell that no library has, compares its gradients with finite differences and trains it. With `--backend cupy`
+it does so on a GPU. A module for NumPy takes tensors on the CPU, one for CuPy tensors on a GPU; either way tensors
+and arrays share their memory. CuPy then works on the stream that is PyTorch's current one: what PyTorch has asked for
+before is done before, and what it asks for afterwards comes after, without either waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -37,17 +42,35 @@ def ledger(eq):  # type: ignore[no-untyped-def]
     eq.output(h)
 
 
-# These two are all that a back end other than NumPy would change: both sides of DLPack, say.
+# These three are all that depends on the back end: NumPy's arrays on the CPU, CuPy's on a GPU.
 
 
 def to_array(tensor: torch.Tensor | None) -> Any:
-    """A tensor on the CPU as the array that a generated module takes; they share their memory."""
-    return None if tensor is None else tensor.detach().resolve_neg().numpy()
+    """A tensor as the array that a generated module takes; they share their memory."""
+    if tensor is None:
+        return None
+    tensor = tensor.detach().resolve_neg()
+    return _cupy().from_dlpack(tensor) if tensor.is_cuda else tensor.numpy()
 
 
 def to_tensor(array: Any) -> torch.Tensor:
     """The tensor of an array; they share their memory."""
-    return torch.from_numpy(array)
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else torch.from_dlpack(array)
+
+
+@contextmanager
+def stream_of(tensor: torch.Tensor) -> Iterator[None]:
+    """Has CuPy work where PyTorch does: on the tensor's device, on PyTorch's current stream. The CPU has none."""
+    if not tensor.is_cuda:
+        yield
+        return
+    cuda, current = _cupy().cuda, torch.cuda.current_stream(tensor.device)
+    with cuda.Device(tensor.get_device()), cuda.Stream.from_external(current):
+        yield
+
+
+def _cupy() -> Any:
+    return importlib.import_module("cupy")  # for tensors on a GPU alone
 
 
 class Recurrence(torch.autograd.Function):
@@ -59,33 +82,34 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, module: Any, sizes: Any, options: dict[str, Any], flat: Any, *arrays: Any) -> Any:
-        p = module.Parameters(to_array(flat.contiguous()), sizes)
-        given = [to_array(tensor) for tensor in arrays]
-        inputs = given[: len(module.Inputs._fields)]
-        options = {**options, "initial": module.State(*given[len(inputs) :])}
-        if any(ctx.needs_input_grad):
-            outputs, final, ctx.residuals = module.forward(p, *inputs, **options)
-        else:
-            outputs, final = module.infer(p, *inputs, **options)
         ctx.module, ctx.sizes = module, sizes
         ctx.save_for_backward(flat)  # tells when parameters were changed before the backward pass
         ctx.set_materialize_grads(False)
-        several = outputs if isinstance(outputs, tuple) else (outputs,)
-        return tuple(to_tensor(array) for array in (*several, *final))
+        with stream_of(flat):
+            p = module.Parameters(to_array(flat.contiguous()), sizes)
+            given = [to_array(tensor) for tensor in arrays]
+            inputs = given[: len(module.Inputs._fields)]
+            options = {**options, "initial": module.State(*given[len(inputs) :])}
+            if any(ctx.needs_input_grad):
+                outputs, final, ctx.residuals = module.forward(p, *inputs, **options)
+            else:
+                outputs, final = module.infer(p, *inputs, **options)
+            several = outputs if isinstance(outputs, tuple) else (outputs,)
+            return tuple(to_tensor(array) for array in (*several, *final))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Any) -> Any:
         (flat,) = ctx.saved_tensors
-        p = ctx.module.Parameters(to_array(flat.contiguous()), ctx.sizes)
-        given = [to_array(tensor) for tensor in cotangents]
-        outputs = len(given) - len(ctx.module.State._fields)
-        d_outputs = given[0] if outputs == 1 else ctx.module.Outputs(*given[:outputs])
-        d_final = ctx.module.State(*given[outputs:])
-        grads = ctx.module.backward(p, ctx.residuals, d_outputs, d_final=d_final)
-        found = (None, None, None, grads.parameters.flat, *grads.inputs, *grads.initial)
-        wanted = zip(found, ctx.needs_input_grad, strict=True)
-        return tuple(to_tensor(array) if needed else None for array, needed in wanted)
+        with stream_of(flat):
+            p = ctx.module.Parameters(to_array(flat.contiguous()), ctx.sizes)
+            given = [to_array(tensor) for tensor in cotangents]
+            outputs = len(given) - len(ctx.module.State._fields)
+            d_outputs = given[0] if outputs == 1 else ctx.module.Outputs(*given[:outputs])
+            grads = ctx.module.backward(p, ctx.residuals, d_outputs, d_final=ctx.module.State(*given[outputs:]))
+            found = (None, None, None, grads.parameters.flat, *grads.inputs, *grads.initial)
+            wanted = zip(found, ctx.needs_input_grad, strict=True)
+            return tuple(to_tensor(array) if needed else None for array, needed in wanted)
 
 
 class Recurrent(torch.nn.Module):
@@ -153,10 +177,13 @@ def train(module: ModuleType, *, hidden: int, updates: int, steps: int = 20, bat
 @click.option("--hidden", default=16, show_default=True, type=click.IntRange(min=1))
 @click.option("--updates", default=400, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
-def main(hidden: int, updates: int, seed: int) -> None:
-    """Train a cell of one's own in PyTorch."""
+@click.option("--backend", default="numpy", show_default=True, type=click.Choice(["numpy", "cupy"]))
+def main(hidden: int, updates: int, seed: int, backend: str) -> None:
+    """Train a cell of one's own in PyTorch; with `--backend cupy` on a GPU."""
+    if backend == "cupy":
+        torch.set_default_device("cuda")
     torch.manual_seed(seed)
-    module = lstmgen.load(ledger)
+    module = lstmgen.load(ledger, backend=backend)
     check(module)
     print("The gradients of `ledger` agree with finite differences (torch.autograd.gradcheck).")
 

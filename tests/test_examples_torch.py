@@ -8,9 +8,10 @@ import ast
 import importlib.util
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -323,3 +324,77 @@ def test_a_difference_is_no_success(folder: Path, monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(example.main, [str(folder / "out"), "--updates", "1", "--hidden", "2"])
     assert result.exit_code == 1
     assert "the outputs differ by more than rounding" in result.output
+
+
+# -- on a GPU, as far as that can be told without one ------------------------------------------------------------------
+
+
+class OnGpu:
+    """A tensor on the CPU that says it lies on a GPU."""
+
+    is_cuda, device = True, "cuda:1"
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    def detach(self) -> OnGpu:
+        return OnGpu(self.tensor.detach())
+
+    def resolve_neg(self) -> OnGpu:
+        return OnGpu(self.tensor.resolve_neg())
+
+    def get_device(self) -> int:
+        return 1
+
+
+def test_a_tensor_on_a_gpu_becomes_an_array_there_on_its_stream(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls alone, with stand-ins for CuPy and CUDA; `test_gpu.py` runs them."""
+    current: list[str] = []
+
+    class Current:
+        def __init__(self, what: str) -> None:
+            self.what = what
+
+        def __enter__(self) -> None:
+            current.append(self.what)
+
+        def __exit__(self, *_: object) -> None:
+            assert current.pop() == self.what
+
+    stream = SimpleNamespace(from_external=lambda stream: Current(f"stream of {stream}"))
+    cupy = ModuleType("cupy")
+    vars(cupy).update(
+        from_dlpack=lambda each: ("shared", each.tensor),
+        cuda=SimpleNamespace(Device=lambda index: Current(f"device {index}"), Stream=stream),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"PyTorch on {device}")
+    tensor = torch.ones(2, requires_grad=True)
+    word, shared = example.to_array(OnGpu(tensor))
+    assert word == "shared" and shared.data_ptr() == tensor.data_ptr() and not shared.requires_grad
+    with example.stream_of(OnGpu(tensor)):
+        assert current == ["device 1", "stream of PyTorch on cuda:1"]
+    with example.stream_of(tensor):
+        assert not current
+
+
+def test_modules_for_cupy_are_wrapped_alike(example: Any) -> None:
+    """Run on the host, whose arrays are NumPy's."""
+    from lstmgen.backends.cupy import host
+    from lstmgen.backends.cupy.module import has_device
+
+    if has_device() or not host.available():
+        pytest.skip("the kernels do not run on the host here")
+    for_cupy, for_numpy = (lstmgen.load("lstm", backend=name) for name in ("cupy", "numpy"))
+    torch.manual_seed(2)
+    layer = example.Recurrent(for_cupy, features=2, hidden=3).double()
+    x, *initial = leaves(for_numpy, {"features": 2, "hidden": 3})
+    call = example.Recurrence.apply
+    found, expected = (
+        torch.autograd.grad(
+            call(module, module.Sizes(*layer.sizes), {}, layer.flat, x, *initial)[0].square().sum(), [layer.flat, x]
+        )
+        for module in (for_cupy, for_numpy)
+    )
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=0.0, atol=1e-12)
