@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -15,14 +16,20 @@ SAVE, RECOMPUTE = "save", "recompute"
 
 
 def build(
-    subject: Subject, problem: Problem, *, source: str = "", reuse: bool = True, residuals: str = ""
+    subject: Subject,
+    problem: Problem,
+    *,
+    source: str = "",
+    reuse: bool = True,
+    residuals: str = "",
+    loaded: Callable[[str], ModuleType] = load,
 ) -> Implementation:
-    """The module of ``source``, or the subject's own.
+    """The module of ``source``, or the subject's own, made by ``loaded``.
 
     With ``reuse`` all calls share a workspace. ``residuals`` is the policy that forward is asked for; empty, none is,
     and inference is there too.
     """
-    module = load(source or subject.source)
+    module = loaded(source or subject.source)
     p = start(module, problem.sizes, problem.dtype)
     for name, array in problem.parameters.items():
         setattr(p, name, array)

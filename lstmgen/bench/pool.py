@@ -99,6 +99,15 @@ class Worker:
             raise WorkerError(*answer)
         return answer
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process can be asked for more."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Stops the process at once, from any thread: a call that is under way raises :class:`WorkerError`."""
+        self._process.kill()
+
     def close(self) -> None:
         """Ends the process."""
         assert self._process.stdin and self._process.stdout

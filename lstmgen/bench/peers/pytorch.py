@@ -28,19 +28,21 @@ def title(subject: Subject) -> str:
     return f"torch.nn.{found[0]}" if found else ""
 
 
-def build(subject: Subject, problem: Problem) -> Implementation:
+def build(subject: Subject, problem: Problem, *, device: str = "cpu", dtype: str = "") -> Implementation:
+    """The class for the subject's cell, on a device of PyTorch's and in a dtype, that of the problem if empty."""
     torch: Any = import_module("torch")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     name, arguments = CLASSES[subject.cell, subject.options]
     sizes = problem.sizes
     projected = {"proj_size": sizes["projection"]} if "projection" in sizes else {}
     model = getattr(torch.nn, name)(sizes["features"], sizes["hidden"], **arguments, **projected)
-    model = model.to(getattr(torch, problem.dtype.name))
+    real = getattr(torch, dtype or problem.dtype.name)
+    model = model.to(device, real)
     weights = convention.write(subject.cell, problem.parameters)
     model.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
 
     def tensors(arrays: Arrays, *, grad: bool) -> list[Any]:
-        return [torch.tensor(array, requires_grad=grad) for array in arrays.values()]
+        return [torch.tensor(each, dtype=real, device=device, requires_grad=grad) for each in arrays.values()]
 
     def hidden(states: list[Any]) -> Any:
         layers = tuple(state[None] for state in states)
@@ -66,13 +68,13 @@ def build(subject: Subject, problem: Problem) -> Implementation:
     def computed(result: Any) -> Arrays:
         outputs, final = result
         final = final if isinstance(final, tuple) else (final,)
-        found = {f"output {name}": outputs.detach().numpy() for name in problem.d_outputs}
+        found = {f"output {name}": _array(outputs) for name in problem.d_outputs}
         pairs = zip(problem.initial, final, strict=True)
-        return found | {f"final {name}": state[0].detach().numpy() for name, state in pairs}
+        return found | {f"final {name}": _array(state[0]) for name, state in pairs}
 
     def trained(result: Any) -> Arrays:
         values, gradients = result
-        arrays = [gradient.numpy() for gradient in gradients]
+        arrays = [_array(gradient) for gradient in gradients]
         inputs, initial, weights = arrays[:1], arrays[1 : 1 + len(states)], arrays[1 + len(states) :]
         named = dict(zip((key for key, _ in model.named_parameters()), weights, strict=True))
         found = computed(values) | {f"d_{key}": d for key, d in _by_parameter(subject.cell, named).items()}
@@ -80,6 +82,10 @@ def build(subject: Subject, problem: Problem) -> Implementation:
         return found | {f"d_initial {name}": d for name, d in zip(problem.initial, initial, strict=True)}
 
     return {FORWARD: Timed(forward, computed), INFERENCE: Timed(infer, computed), TRAINING: Timed(train, trained)}
+
+
+def _array(tensor: Any) -> Array:
+    return tensor.detach().cpu().numpy()
 
 
 def _by_parameter(cell: str, gradients: dict[str, Array]) -> Arrays:
