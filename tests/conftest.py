@@ -10,12 +10,25 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from gpu_asked import GpuAsked, is_asked_for, why_not
 
 from lstmgen.cli import main
 
 Run = Callable[..., Result]
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 Package = Callable[..., Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_asked_for(config.option.markexpr) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(GpuAsked())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the marker `gpu` are skipped where there is none."""
+    for item in items:
+        if item.get_closest_marker("gpu") and why_not():
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {why_not()}"))
 
 
 @pytest.fixture
