@@ -14,7 +14,7 @@ from lstmgen.backends.cupy import host as stand_in
 from lstmgen.backends.cupy.module import has_device
 from lstmgen.bench import chart as cpu_chart
 from lstmgen.bench.gpu import accuracy, chart, plan, report
-from lstmgen.bench.gpu.crew import Budget, Crew
+from lstmgen.bench.gpu.crew import NO_TIME, Budget, Crew
 from lstmgen.bench.gpu.measuring import Bench, built_in_cells, check, clocks, measure
 from lstmgen.bench.gpu.results import Checked, Results, as_json
 from lstmgen.bench.gpu.station import Pace
@@ -31,8 +31,8 @@ SECONDS = 450.0
 FOR_CHECKS = 0.35
 """The part of the time after which no further cell is checked."""
 
-FIRST_CASE = 15.0
-"""How long a case is thought to take before any was measured."""
+FIRST_ROW = 2.0
+"""How many seconds a contender is thought to take in a case before any was measured."""
 
 RESULTS = Path("benchmarks/results/cupy")
 
@@ -88,7 +88,7 @@ def _with_checks(bench: Bench, request: Request, results: Results) -> Results:
     cells = request.cells or (("lstm", "indrnn") if request.host else built_in_cells())
     found = list(check(bench, cells, shape, FOR_CHECKS * request.seconds))
     skipped = [each for each in found if isinstance(each, str)]
-    left_out = (f"checks of {', '.join(skipped)}: no time",) if skipped else ()
+    left_out = (f"checks of {', '.join(skipped)}: {NO_TIME}",) if skipped else ()
     return replace(
         results,
         checked=tuple(each for each in found if isinstance(each, Checked)),
@@ -97,20 +97,20 @@ def _with_checks(bench: Bench, request: Request, results: Results) -> Results:
 
 
 def _with_cases(bench: Bench, request: Request, results: Results, say: Tell) -> Results:
-    """Case after case; one that would take longer than there is time is left out, as long as those before it took."""
-    longest = 0.0 if request.host else FIRST_CASE
+    """Case after case. One is left out where there is no time for it, by what a contender took at most before."""
+    slowest = 0.0 if request.host else FIRST_ROW
     for case in plan.tiny_cases() if request.host else plan.cases():
         if request.cells and case.cell not in request.cells:
             continue
-        if bench.budget.left < longest:
-            results = replace(results, left_out=(*results.left_out, f"{case}: no time"))
+        if bench.budget.left < slowest * len(plan.contenders(case)):
+            results = replace(results, left_out=(*results.left_out, f"{case}: {NO_TIME}"))
             continue
         try:
             found = measure(bench, case)
         except WorkerError as failure:
             results = replace(results, left_out=(*results.left_out, f"{case}: {failure}"))
             continue
-        longest = max(longest, found.seconds)
+        slowest = max(slowest, found.seconds / len(found.rows))
         results = replace(results, cases=(*results.cases, found))
         say("\n" + report.at_case(found))
     return results
@@ -166,7 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell("")
         print(text, flush=True)
 
-    results = run(request, say, tell)
+    try:
+        results = run(request, say, tell)
+    except WorkerError as failure:
+        say(f"CuPy's process failed: {failure}\n{failure.details}")
+        return 1
     for place in write(results, request.out) if request.out else ():
         say(f"wrote {place}")
     failures = results.failures()

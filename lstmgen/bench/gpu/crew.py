@@ -14,6 +14,13 @@ from typing import Any
 from lstmgen.bench.gpu.station import Station
 from lstmgen.bench.pool import Setting, Worker, WorkerError, setting
 
+NO_TIME = "no time"
+"""Why there is nothing where the budget was spent."""
+
+
+class TooLong(WorkerError):  # noqa: N818 -- it is no error, but a decision
+    """A process was ended, because what it was asked for was not done in time."""
+
 
 class Budget:
     """How much time a run has, and how much of it is left."""
@@ -52,14 +59,15 @@ class Crew:
             worker = None
         if worker is None:
             worker = self._workers[process] = Worker(self._setting, Station, library, self._host)
-        with _within(worker, min(seconds, self._budget.left)):
+        left = self._budget.left
+        with _within(worker, min(seconds, left), f"not done within {seconds:.0f} s" if seconds < left else NO_TIME):
             return worker.call(method, *arguments)
 
     def drop(self, process: str, key: str) -> None:
         """Has a process forget an implementation, if it is still there."""
         worker = self._workers.get(process)
         if worker is not None and worker.alive:
-            with suppress(WorkerError), _within(worker, 10.0):
+            with suppress(WorkerError), _within(worker, 10.0, "not done"):
                 worker.call("drop", key)
 
     def retire(self, process: str) -> None:
@@ -80,8 +88,8 @@ class Crew:
 
 
 @contextmanager
-def _within(worker: Worker, seconds: float) -> Iterator[None]:
-    """Ends the worker where what it does takes longer."""
+def _within(worker: Worker, seconds: float, otherwise: str) -> Iterator[None]:
+    """Ends the worker where what it does takes longer, and raises :class:`TooLong` with these words."""
     over = threading.Event()
 
     def stop() -> None:
@@ -94,7 +102,7 @@ def _within(worker: Worker, seconds: float) -> Iterator[None]:
         yield
     except WorkerError:
         if over.is_set():
-            raise WorkerError(f"not done within {seconds:.0f} s") from None
+            raise TooLong(otherwise) from None
         raise
     finally:
         timer.cancel()

@@ -11,7 +11,7 @@ from typing import Any
 
 from lstmgen import finding, pipeline, plugins
 from lstmgen.bench.gpu import accuracy, ours
-from lstmgen.bench.gpu.crew import Budget, Crew
+from lstmgen.bench.gpu.crew import NO_TIME, Budget, Crew, TooLong
 from lstmgen.bench.gpu.plan import Case, Contender, contenders, cudnn_algorithm
 from lstmgen.bench.gpu.results import AtCase, Checked, Measured, Spread, spread
 from lstmgen.bench.gpu.station import Build, Pace, Turn
@@ -31,7 +31,8 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements share. ``prepared`` keeps cells that were compiled before."""
+    """What all measurements share. ``prepared`` keeps cells that were compiled before, ``given_up`` the contenders that
+    took too long to be built."""
 
     crew: Crew
     budget: Budget
@@ -39,6 +40,7 @@ class Bench:
     pace: Pace
     tell: Tell
     prepared: dict[tuple[str, str], tuple[Prepared, str]] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
 
     def cell(self, name: str, options: Mapping[str, object]) -> tuple[Prepared, str]:
         """A cell, compiled, and the source of its CuPy module."""
@@ -99,6 +101,9 @@ def measure(bench: Bench, case: Case) -> AtCase:
         if each.missing and not (bench.host and each.library == "cupy"):
             rows[each.key] = replace(rows[each.key], why=f"{each.library} is not installed")
             continue
+        if each.key in bench.given_up:
+            rows[each.key] = replace(rows[each.key], why="took too long to be built before")
+            continue
         bench.tell(f"{case}: building {each.key}")
         try:
             build = _build(each, source, bench.host)
@@ -107,6 +112,8 @@ def measure(bench: Bench, case: Case) -> AtCase:
             error, tensor = ask("deviation", each.key, expected)
         except WorkerError as failure:
             rows[each.key] = replace(rows[each.key], why=first_line(failure))
+            if isinstance(failure, TooLong):
+                bench.given_up.add(each.key)
             continue
         wrong = not error <= each.limit
         why = f"wrong, so not timed: {tensor} is off by {error:.1e}" if wrong else ""
@@ -168,7 +175,7 @@ def _times(
     found = {}
     for key, by_measure in samples.items():
         times = {measure: _spread(taken) for measure, taken in by_measure.items() if taken and key not in failed}
-        found[key] = times, failed.get(key, "" if times else "no time")
+        found[key] = times, failed.get(key, "" if times else NO_TIME)
     return found
 
 

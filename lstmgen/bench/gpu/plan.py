@@ -20,8 +20,10 @@ from lstmgen.bench.subject import Subject
 
 OURS, PLAIN, TORCH = "lstmgen", "without workspace", "torch"
 STEPS = 512
-UNROLLED = ((16, 128), (2, 4))
-"""Batch and hidden size at which a loop is compiled as a whole, which unrolls it: that takes long at any size."""
+TINY = (2, 4)
+COMPILED = frozenset({(16, 512), (32, 1024), (1, 512), (16, 128), TINY})
+UNROLLED = frozenset({(16, 128), TINY})
+"""Batch and hidden size at which a step is compiled, and a whole loop, which unrolls it: each takes long to compile."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ Key = tuple[str, tuple[tuple[str, Any], ...]]
 class Contender:
     """One row of the tables.
 
-    ``process`` is the process it runs in, ``library`` what that imports. ``has`` says for which cells there is one,
-    ``limit`` the deviation from which on it counts as wrong. ``seconds`` is how long it may take to be built.
+    ``process`` is the process it runs in, ``library`` what that imports. ``has`` says for which cells there is one;
+    it takes part where batch and hidden size are in ``at``, anywhere if that is empty. ``limit`` is the deviation from
+    which on it counts as wrong, ``seconds`` how long it may take to be built.
     """
 
     key: str
@@ -62,6 +65,7 @@ class Contender:
     build: Callable[..., Implementation]
     limit: float = 1e-3
     seconds: float = 60.0
+    at: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def missing(self) -> bool:
@@ -92,7 +96,7 @@ CONTENDERS = (
     Contender("jax", "jax.lax.scan, jit", "jax", "jax", SCANS.__contains__, _jax),
     Contender(
         "compiled step", "PyTorch, step compiled", "compile a step", "torch", LOOPS.__contains__,
-        partial(torch_peers.loop, way=torch_peers.STEP),
+        partial(torch_peers.loop, way=torch_peers.STEP), at=COMPILED,
     ),
     Contender(
         "eager", "PyTorch, eager loop", "torch", "torch", LOOPS.__contains__,
@@ -100,7 +104,7 @@ CONTENDERS = (
     ),
     Contender(
         "compiled loop", "PyTorch, loop compiled", "compile as a whole", "torch", LOOPS.__contains__,
-        partial(torch_peers.loop, way=torch_peers.LOOP),
+        partial(torch_peers.loop, way=torch_peers.LOOP), at=UNROLLED,
     ),
 )  # fmt: skip
 """In the order of the tables."""
@@ -146,8 +150,8 @@ def _shape(batch: int, hidden: int) -> Shape:
 def contenders(case: Case) -> tuple[Contender, ...]:
     """Who has the cell."""
     key = case.cell, tuple(case.options.items())
-    unrolled = case.cell == "lstm" and (case.shape.batch, case.shape.hidden) in UNROLLED
-    return tuple(each for each in CONTENDERS if each.has(key) and (each.key != "compiled loop" or unrolled))
+    size = case.shape.batch, case.shape.hidden
+    return tuple(each for each in CONTENDERS if each.has(key) and (not each.at or size in each.at))
 
 
 def cudnn_algorithm(case: Case, dtype: str) -> str:

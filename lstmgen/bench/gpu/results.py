@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lstmgen.bench.gpu.constants import Constants
+from lstmgen.bench.gpu.crew import NO_TIME
 from lstmgen.bench.gpu.ours import INPUT_PRODUCT
-from lstmgen.bench.gpu.plan import Case
+from lstmgen.bench.gpu.plan import OURS, PLAIN, Case
 
 FORMAT = 1
 """Goes up when a reader of older files would be misled."""
@@ -109,8 +110,8 @@ class Results:
             for each in self.checked
             if not each.passed
         ]
-        ours = [(at.case, row) for at in self.cases for row in at.rows if row.key.startswith(("lstmgen", "without"))]
-        return found + [f"{case}: {row.title}: {row.why}" for case, row in ours if row.why]
+        ours = [(at.case, row) for at in self.cases for row in at.rows if row.key in (OURS, PLAIN)]
+        return found + [f"{case}: {row.title}: {row.why}" for case, row in ours if row.why not in ("", NO_TIME)]
 
 
 def as_json(results: Results) -> str:

@@ -57,7 +57,12 @@ class Station:
 
     def drop(self, key: str) -> None:
         """Forgets an implementation, with its arrays."""
-        self._built.pop(key, None)
+        if self._built.pop(key, None) is None or self.host:
+            return
+        if self.library == "cupy":
+            place(False).cupy.get_default_memory_pool().free_all_blocks()
+        elif self.library == "torch":
+            import_module("torch").cuda.empty_cache()
 
     def results(self, key: str, most: int) -> Arrays:
         """What training gives, in tensors of at most so many entries."""
