@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from lstmgen.bench.gpu.crew import NO_TIME, Budget, Crew, TooLong
 from lstmgen.bench.gpu.places import WallClock
 from lstmgen.bench.gpu.plan import OURS, PLAIN, Case, cudnn_algorithm
 from lstmgen.bench.gpu.results import AtCase, Checked, Measured, Results, Spread, as_json, spread
-from lstmgen.bench.gpu.station import Pace, in_dtype, timed
+from lstmgen.bench.gpu.station import Pace, Station, in_dtype, timed
 from lstmgen.bench.implementation import FORWARD, TRAINING, Timed
 from lstmgen.bench.pool import WorkerError
 from lstmgen.bench.preparation import prepare
@@ -88,7 +89,7 @@ def test_the_program_runs_on_the_host(
 @on_host
 def test_what_there_is_no_time_for_is_said() -> None:
     said: list[str] = []
-    began = time.monotonic()
+    began = time.monotonic()  # CuPy's process cannot even say what there is
     with pytest.raises(TooLong, match=NO_TIME):
         command.run(command.Request(seconds=0.0, host=True, out=None, cells=("lstm",)), said.append, lambda text: None)
     assert time.monotonic() - began < 30
@@ -116,6 +117,7 @@ def test_a_process_that_takes_too_long_is_ended_and_another_started() -> None:
         assert "stand-in" in crew.ask("cupy", "cupy", 30.0, "facts")["kernels"]
         with pytest.raises(WorkerError, match="was ended since"):
             crew.ask("cupy", "cupy", 30.0, "turn", "lstm", FORWARD, Pace())
+        assert crew.ask("cupy", "cupy", 30.0, "told") == ()
         crew.drop("cupy", "nothing of this name")
         crew.retire("cupy")
 
@@ -159,6 +161,16 @@ def test_calls_are_timed_in_one_row() -> None:
     np.testing.assert_allclose(turn.device, 1.0)
     assert clock.waits == 3  # to know how many to make, and at the end
     assert calls == [0] * 4 + [1, 2, 3, 4]
+
+
+def test_what_the_runtime_warns_of_is_kept() -> None:
+    station = Station("cupy", host=True)
+    logging.getLogger("lstmgen.cupy").warning("steps run %s", "one by one")
+    assert station.told() == ("steps run one by one",)
+    assert station.told() == ()
+    logging.getLogger("lstmgen.cupy").handlers.pop()
+    found = replace(results().cases[0], told=("steps run one by one",))
+    assert "the runtime warns: steps run one by one" in report.at_case(found)
 
 
 def test_a_turn_takes_about_as_long_as_it_should() -> None:
@@ -257,8 +269,11 @@ def test_loops_in_pytorch_compute_the_equations(name: str) -> None:
 
 @pytest.mark.parametrize(("dtype", "limit"), [("", 1e-10), ("float32", 1e-5)])
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_modules_of_pytorch_compute_the_equations(name: str, dtype: str, limit: float) -> None:
+def test_modules_of_pytorch_compute_the_equations(
+    name: str, dtype: str, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     prepared = prepare(finding.find_cell(name), {})
     wanted = accuracy.wanted(prepared, SMALL)
     built = torch_peers.cudnn(prepared.subject, wanted.problem, host=True, dtype=dtype)

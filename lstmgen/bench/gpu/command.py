@@ -15,7 +15,7 @@ from lstmgen.backends.cupy.module import has_device
 from lstmgen.bench import chart as cpu_chart
 from lstmgen.bench.gpu import accuracy, chart, plan, report
 from lstmgen.bench.gpu.crew import NO_TIME, Budget, Crew
-from lstmgen.bench.gpu.measuring import Bench, built_in_cells, check, clocks, measure
+from lstmgen.bench.gpu.measuring import Bench, built_in_cells, check, clocks, first_line, measure
 from lstmgen.bench.gpu.results import Checked, Results, as_json
 from lstmgen.bench.gpu.station import Pace
 from lstmgen.bench.machine import processor
@@ -54,8 +54,11 @@ def run(request: Request, say: Tell, tell: Tell) -> Results:
     with Crew(budget, host=request.host) as crew:
         bench = Bench(crew, budget, request.host, pace, tell)
         results = Results(_facts(bench))
-        constants = bench.ask_ours("constants")
-        results = replace(results, constants=constants)
+        try:
+            results = replace(results, constants=bench.ask_ours("constants"))
+        except WorkerError as failure:  # times are worth having without them
+            results = replace(results, left_out=(f"constants: {first_line(failure)}",))
+            crew.retire("cupy")
         say(report.whole(replace(results, left_out=("see below",))).removesuffix("\n\nLeft out:\n  see below\n"))
         results = _with_checks(bench, request, results)
         say("\n" + report.checks(results.checked) + f"\n\n{report.LEGEND}")

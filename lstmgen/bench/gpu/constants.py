@@ -45,6 +45,8 @@ def measure(here: Place, *, large: bool) -> Constants:
         graph = here.runtime.Graph(True)
         for _ in range(3):
             graph.run(steps)
+        if not getattr(graph, "captures", 1):  # the host's graphs do not count
+            raise RuntimeError("no CUDA graph can be captured")
         return lambda: graph.run(steps)
 
     plain, host = _microseconds(clock, launches(count))

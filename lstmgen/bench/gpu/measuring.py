@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -122,12 +123,15 @@ def measure(bench: Bench, case: Case) -> AtCase:
             measures[each.key] = offered
     for key, (times, why) in _times(bench, case, taking_part, measures).items():
         rows[key] = replace(rows[key], times=times, why=why)
+    told: tuple[str, ...] = ()
+    with suppress(WorkerError):
+        told = bench.ask_ours("told")
     for each in taking_part:
         bench.crew.drop(each.process, each.key)
     failed = {each.process for each in taking_part if rows[each.key].why and not rows[each.key].wrong}
     for process in sorted(failed):
         bench.crew.retire(process)
-    return AtCase(case, tuple(rows.values()), clocks(bench.host), time.monotonic() - began)
+    return AtCase(case, tuple(rows.values()), clocks(bench.host), time.monotonic() - began, told)
 
 
 def _expected(bench: Bench, case: Case, prepared: Prepared, source: str) -> Arrays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lstmgen.bench.gpu.plan import OURS
+from lstmgen.bench.gpu.plan import OURS, TORCH
 from lstmgen.bench.gpu.results import AtCase, Checked, Measured, Results, Spread
 from lstmgen.bench.implementation import FORWARD, TRAINING
 
@@ -76,6 +76,7 @@ def at_case(found: AtCase) -> str:
     lines += [f"  {row.title}: {row.why}" for row in found.rows if row.why]
     notes = [f"{row.title} {row.note}" for row in found.rows if row.note and row.times]
     lines += [f"  cuDNN's algorithm, by PyTorch's rule: {', '.join(notes)}"] if notes else []
+    lines += [f"  the runtime warns: {each}" for each in found.told]
     return "\n".join([*lines, *([f"  clocks afterwards: {found.clocks}"] if found.clocks else [])])
 
 
@@ -105,11 +106,11 @@ def beside_lstm(results: Results) -> str:
     rows = [["cell", "batch", "hidden", *(f"{measure} / {who}" for measure in MEASURES for who in (LSTM, "torch.nn"))]]
     for each in results.cases:
         row, other = each.row(OURS), lstm.get(each.case.shape)
-        if row is None or other is None or each.case.title == LSTM:
+        if row is None or other is None or each.row(TORCH) is not None:
             continue
         cells = []
         for measure in MEASURES:
-            for key in (OURS, "torch"):
+            for key in (OURS, TORCH):
                 beside = other.row(key)
                 times = beside.times.get(measure) if beside else None
                 mine = row.times.get(measure)
@@ -117,7 +118,7 @@ def beside_lstm(results: Results) -> str:
         rows.append([each.case.title, str(each.case.shape.batch), str(each.case.shape.hidden), *cells])
     if len(rows) == 1:
         return ""
-    title = "lstmgen with a workspace, by the time of an LSTM of the same size, lstmgen's and torch.nn's in float32"
+    title = "Cells that cuDNN lacks, by the time of an LSTM of the same size, lstmgen's and torch.nn's in float32"
     return "\n".join([title, *columns(rows)])
 
 

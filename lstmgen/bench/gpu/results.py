@@ -80,12 +80,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class AtCase:
-    """One case: its contenders in order, and the clocks after it."""
+    """One case: its contenders in order, the clocks after it, and what our runtime warned of."""
 
     case: Case
     rows: tuple[Measured, ...]
     clocks: str = ""
     seconds: float = 0.0
+    told: tuple[str, ...] = ()
 
     def row(self, key: str) -> Measured | None:
         """A contender, if it takes part."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 import platform
 import time
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class Station:
     def __init__(self, library: str, host: bool) -> None:
         self.library, self.host = library, host  # imported when it is first asked for something, within its time
         self._clock: Clock | None = None
+        self._told: list[str] = []
+        logging.getLogger("lstmgen.cupy").addHandler(_Kept(self._told))
         self._built: dict[str, Implementation] = {}
         self._drawn: tuple[object, Problem] | None = None
 
@@ -90,6 +93,11 @@ class Station:
         """Versions of the library and of what it runs on."""
         return {"cupy": _cupy_facts, "torch": _torch_facts, "jax": _jax_facts}[self.library](self.host)
 
+    def told(self) -> tuple[str, ...]:
+        """What the runtime of CuPy modules has warned of since it was asked last."""
+        found, self._told[:] = tuple(self._told), []
+        return found
+
     def _of(self, key: str) -> Implementation:
         if key not in self._built:
             raise RuntimeError("the process that it was built in was ended since")
@@ -102,6 +110,17 @@ class Station:
             self._drawn = None  # lets go of the last ones first
             self._drawn = key, draw(subject, shape, "float32")
         return in_dtype(self._drawn[1], dtype)
+
+
+class _Kept(logging.Handler):
+    """Keeps the text of what is logged."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._texts.append(record.getMessage())
 
 
 def in_dtype(problem: Problem, dtype: str) -> Problem:
