@@ -137,6 +137,18 @@ def test_who_is_wrong_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "lstmgen, without" in failure and "wrong" in failure
 
 
+@on_host
+def test_a_module_of_ours_that_fails_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "tiny_cases", lambda: (Case("indrnn", SHAPE), Case("rnn", replace(SHAPE, steps=-1))))
+    with Crew(Budget(60.0), host=True) as crew:
+        bench = measuring.Bench(crew, Budget(60.0), True, Pace(1, 0.0, 1, 1), lambda text: None)
+        found = command._with_cases(bench, command.Request(host=True), Results({}), lambda text: None)
+    good, bad = found.cases
+    assert set(good.rows[0].times) >= {FORWARD, TRAINING}
+    (failure,) = found.failures()
+    assert failure.startswith(f"{bad.case}: lstmgen, in float64: ValueError")
+
+
 # -- times -------------------------------------------------------------------------------------------------------------
 
 

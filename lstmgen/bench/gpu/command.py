@@ -16,7 +16,7 @@ from lstmgen.bench import chart as cpu_chart
 from lstmgen.bench.gpu import accuracy, chart, plan, report
 from lstmgen.bench.gpu.crew import NO_TIME, Budget, Crew
 from lstmgen.bench.gpu.measuring import Bench, built_in_cells, check, clocks, first_line, measure
-from lstmgen.bench.gpu.results import Checked, Results, as_json
+from lstmgen.bench.gpu.results import AtCase, Checked, Measured, Results, as_json
 from lstmgen.bench.gpu.station import Pace
 from lstmgen.bench.machine import processor
 from lstmgen.bench.pool import WorkerError
@@ -110,9 +110,9 @@ def _with_cases(bench: Bench, request: Request, results: Results, say: Tell) -> 
             continue
         try:
             found = measure(bench, case)
-        except WorkerError as failure:
-            results = replace(results, left_out=(*results.left_out, f"{case}: {failure}"))
-            continue
+        except WorkerError as failure:  # of our own module in float64, which says what results should be
+            found = AtCase(case, (Measured(plan.OURS, "lstmgen, in float64", why=first_line(failure)),))
+            bench.crew.retire("cupy")
         slowest = max(slowest, found.seconds / len(found.rows))
         results = replace(results, cases=(*results.cases, found))
         say("\n" + report.at_case(found))
