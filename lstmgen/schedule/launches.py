@@ -121,7 +121,7 @@ def _chunks(chunks: Chunks, kernel: Kernel, names: _Names) -> Chunks:
     run: list[Statement] = []
     for statement in chunks.body:
         if isinstance(statement, Loop):
-            run, loop = _taken_in(run, statement)
+            run, loop = _taken_in(run, statement, kernel)
             body += [*_grouped(run, names.of("before_steps")), _loop(loop, kernel, names)]
             run = []
         else:
@@ -129,17 +129,20 @@ def _chunks(chunks: Chunks, kernel: Kernel, names: _Names) -> Chunks:
     return replace(chunks, body=(*body, *_grouped(run, names.of("after_steps" if body else "chunk"))))
 
 
-def _taken_in(before: Sequence[Statement], loop: Loop) -> tuple[list[Statement], Loop]:
+def _taken_in(before: Sequence[Statement], loop: Loop, kernel: Kernel) -> tuple[list[Statement], Loop]:
     """What only steps need of the elementwise work before them, done by the steps instead.
 
-    A step has the entries at hand that the work reads or makes: it spares a pass over the arrays of all steps.
+    A step has the entries at hand that the work reads or makes: it spares a pass over the arrays of all steps. What is
+    returned stays out of steps that a graph may replay: it lies elsewhere at every call.
     """
     units = {_units_of(written(each)) for each in loop.body if isinstance(each, Block)}
+    replayed = not _is_one_launch(loop, kernel)
     left: list[_Unit] = []
     taken: list[_Unit] = []
     for unit in reversed(_units(before)):
         statement = unit.statement
         fits = isinstance(statement, Block) and rows_of(statement) == ROW_AXES
+        fits = fits and not (replayed and _returns(statement))
         if (
             fits
             and _units_of(written(statement)) in units
@@ -151,6 +154,10 @@ def _taken_in(before: Sequence[Statement], loop: Loop) -> tuple[list[Statement],
     inside = [each for unit in taken for each in (*unit.notes, _at_a_step(unit.statement))]
     kept = [each for unit in left for each in unit.statements]
     return [*kept, *_trailing(before)], replace(loop, body=(*inside, *loop.body))
+
+
+def _returns(statement: Statement) -> bool:
+    return any(view.buffer.use is Use.RESULT for view in views_in((statement,)))
 
 
 def _units_of(view: View) -> Axes:
@@ -181,12 +188,16 @@ def _step_of(view: View) -> View:
 
 def _loop(loop: Loop, kernel: Kernel, names: _Names) -> Statement:
     """The loop with launches in it, or as one launch."""
-    whole = [each for each in loop.body if not isinstance(each, Note)]
-    units = {tuple(axis for axis in out.axes if axis not in ROW_AXES) for out in map(written, whole)}
-    carried = {view.name for _, view in kernel.carried}
-    if all(isinstance(each, Block | Clear) for each in whole) and len(units) == 1 and carried:
+    if _is_one_launch(loop, kernel):
         return Launch(next(names.of("steps")), loop.body, (BATCH,), loop)
     return replace(loop, body=tuple(_grouped(loop.body, names.of("step"))))
+
+
+def _is_one_launch(loop: Loop, kernel: Kernel) -> bool:
+    """Whether every value of every step is computed elementwise, from entries at the same place."""
+    whole = [each for each in loop.body if not isinstance(each, Note)]
+    units = {_units_of(written(each)) for each in whole}
+    return all(isinstance(each, Block | Clear) for each in whole) and len(units) == 1 and bool(kernel.carried)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""The CuPy back end on cells that nobody would think of: its kernels, run on the host, against the interpreter."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from trial_cells import random_cell
+from trial_modules import chunked
+
+from lstmgen import pipeline
+from lstmgen.api import cell, tanh
+from lstmgen.backends.cupy import backend, host
+from lstmgen.calculus.unroll import run_adjoint
+from lstmgen.errors import UserError
+from lstmgen.pipeline import Compiled
+from lstmgen.verify.sample import Sample, draw
+
+pytestmark = pytest.mark.skipif(not host.available(), reason="there is no C++ compiler to run kernels on the host")
+
+
+def device_array(array: Any) -> Any:
+    return host.cupy_stand_in().array(array)
+
+
+def loaded(made: Compiled) -> ModuleType:
+    return host.load(made.source, made.module)
+
+
+def expected(made: Compiled, sample: Sample) -> dict[str, Any]:
+    trajectory = sample.trajectory
+    adjoints = run_adjoint(made.gradient, sample.sizes, trajectory, sample.d_outputs, sample.d_final)
+    found = {f"output {name}": array for name, array in trajectory.outputs.items()}
+    found |= {f"final {name}": array for name, array in trajectory.final.items()}
+    found |= {f"d_{name}": array for name, array in {**adjoints.parameters, **adjoints.inputs}.items()}
+    return found | {f"d_initial {name}": array for name, array in adjoints.initial.items()}
+
+
+def found(module: Any, sample: Sample, workspace: Any, policy: str = "save") -> dict[str, Any]:
+    """What forward and backward give for new parameters in new places."""
+
+    def on_device(arrays: dict[str, Any]) -> dict[str, Any]:
+        return {name: device_array(array) for name, array in arrays.items()}
+
+    p = module.Parameters.initialize(**{name: sample.sizes[name] for name in module.Sizes._fields}, dtype=np.float64)
+    for name, array in sample.parameters.items():
+        setattr(p, name, array)
+    start = {"start": sample.start} if sample.start else {}
+    outputs, final, residuals = module.forward(
+        p,
+        *on_device(sample.inputs).values(),
+        initial=module.State(**on_device(sample.initial)),
+        residuals=policy,
+        workspace=workspace,
+        **start,
+    )
+    seeds = on_device(sample.d_outputs)
+    several = len(seeds) > 1
+    d_outputs = module.Outputs(**seeds) if several else next(iter(seeds.values()))
+    gradients = module.backward(p, residuals, d_outputs, d_final=module.State(**on_device(sample.d_final)))
+    results = {f"output {name}": outputs[k] if several else outputs for k, name in enumerate(seeds)}
+    results |= {f"final {name}": getattr(final, name) for name in sample.initial}
+    results |= {f"d_{name}": getattr(gradients.parameters, name) for name in sample.parameters}
+    results |= {f"d_{name}": getattr(gradients.inputs, name) for name in sample.inputs}
+    results |= {f"d_initial {name}": getattr(gradients.initial, name) for name in sample.initial}
+    return {name: np.array(array) for name, array in results.items()}
+
+
+def agree(made: Compiled) -> None:
+    """Twice with one workspace, whole and in chunks, with other parameters and inputs: what the interpreter gives."""
+    module, samples = loaded(made), [draw(made.gradient, seed=seed) for seed in (0, 1)]
+    wanted = [expected(made, sample) for sample in samples]
+    for policy, rows, steps in (("save", 512, 8), ("save", 1, 3), ("recompute", 1, 3)):
+        with chunked(module, rows, steps):
+            workspace = module.Workspace()
+            for sample, right in zip(samples, wanted, strict=True):
+                got = found(module, sample, workspace, policy)
+                for name, array in right.items():
+                    np.testing.assert_allclose(got[name], array, rtol=1e-9, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", [*range(12), 5000, 5002])
+def test_random_cells(seed: int) -> None:
+    made = pipeline.compile_cell(random_cell(seed), backend, {})
+    try:
+        agree(made)
+    except UserError:
+        pytest.skip("no sample stays clear of its kinks")
+
+
+def test_what_is_returned_stays_out_of_steps_that_a_graph_replays() -> None:
+    """It lies elsewhere at every call, and beyond the first chunk not at its array's beginning."""
+
+    @cell("direct")
+    def direct(eq: Any) -> None:
+        """An input whose gradient is elementwise and needs no step."""
+        x, h_prev = eq.input("x", "hidden"), eq.state("h")
+        h = eq.next("h", tanh(eq.parameter("U", "hidden", "hidden") @ h_prev))
+        eq.output(eq.let("y", h + 2 * x))
+
+    agree(pipeline.compile_cell(direct, backend, {}))
