@@ -11,11 +11,15 @@ from trial_cells import random_cell
 from trial_modules import chunked
 
 from lstmgen import pipeline
-from lstmgen.api import cell, tanh
+from lstmgen.api import cell, max_over, maximum, minimum, sum_over, tanh
 from lstmgen.backends.cupy import backend, host
+from lstmgen.backends.cupy.compiled import compiled_kernels
+from lstmgen.backends.cupy.functions import expression
+from lstmgen.backends.cupy.module import has_nvrtc
 from lstmgen.calculus.unroll import run_adjoint
 from lstmgen.errors import UserError
 from lstmgen.pipeline import Compiled
+from lstmgen.schedule.kernel import Apply, Buffer, Ref, Use, View
 from lstmgen.verify.sample import Sample, draw
 
 pytestmark = pytest.mark.skipif(not host.available(), reason="there is no C++ compiler to run kernels on the host")
@@ -101,3 +105,70 @@ def test_what_is_returned_stays_out_of_steps_that_a_graph_replays() -> None:
         eq.output(eq.let("y", h + 2 * x))
 
     agree(pipeline.compile_cell(direct, backend, {}))
+
+
+def test_many_reductions_at_once_fit_into_shared_memory() -> None:
+    @cell("many_sums")
+    def many_sums(eq: Any) -> None:
+        """Products of one state with many vectors, none of which waits for another."""
+        x, h_prev = eq.input("x", "hidden"), eq.state("h")
+        total = 0
+        for k in range(30):
+            v = eq.let(f"v{k}", tanh(x * eq.parameter(f"p{k}", "hidden")))
+            total = total + (k + 1) * eq.let(f"s{k}", h_prev @ v)
+        eq.output(eq.next("h", tanh(total * x / 100)))
+
+    made = pipeline.compile_cell(many_sums, backend, {})
+    agree(made)
+    if has_nvrtc():
+        assert all(each.shared <= 48 << 10 for each in compiled_kernels(made.module, made.source))
+
+
+def test_values_named_like_shared_arrays_and_macros() -> None:
+    @cell("named_like_ours")
+    def named_like_ours(eq: Any) -> None:
+        """Names that kernels, or the C library, have for other things."""
+        x, h_prev = eq.input("x"), eq.state("h")
+        a = eq.let("shared_2", tanh(eq.affine("shared", W=x, U=h_prev)))
+        b = eq.let("NULL", tanh(eq.affine("NAN", W=x)) * a)
+        c = eq.let("M_PI", sum_over(b, "hidden") * eq.parameter("Complex", "hidden"))
+        d = eq.let("Pragma", a * b + c * eq.let("y0", h_prev @ x_of(eq, x)))
+        eq.output(eq.next("h", tanh(d)), a)
+
+    def x_of(eq: Any, x: Any) -> Any:
+        return eq.let("signbit", tanh(eq.parameter("norm", "hidden", "features") @ x))
+
+    made = pipeline.compile_cell(named_like_ours, backend, {})
+    agree(made)
+    if has_nvrtc():
+        assert list(compiled_kernels(made.module, made.source, ["sm_90"]))
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    @cell("extremes")
+    def extremes(eq: Any) -> None:
+        """Every way to a maximum."""
+        x, h_prev = eq.input("x", "hidden"), eq.state("h")
+        table = eq.next("C", 0.5 * eq.state("C", "hidden", "key") + x)
+        above = eq.let("above", maximum(1, x))
+        below = eq.let("below", minimum(1, x))
+        row = eq.let("row", max_over(x + 0 * h_prev, "hidden"))
+        part = eq.let("part", max_over(table, "key"))
+        eq.output(above, below, row, part, eq.next("h", 0.5 * h_prev))
+
+    made = pipeline.compile_cell(extremes, backend, {})
+    module = loaded(made)
+    p = module.Parameters.initialize(hidden=4, key=3)
+    for place in range(4):
+        x = np.full((1, 2, 4), 0.5, np.float32)
+        x[0, 1, place] = np.nan
+        outputs, _ = module.infer(p, device_array(x))
+        for name in ("above", "below", "part"):
+            assert np.array_equal(np.isnan(getattr(outputs, name)), np.isnan(x)), name
+        assert np.isnan(outputs.row).tolist() == [[False, True]]
+
+
+def test_signs_in_a_row_are_no_decrement() -> None:
+    x = View("x", Buffer("x", (), Use.SCRATCH), ())
+    twice = Apply("negative", (Apply("negative", (Ref(x),)),))
+    assert expression(twice, lambda view: view.name, str).text == "-(-x)"

@@ -2,7 +2,7 @@
 
 ``real`` is the type of all numbers, ``float`` or ``double``, as whoever compiles the source defines it. Functions that
 CUDA does not have are defined before the kernels, those that are used; each has a form that neither overflows nor loses
-digits: ``sigmoid`` by ``tanh``, ``softplus`` by ``log1p``.
+digits: ``sigmoid`` by ``tanh``, ``softplus`` by ``log1p``. What is not a number (NaN) stays so, as in NumPy.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ HELPERS = {
     "softplus": "real softplus(const real x) { return log1p(exp(-fabs(x))) + (x > real(0) ? x : real(0)); }",
     "logsigmoid": "real logsigmoid(const real x) { return (x < real(0) ? x : real(0)) - log1p(exp(-fabs(x))); }",
     "square": "real square(const real x) { return x * x; }",
-    "sign": "real sign(const real x) { return real((x > real(0)) - (x < real(0))); }",
-    "maximum": "real maximum(const real x, const real y) { return x < y ? y : x; }",
-    "minimum": "real minimum(const real x, const real y) { return y < x ? y : x; }",
+    "sign": "real sign(const real x) { return x != x ? x : real((x > real(0)) - (x < real(0))); }",
+    "maximum": "real maximum(const real x, const real y) { return x >= y || x != x ? x : y; }",
+    "minimum": "real minimum(const real x, const real y) { return x <= y || x != x ? x : y; }",
 }
 """What CUDA does not have in one call."""
 
@@ -53,8 +53,8 @@ protected public register reinterpret_cast return short signed sizeof static sta
 template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t
 while xor xor_eq
 """
-_CUDA = ("real", "threadIdx", "blockIdx", "blockDim", "gridDim", "warpSize", *_BUILT_IN.values())
-RESERVED = frozenset((*_KEYWORDS.split(), *_CUDA, *HELPERS))
+_CUDA = ("real", "NULL", "_Complex", "_Pragma", "threadIdx", "blockIdx", "blockDim", "gridDim", "warpSize")
+RESERVED = frozenset((*_KEYWORDS.split(), *_CUDA, *_BUILT_IN.values(), *HELPERS))
 """Names that a value cannot have in CUDA C++."""
 
 
@@ -96,7 +96,7 @@ def _apply(function: str, parts: list[Printed], arguments: tuple[Scalar, ...]) -
         # Of operators that are alike, all but the first operand stand in brackets: rounding depends on the order.
         return Printed(f"{_in(left, level)} {sign} {_in(right, level + 1)}", level, helpers)
     if function == "negative":
-        return Printed(f"-{_in(parts[0], 6)}", 6, helpers)
+        return Printed(f"-{_in(parts[0], 7)}", 6, helpers)  # two signs in a row would be another operator
     if function == "logical_not":
         return Printed(f"!{_in(parts[0], 6)}", 6, helpers)
     if function == "square" and isinstance(arguments[0], Ref):

@@ -171,6 +171,7 @@ def _own_folder() -> Path:
 
 # A kernel's head as far as its name.
 _KERNEL = re.compile(r'(?:extern\s+"C"\s+)?__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(')
+_CAPITALS = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -185,8 +186,10 @@ def _text(module: str, source: str) -> str:
     entries = ", ".join(f"::lstmgen_host::entry<kernels::{name}>" for name in kernel_names(source))
     # In a namespace, names of kernels do not meet those of the C library; but there, none may be `extern "C"`.
     inside = re.sub(r'extern\s+"C"\s+(?=__global__)', "", source)
+    # The C library has macros, such as NAN and M_PI, that a device's compiler does not have.
+    macros = "\n".join(f"#undef {name}" for name in sorted(set(_CAPITALS.findall(_COMMENT.sub(" ", inside)))))
     return (
-        f"{shim}\nnamespace {{\nnamespace kernels {{\n"
+        f"{shim}\n{macros}\nnamespace {{\nnamespace kernels {{\n"
         f'#line 1 "{module}.cu"\n{inside}\n'
         f'#line 1 "kernels"\n}}\n}}\nLSTMGEN_KERNELS({entries})\n'
     )

@@ -43,6 +43,9 @@ from lstmgen.schedule.work import is_joint, stack_count
 THREADS = 256
 """The threads of a block."""
 
+SUMS_AT_ONCE = 16
+"""The most reductions that share their barriers: each takes 2 KiB of the 48 that a block may have in any case."""
+
 _OWN = (
     "_index",
     "_row",
@@ -55,11 +58,13 @@ _OWN = (
     "_start",
     "_ahead",
     "_step",
-    "_shared",
     "_sum",
     "_best",
+    "_most",
+    "_value",
     "_at",
 )
+_SHARED = re.compile(r"_shared(_\d+)?")
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,7 @@ class _Writer:
         parameters += [f"const long long {self.sizes[each]}" for each in sizes]
         head = [f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {self.launch.name}(']
         head += [*_filled(parameters), ") {"]
-        arrays = [f"_shared{'' if not k else f'_{k + 1}'}" for k in range(self.shares)]
-        shared = [f"    __shared__ real {array}[{THREADS}];" for array in arrays]
+        shared = [f"    __shared__ real {_shared(k)}[{THREADS}];" for k in range(self.shares)]
         return Source(
             self.launch.name,
             (*head, *shared, *self.lines, "}"),
@@ -166,7 +170,7 @@ class _Writer:
         key = (kind, name)
         if key not in self._names:
             taken = {*self._names.values(), *_OWN, *RESERVED}
-            while wanted in taken:
+            while wanted in taken or _SHARED.fullmatch(wanted):
                 wanted += "_"
             self._names[key] = wanted
         return self._names[key]
@@ -486,7 +490,11 @@ class _Writer:
             if isinstance(each, Note):
                 self.note(each)
         if not units:
-            self._by_halves([self._sum_of_row(each) for each in work], wanted)
+            sums = [self._sum_of_row(each) for each in work]
+            for start in range(0, len(sums), SUMS_AT_ONCE):
+                if start:
+                    self.emit("__syncthreads();")
+                self._by_halves(sums[start : start + SUMS_AT_ONCE], wanted)
         else:
             variables = self._open(units)
             result = self._computed(first, variables)
@@ -535,22 +543,25 @@ class _Writer:
         match statement:
             case Reduce(kind, out, value):
                 units = units_of(value)
-                return _Sum(out, units, self._of_row(value, self._variables(units)), kind == "max")
+                term = self._of_row(value, self._variables(units))
+                if kind == "max":
+                    return _Sum(out, units, term, self._of_row(value, ["0"] * len(units)), largest=True)
+                return _Sum(out, units, term)
             case Product(out, left, right, (of_left, of_right, _)):
                 units = units_of(left)
                 by_label = dict(
                     zip([label for label in of_left if label not in "tz"], self._variables(units), strict=True)
                 )
                 term = f"{self._labelled(left, of_left, by_label)} * {self._labelled(right, of_right, by_label)}"
-                return _Sum(out, units, term, False)
+                return _Sum(out, units, term)
         raise InternalError(f"{statement!r} reduces no row")
 
     def _by_halves(self, sums: Sequence[_Sum], wanted: set[View]) -> None:
         """Reductions at once: every thread of its part of a row, then all by halves, so that every thread knows."""
-        places = [f"_shared{'' if not k else f'_{k + 1}'}" for k in range(len(sums))]
+        places = [_shared(k) for k in range(len(sums))]
         self.shares = max(self.shares, len(sums))
         for each, place in zip(sums, places, strict=True):
-            self.emit(f"{place}[threadIdx.x] = {_LOWEST if each.largest else 'real(0)'};")
+            self.emit(f"{place}[threadIdx.x] = {each.begin};")
         self._open(sums[0].units)
         for each, place in zip(sums, places, strict=True):
             if each.largest:
@@ -625,9 +636,8 @@ class _Writer:
         """One axis of several summed, or its maximum; or where its first maximum is."""
         lead = len(value.axes) - len(units_of(value))
         length = self.size(value.axes[axis])
-        mask = kind == "first maximum"
         others = list(variables)
-        own = others.pop(axis - lead) if mask else ""
+        own = others.pop(axis - lead) if kind == "first maximum" else ""
         index: dict[int, str] = {}
         for position in range(lead, len(value.axes)):
             index[position] = "_at" if position == axis else others.pop(0)
@@ -636,23 +646,38 @@ class _Writer:
             self.emit("real _sum = real(0);")
             self.emit(f"for (long long _at = 0; _at < {length}; ++_at) _sum += {entry};")
             return "_sum"
+        self.emit(f"real _most = {self.place(value, {**index, axis: '0'})};")
+        if kind == "max":
+            self.helpers.add("maximum")
+            self.emit(f"for (long long _at = 1; _at < {length}; ++_at) _most = maximum(_most, {entry});")
+            return "_most"
         self.emit("long long _best = 0;")
-        at_best = self.place(value, {**index, axis: "_best"})
-        self.emit(f"for (long long _at = 1; _at < {length}; ++_at) if ({entry} > {at_best}) _best = _at;")
-        return f"real({own} == _best)" if mask else at_best
-
-
-_LOWEST = "-real(1) / real(0)"
+        self.emit(f"for (long long _at = 1; _at < {length}; ++_at) {{")
+        self.indent += 1
+        self.emit(f"const real _value = {entry};")
+        self.emit("if (_value > _most || _value != _value) {")
+        self.indent += 1
+        self.emit("_most = _value;")
+        self.emit("_best = _at;")
+        self._close()
+        self._close()
+        return f"real({own} == _best)"
 
 
 @dataclass(frozen=True)
 class _Sum:
-    """What a row is reduced to: the sum of a term over some axes, or its maximum."""
+    """What a row is reduced to: the sum of a term over some axes, or its maximum; and what every thread begins with."""
 
     out: View
     units: Axes
     term: str
-    largest: bool
+    begin: str = "real(0)"
+    largest: bool = False
+
+
+def _shared(number: int) -> str:
+    """The name of an array that a block's threads share."""
+    return f"_shared_{number + 1}" if number else "_shared"
 
 
 def _word(axis: str) -> str:
