@@ -172,3 +172,25 @@ def test_signs_in_a_row_are_no_decrement() -> None:
     x = View("x", Buffer("x", (), Use.SCRATCH), ())
     twice = Apply("negative", (Apply("negative", (Ref(x),)),))
     assert expression(twice, lambda view: view.name, str).text == "-(-x)"
+
+
+def test_products_of_single_vectors_and_with_several_leading_axes_need_no_einsum() -> None:
+    """CuPy's takes no place for its result, and cannot be captured in a graph."""
+
+    @cell("vectors")
+    def vectors(eq: Any) -> None:
+        """Products of vectors that many matrices hold, of parameters and of states."""
+        x, h_prev = eq.input("x"), eq.state("h", "layers", "heads", "head")
+        blocks = eq.parameter("R", "layers", "heads", "head", "head")
+        p, table = eq.parameter("p", "layers", "heads", "head"), eq.parameter("W", "layers", "heads", "features")
+        drive = eq.let("drive", (table @ table) * (table @ x) + p @ h_prev + h_prev @ h_prev / 9)
+        eq.output(eq.next("h", tanh(blocks @ h_prev + drive)))
+
+    made = pipeline.compile_cell(vectors, backend, {})
+    assert "einsum" not in made.source
+    agree(made)
+
+
+def test_einsum_has_no_place_for_its_result_on_the_host_either() -> None:
+    with pytest.raises(TypeError):
+        host.cupy_stand_in().einsum("a,a->", np.ones(2), np.ones(2), out=np.ones(()))

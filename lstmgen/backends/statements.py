@@ -591,16 +591,22 @@ class Printer:
         if not any(label not in of_out for label in (*of_left, *of_right)):
             self._outer(product)
             return
-        # Else with one axis of the result in front, as that of many products.
-        orders = [of_out, *((label, *(each for each in of_out if each != label)) for label in of_out[1:])]
-        for order in orders:
+        for order in self._orders(product):
             for form in matmul_forms(of_left, of_right, order):
                 if self._fits(product, form):
                     self._matmul(product, form)
                     return
         spec = f"{''.join(of_left)},{''.join(of_right)}->{''.join(of_out)}"
-        operands = f'"{spec}", {self.text(left)}, {self.text(right)}'
-        self._emit(f"{self.function('einsum')}({operands}, out={self.text(out)})")
+        self._einsum(f'"{spec}"', f"{self.text(left)}, {self.text(right)}", self.text(out))
+
+    def _orders(self, product: Product) -> list[Labels]:
+        """Orders of the result's axes to try: as they are, else with one of them in front, as that of many products."""
+        _, _, out = product.labels
+        return [out, *((label, *(each for each in out if each != label)) for label in out[1:])]
+
+    def _einsum(self, spec: str, operands: str, out: str) -> None:
+        """Prints a product that no multiplication of matrices gives."""
+        self._emit(f"{self.function('einsum')}({spec}, {operands}, out={out})")
 
     def _operands(self, product: Product, form: Form) -> list[tuple[View, Labels, list[Labels]]]:
         left = (product.left, product.labels[0])

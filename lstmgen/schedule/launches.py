@@ -94,8 +94,9 @@ def is_row_by_row(statement: Statement) -> bool:
             return kind != "total"
         case Product(labels=(of_left, of_right, of_out), onto=onto):
             summed = {*of_left, *of_right} - {*of_out}
-            rows = {"t", "z"} & {*of_out}
-            return not onto and not summed & {"t", "z"} and (not summed or {*of_out} <= rows)
+            # Products of single vectors: those of matrices are better done by a library.
+            alone = {*of_out} <= {*of_left} & {*of_right} or {*of_out} <= {"t", "z"}
+            return not onto and not summed & {"t", "z"} and (not summed or alone)
     return False
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 from lstmgen.backends.cupy.source import Source
 from lstmgen.backends.layout import listed
-from lstmgen.backends.products import Form
+from lstmgen.backends.products import Form, Labels
 from lstmgen.backends.statements import Printer, mentions
 from lstmgen.schedule.kernel import (
     BATCH,
@@ -138,6 +139,17 @@ class Driver(Printer):
             names.append(self.local(after))
             places.append(f"{self.own(view.buffer)}[{', '.join(['_count', *self.selection(view)])}]")
         self._emit(f"{', '.join(names)} = {', '.join(places)}")
+
+    def _orders(self, product: Product) -> list[Labels]:
+        # Any axes of the result may count the products, for arrays are taken with whatever strides they have.
+        _, _, out = product.labels
+        fronts = [front for count in range(1, len(out)) for front in combinations(out, count)]
+        found = [out, *((*front, *(label for label in out if label not in front)) for front in fronts)]
+        return list(dict.fromkeys(found))
+
+    def _einsum(self, spec: str, operands: str, out: str) -> None:
+        # CuPy's has no place for its result; it allocates, so that no graph holds it.
+        self._emit(f"{self.np}.copyto({out}, {self.np}.einsum({spec}, {operands}))")
 
     def _fits(self, product: Product, form: Form) -> bool:
         # Many products of one call differ by all leading axes, or not at all.

@@ -100,6 +100,11 @@ def _empty_like(array: Array, dtype: Any = None) -> Array:
     return empty(array.shape, array.dtype if dtype is None else dtype)
 
 
+def _einsum(subscripts: str, *operands: Array) -> Array:
+    """CuPy's takes no ``out``."""
+    return np.asarray(np.einsum(subscripts, *operands))
+
+
 def _asnumpy(array: Any) -> Array:
     return np.array(array)
 
@@ -206,6 +211,7 @@ def cupy_stand_in() -> types.ModuleType:
         empty=empty,
         empty_like=_empty_like,
         asnumpy=_asnumpy,
+        einsum=_einsum,
         get_array_module=lambda *_: cupy,
         cuda=cuda,
     )

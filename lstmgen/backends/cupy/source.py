@@ -604,13 +604,27 @@ class _Writer:
             case Product(out, left, right, (of_left, of_right, of_out)):
                 units = [label for label in of_out if label not in "tz"]
                 by_label = dict(zip(units, variables, strict=True))
-                summed = [label for label in of_left if label in of_right and label not in of_out]
-                if summed:
-                    raise InternalError("a product of matrices is no part of a launch")
-                return f"{self._labelled(left, of_left, by_label)} * {self._labelled(right, of_right, by_label)}"
+                summed = {label: axis for label, axis in zip(of_left, left.axes, strict=True) if label not in of_out}
+                by_label |= {label: self._along(place) for place, label in enumerate(summed)}
+                term = f"{self._labelled(left, of_left, by_label)} * {self._labelled(right, of_right, by_label)}"
+                return self._summed(term, list(summed.values())) if summed else term
             case Move(kind, out, value):
                 return self._moved(kind, out, value, variables)
         raise InternalError(f"CUDA has no form for {statement!r}")
+
+    def _summed(self, term: str, axes: Sequence[str]) -> str:
+        """The sum of a term over some axes, at whose indices it stands."""
+        self.emit("real _sum = real(0);")
+        loops = [
+            f"for (long long {at} = 0; {at} < {self.size(axis)}; ++{at})"
+            for at, axis in zip(map(self._along, range(len(axes))), axes, strict=True)
+        ]
+        self.emit(f"{' '.join(loops)} _sum += {term};")
+        return "_sum"
+
+    def _along(self, place: int) -> str:
+        """The index of a sum: of the first axis, the second one and so on."""
+        return self._name("along", str(place), f"_along_{place + 1}") if place else "_at"
 
     def _moved(self, kind: str, out: View, value: View, variables: Sequence[str]) -> str:
         lead = len(value.axes) - len(units_of(value))
@@ -643,9 +657,7 @@ class _Writer:
             index[position] = "_at" if position == axis else others.pop(0)
         entry = self.place(value, index)
         if kind == "sum":
-            self.emit("real _sum = real(0);")
-            self.emit(f"for (long long _at = 0; _at < {length}; ++_at) _sum += {entry};")
-            return "_sum"
+            return self._summed(entry, [value.axes[axis]])
         self.emit(f"real _most = {self.place(value, {**index, axis: '0'})};")
         if kind == "max":
             self.helpers.add("maximum")
