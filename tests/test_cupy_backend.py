@@ -144,6 +144,18 @@ def test_values_named_like_shared_arrays_and_macros() -> None:
         assert list(compiled_kernels(made.module, made.source, ["sm_90"]))
 
 
+def test_dimensions_named_like_locals_of_the_driver() -> None:
+    @cell("dimensions")
+    def dimensions(eq: Any) -> None:
+        """Sizes that a step passes to a kernel, beside the index of the step."""
+        x, h_prev = eq.input("x", "total"), eq.state("h", "t")
+        g_prev = eq.state("g", "graph")
+        g = eq.next("g", tanh(eq.affine("g", to="graph", W=x, U=h_prev) + g_prev))
+        eq.output(eq.next("h", tanh(eq.affine("h", to="t", W=g, U=h_prev))))
+
+    agree(pipeline.compile_cell(dimensions, backend, {}))
+
+
 def test_what_is_not_a_number_stays_so() -> None:
     @cell("extremes")
     def extremes(eq: Any) -> None:

@@ -41,8 +41,8 @@ class Driver(Printer):
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self._taken |= {"_KERNELS", "_graph", "_runtime", "_t", "_time_loop", "_total"}
+        super().__post_init__()
         lasting = {*self.kernel.saved, *self.kernel.checkpoints}
         views = [view for _, view in (*self.kernel.inputs, *self.kernel.carried, *self.kernel.results)]
         views += [view for each in _driven(self.kernel.body) for view in views_in((each,))]
