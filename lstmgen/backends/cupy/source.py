@@ -61,7 +61,7 @@ _OWN = (
     "_sum",
     "_best",
     "_most",
-    "_value",
+    "_entry",
     "_at",
 )
 _SHARED = re.compile(r"_shared(_\d+)?")
@@ -666,10 +666,10 @@ class _Writer:
         self.emit("long long _best = 0;")
         self.emit(f"for (long long _at = 1; _at < {length}; ++_at) {{")
         self.indent += 1
-        self.emit(f"const real _value = {entry};")
-        self.emit("if (_value > _most || _value != _value) {")
+        self.emit(f"const real _entry = {entry};")
+        self.emit("if (_entry > _most || _entry != _entry) {")
         self.indent += 1
-        self.emit("_most = _value;")
+        self.emit("_most = _entry;")
         self.emit("_best = _at;")
         self._close()
         self._close()
