@@ -337,7 +337,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -420,6 +421,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _A = cp.empty((_hidden, _hidden), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     A_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _A_matrix = _A.T
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -430,7 +433,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _V_n_x = _part(_all_V_n_x, _now)
             _n = _part(_all_n, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _V_n_x, _n, _graph, _windows)
 
@@ -505,6 +508,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_A_h_prev = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -513,7 +518,7 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _n = _part(_all_n, _now)
             _d_a_n_2 = _part(_all_d_a_n_2, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _h = _part(_all_h, _now, 1)
             _h_prev = _h[:-1]
             _x = _part(_all_x, _now)

@@ -430,7 +430,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, ts, _start, _arrays)
@@ -518,6 +519,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     # Working space.
     _scratch0 = cp.empty((_batch, _backbone), _dtype)
     U_b_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_g_k_rate_offset_matrix = _W_g_k_rate_offset.reshape(4 * _hidden, _backbone)
     _W_g_k_rate_offset_transposed = _W_g_k_rate_offset.reshape(4 * _hidden, _backbone).T
 
@@ -532,7 +535,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _tanh_b_part = _part(_all_tanh_b_part, _now)
             _b = _part(_all_b, _now)
             _g_k_a_rate_s = _part(_all_g_k_a_rate_s, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], _b, _g_k_a_rate_s.reshape(_count, _batch, 4 * _hidden), strict=True))
             yield (_now, _count, _x, _ts, _h, _W_b_x, _tanh_b_part, _b, _g_k_a_rate_s, _graph, _windows)
 
@@ -636,6 +639,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _backbone), _dtype)
     d_b = _scratch0
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_g_k_offset_rate_matrix = _W_g_k_offset_rate.reshape(4 * _hidden, _backbone)
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -648,7 +653,7 @@ def _backward_arrays(
             _d_a_g_k_s_rate = _part(_all_d_a_g_k_s_rate, _now)
             _tanh_b_part = _part(_all_tanh_b_part, _now)
             _d_a_b = _part(_all_d_a_b, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_ts_a_s_row = _part(_all_d_ts_a_s_row, _now)
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
@@ -1014,9 +1019,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // d_ts = sum_over(d_ts_a_s_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_ts_a_s_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_ts_a_s_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();

@@ -380,7 +380,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -463,6 +464,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_tanh_h_prev = cp.empty((_saved, _batch, _hidden), _dtype)
     # Working space.
     _U_fi_h_prev = cp.empty((_batch, 2, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
     _U_fi_matrix = _U_fi.reshape(2 * _hidden, _hidden)
     _U_fi_transposed = _U_fi.reshape(2 * _hidden, _hidden).T
@@ -476,7 +479,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _fin = _part(_all_fin, _now)
             _tanh_h_prev = _part(_all_tanh_h_prev, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _fin, _tanh_h_prev, _graph, _windows)
 
@@ -563,6 +566,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fin_matrix = _W_fin.reshape(3 * _hidden, _features)
     _U_fi_matrix = _U_fi.reshape(2 * _hidden, _hidden)
 
@@ -575,7 +580,7 @@ def _backward_arrays(
             _tanh_h_prev = _part(_all_tanh_h_prev, _now)
             _d_h = _part(_all_d_h, _now)
             _d_a_fin = _part(_all_d_a_fin, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_a_fi = _d_a_fin[:, :, :2]
             _h = _part(_all_h, _now, 1)
             _h_prev = _h[:-1]

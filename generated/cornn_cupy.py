@@ -346,7 +346,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -430,6 +431,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     W_u_y_prev = _scratch0
     U_u_z_prev = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in range(0, _steps, _chunk):
@@ -440,7 +443,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _z = _part(_all_z, _now, 1)
             _V_u_x = _part(_all_V_u_x, _now)
             _u = _part(_all_u, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_y[:-1], _z[:-1], strict=True))
             yield (_now, _count, _x, _y, _z, _V_u_x, _u, _graph, _windows)
 
@@ -520,6 +523,8 @@ def _backward_arrays(
     _d_z_prev_U_u_z_to_y_prev_W_u_y_prev = cp.empty((_batch, 2, _hidden), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _UW_u_matrix = _UW_u.reshape(2 * _hidden, _hidden)
     _d_z_prev_U_u_z_to_y_prev_W_u_y_prev_matrix = _d_z_prev_U_u_z_to_y_prev_W_u_y_prev.transpose(1, 0, 2)
 
@@ -530,7 +535,7 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _u = _part(_all_u, _now)
             _d_a_u = _part(_all_d_a_u, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _y = _part(_all_y, _now, 1)
             _y_prev = _y[:-1]

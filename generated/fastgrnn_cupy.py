@@ -374,7 +374,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -458,6 +459,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _sigmoid_nu = cp.empty((), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     U_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in range(0, _steps, _chunk):
@@ -468,7 +471,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _W_x = _part(_all_W_x, _now)
             _z = _part(_all_z, _now)
             _n = _part(_all_n, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _W_x, _z, _n, _graph, _windows)
 
@@ -552,6 +555,8 @@ def _backward_arrays(
     _sigmoid_nu = cp.empty((), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_U_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -564,7 +569,7 @@ def _backward_arrays(
             _d_h = _part(_all_d_h, _now)
             _d_a_zn = _part(_all_d_a_zn, _now)
             _d_s = _part(_all_d_s, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_sigmoid_zeta_h_row = _part(_all_d_sigmoid_zeta_h_row, _now)
             _d_sigmoid_nu_zeta_row = _part(_all_d_sigmoid_nu_zeta_row, _now)
             _d_sigmoid_nu_h_row = _part(_all_d_sigmoid_nu_h_row, _now)
@@ -868,9 +873,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_sigmoid_zeta_h_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_sigmoid_zeta_h_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_sigmoid_zeta_h_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -891,9 +899,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_sigmoid_nu_h_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_sigmoid_nu_h_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_sigmoid_nu_h_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();

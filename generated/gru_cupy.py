@@ -403,7 +403,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -484,6 +485,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_h = cp.empty((_kept + 1, _batch, _hidden), _dtype)
     _all_rzn = cp.empty((_saved, _batch, 3, _hidden), _dtype)
     _all_U_r_h_prev_U_z_h_prev_m = cp.empty((_saved, _batch, 3, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_rzn_matrix = _W_rzn.reshape(3 * _hidden, _features)
     _U_rzn_matrix = _U_rzn.reshape(3 * _hidden, _hidden)
     _U_rzn_transposed = _U_rzn.reshape(3 * _hidden, _hidden).T
@@ -496,7 +499,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _rzn = _part(_all_rzn, _now)
             _U_r_h_prev_U_z_h_prev_m = _part(_all_U_r_h_prev_U_z_h_prev_m, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], _U_r_h_prev_U_z_h_prev_m.reshape(_count, _batch, 3 * _hidden), strict=True))
             yield (_now, _count, _x, _h, _rzn, _U_r_h_prev_U_z_h_prev_m, _graph, _windows)
 
@@ -586,6 +589,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_rzn_matrix = _U_rzn.reshape(3 * _hidden, _hidden)
     _W_nrz_matrix = _W_nrz.reshape(3 * _hidden, _features)
 
@@ -598,7 +603,7 @@ def _backward_arrays(
             _h = _part(_all_h, _now, 1)
             _U_r_h_prev_U_z_h_prev_m = _part(_all_U_r_h_prev_U_z_h_prev_m, _now)
             _d_a_n_a_r_a_z_m = _part(_all_d_a_n_a_r_a_z_m, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_a_nrz = _d_a_n_a_r_a_z_m[:, :, :3]
             _x = _part(_all_x, _now)
             _d_a_r_a_z_m = _d_a_n_a_r_a_z_m[:, :, 1:4]

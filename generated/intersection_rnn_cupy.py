@@ -437,7 +437,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -526,6 +527,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_y = cp.empty((_chunk, _batch, _features), _dtype)
     # Working space.
     _U_h_in_g_h_h_prev = cp.empty((_batch, 2, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_y_in_g_y_matrix = _W_y_in_g_y.reshape(2 * _features, _features)
     _U_y_in_g_y_matrix = _U_y_in_g_y.reshape(2 * _features, _hidden)
     _W_h_in_g_h_matrix = _W_h_in_g_h.reshape(2 * _hidden, _features)
@@ -542,7 +545,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _y = _part(_all_y, _now)
             _a_y_in_g_y_x = _part(_all_a_y_in_g_y_x, _now)
             _h_in_g_h = _part(_all_h_in_g_h, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _h_prev = _h[:-1]
             _U_y_in_g_y_h_prev = _part(_all_U_y_in_g_y_h_prev, _now)
             _y_in = _part(_all_y_in, _now)
@@ -676,6 +679,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_h_in_g_h_matrix = _U_h_in_g_h.reshape(2 * _hidden, _hidden)
     _W_h_in_g_h_matrix = _W_h_in_g_h.reshape(2 * _hidden, _features)
 
@@ -697,7 +702,7 @@ def _backward_arrays(
             _h = _part(_all_h, _now, 1)
             _h_in_g_h = _part(_all_h_in_g_h, _now)
             _d_a_h_in_g_h = _part(_all_d_a_h_in_g_h, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_x_product = _part(_all_d_x_product, _now)
             _h_prev = _h[:-1]
             _windows = list(zip(_d_a_h_in_g_h.reshape(_count, _batch, 2 * _hidden), strict=True))[::-1]

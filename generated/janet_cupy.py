@@ -371,7 +371,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -454,6 +455,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_sigmoid_a_f = cp.empty((_saved, _batch, _hidden), _dtype)
     # Working space.
     _U_gf_c_prev = cp.empty((_batch, 2, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_gf_matrix = _W_gf.reshape(2 * _hidden, _features)
     _U_gf_matrix = _U_gf.reshape(2 * _hidden, _hidden)
     _U_gf_transposed = _U_gf.reshape(2 * _hidden, _hidden).T
@@ -467,7 +470,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _c = _part(_all_c, _now, 1)
             _g_sigmoid_c_sum = _part(_all_g_sigmoid_c_sum, _now)
             _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_c[:-1], strict=True))
             yield (_now, _count, _x, _c, _g_sigmoid_c_sum, _sigmoid_a_f, _graph, _windows)
 
@@ -556,6 +559,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_c_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_gf_matrix = _U_gf.reshape(2 * _hidden, _hidden)
     _W_gf_matrix = _W_gf.reshape(2 * _hidden, _features)
 
@@ -568,7 +573,7 @@ def _backward_arrays(
             _c = _part(_all_c, _now, 1)
             _sigmoid_a_f = _part(_all_sigmoid_a_f, _now)
             _d_a_gf = _part(_all_d_a_gf, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _c_prev = _c[:-1]
             _windows = list(zip(_d_a_gf.reshape(_count, _batch, 2 * _hidden), strict=True))[::-1]

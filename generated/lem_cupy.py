@@ -421,7 +421,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -506,6 +507,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _U_dt_z_dt_y_z_y_prev = cp.empty((_batch, 3, _hidden), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     U_y_z = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_dt_z_dt_y_z_y_matrix = _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features)
     _U_dt_z_dt_y_z_matrix = _U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden)
     _U_dt_z_dt_y_z_transposed = _U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden).T
@@ -519,7 +522,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _y = _part(_all_y, _now, 1)
             _z = _part(_all_z, _now, 1)
             _dt_z_to_tanh_a_y = _part(_all_dt_z_to_tanh_a_y, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_y[:-1], _z[1:], strict=True))
             yield (_now, _count, _x, _y, _z, _dt_z_to_tanh_a_y, _graph, _windows)
 
@@ -624,6 +627,8 @@ def _backward_arrays(
     _scratch2 = cp.empty((_batch, _hidden), _dtype)
     d_z_U_y_z = _scratch1
     d_y_prev_product = _scratch2
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_dt_z_dt_y_z_y_matrix = _W_dt_z_dt_y_z_y.reshape(4 * _hidden, _features)
     _U_dt_z_dt_y_z_matrix = _U_dt_z_dt_y_z.reshape(3 * _hidden, _hidden)
 
@@ -636,7 +641,7 @@ def _backward_arrays(
             _y = _part(_all_y, _now, 1)
             _d_a_dt_z_dt_y_z_y = _part(_all_d_a_dt_z_dt_y_z_y, _now)
             _z = _part(_all_z, _now, 1)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_a_dt_z_dt_y_z = _d_a_dt_z_dt_y_z_y[:, :, :3]
             _y_prev = _y[:-1]
             _x = _part(_all_x, _now)

@@ -379,7 +379,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -460,6 +461,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     A_m_prev = _scratch2
     U_h_h_prev = _scratch3
     V_h_m = _scratch4
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in range(0, _steps, _chunk):
@@ -470,7 +473,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _m = _part(_all_m, _now, 1)
             _e_x_x = _part(_all_e_x_x, _now)
             _W_h_x = _part(_all_W_h_x, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_m[:-1], _h[:-1], _m[1:], strict=True))
             yield (_now, _count, _x, _h, _m, _e_x_x, _W_h_x, _graph, _windows)
 
@@ -551,7 +554,6 @@ def _backward_arrays(
     _all_d_a_h = cp.empty((_chunk, _batch, _hidden), _dtype)
     _all_d_x_W_h_x = cp.empty((_chunk, _batch, _features), _dtype)
     _all_d_u = cp.empty((_chunk, _batch), _dtype)
-    _all_d_x_e_x_x = cp.empty((_chunk, _batch, _features), _dtype)
     # Working space.
     d_h_next = cp.empty((_batch, _hidden), _dtype)
     d_m_next = cp.empty((_batch, _memory), _dtype)
@@ -559,10 +561,11 @@ def _backward_arrays(
     _scratch1 = cp.empty((_batch, _memory), _dtype)
     _scratch2 = cp.empty((_batch, _memory), _dtype)
     _scratch3 = cp.empty((_batch, _memory), _dtype)
-    _scratch4 = cp.empty((_batch, _hidden), _dtype)
     d_m_V_h_m = d_m = _scratch1
     d_h_prev_U_h_h_prev = _scratch0
     d_m_prev_A_m_prev = _scratch3
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -572,23 +575,19 @@ def _backward_arrays(
             _h = _part(_all_h, _now, 1)
             _d_a_h = _part(_all_d_a_h, _now)
             _d_u = _part(_all_d_u, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_x_W_h_x = _part(_all_d_x_W_h_x, _now)
             _x = _part(_all_x, _now)
             _h_prev = _h[:-1]
             _m = _part(_all_m, _now, 1)
             _m_prev = _m[:-1]
-            _d_x_e_x_x = _part(_all_d_x_e_x_x, _now)
             _windows = list(zip(_d_a_h, strict=True))[::-1]
-            yield (
-                _now, _count, _d_outputs, _h, _d_a_h, _d_u, _graph, _d_x_W_h_x, _x, _h_prev, _m, _m_prev, _d_x_e_x_x,
-                _windows,
-            )  # fmt: skip
+            yield (_now, _count, _d_outputs, _h, _d_a_h, _d_u, _graph, _d_x_W_h_x, _x, _h_prev, _m, _m_prev, _windows)
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
-        d_h_next, d_m_next, _scratch0, _scratch1, _scratch2, _scratch3, _scratch4, d_m_V_h_m, d_m, d_h_prev_U_h_h_prev,
+        d_h_next, d_m_next, _scratch0, _scratch1, _scratch2, _scratch3, d_m_V_h_m, d_m, d_h_prev_U_h_h_prev,
         d_m_prev_A_m_prev, _chunks,
     )  # fmt: skip
     return _Arrays({}, _of_pass)
@@ -608,7 +607,7 @@ def _backward(
     _steps, _batch = _given_d_outputs.shape[:2]
     _features, _hidden, _memory = _parameters.features, _parameters.hidden, _parameters.memory
     (
-        d_h_next, d_m_next, _scratch0, _scratch1, _scratch2, _scratch3, _scratch4, d_m_V_h_m, d_m, d_h_prev_U_h_h_prev,
+        d_h_next, d_m_next, _scratch0, _scratch1, _scratch2, _scratch3, d_m_V_h_m, d_m, d_h_prev_U_h_h_prev,
         d_m_prev_A_m_prev, _chunks,
     ) = _arrays.of_pass  # fmt: skip
     _V_h = _parameters.V_h
@@ -625,7 +624,7 @@ def _backward(
 
     # What forward did not save is rebuilt as each chunk begins.
     for (
-        _now, _count, _d_outputs, _h, _d_a_h, _d_u, _graph, _d_x_W_h_x, _x, _h_prev, _m, _m_prev, _d_x_e_x_x, _windows,
+        _now, _count, _d_outputs, _h, _d_a_h, _d_u, _graph, _d_x_W_h_x, _x, _h_prev, _m, _m_prev, _windows,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         cp.copyto(_d_outputs, _given_d_outputs[_now])
 
@@ -640,8 +639,8 @@ def _backward(
                 # U_h.T @ d_a_h
                 _runtime.matmul(d_a_h, _U_h, d_h_prev_U_h_h_prev)
                 _KERNELS.launch_rows(
-                    "backward_step_2", _batch, d_m_next, _scratch1, _B, _scratch2, _d_u, _e_m, _e_h, _scratch4,
-                    _scratch0, d_h_next, _t, _batch, _hidden, _memory,
+                    "backward_step_2", _batch, d_m_next, _scratch1, _B, _scratch2, _d_u, _e_m, _e_h, _scratch0,
+                    d_h_next, _t, _batch, _hidden, _memory,
                 )  # fmt: skip
                 # A.T @ d_m
                 _runtime.matmul(d_m, _A, d_m_prev_A_m_prev)
@@ -694,8 +693,9 @@ def _backward(
             _gradients.V_h,
             onto=True,
         )
-        _KERNELS.launch_rows(
-            "backward_after_steps", _count * _batch, _e_x, _d_u, _d_x_e_x_x, _d_x_W_h_x, _d_x[_now], _batch, _features,
+        _KERNELS.launch(
+            "backward_after_steps", _count * _batch * _features, _e_x, _d_u, _d_x_W_h_x, _d_x[_now], _count, _batch,
+            _features,
         )  # fmt: skip
 
     _d_inputs = Inputs(x=_d_x)
@@ -713,9 +713,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_before_steps(
     __shared__ real _shared[256];
     const long long _here = blockIdx.x;
     // e_x @ x
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _features; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _e_x[_unit] * _x[_here * _features + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _features; _unit += blockDim.x) {
+            _sum += _e_x[_unit] * _x[_here * _features + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -738,9 +741,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     const long long _here = _t * _batch + _row;
     const long long _after = _here + _batch;
     // e_h @ h_prev
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _e_h[_unit] * _h[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _e_h[_unit] * _h[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -752,9 +758,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     const real e_h_h_prev = _shared[0];
     __syncthreads();
     // e_m @ m_prev
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _memory; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _e_m[_unit] * _m[_here * _memory + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _memory; _unit += blockDim.x) {
+            _sum += _e_m[_unit] * _m[_here * _memory + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -823,8 +832,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
 extern "C" __global__ void __launch_bounds__(256, 1) backward_step_2(
     const real* __restrict__ _d_m_next, real* __restrict__ _scratch1, const real* __restrict__ _B,
     real* __restrict__ _scratch2, real* __restrict__ _d_u, const real* __restrict__ _e_m, const real* __restrict__ _e_h,
-    real* __restrict__ _scratch4, const real* __restrict__ _scratch0, real* __restrict__ _d_h_next, const long long _t,
-    const long long _batch, const long long _hidden, const long long _memory
+    const real* __restrict__ _scratch0, real* __restrict__ _d_h_next, const long long _t, const long long _batch,
+    const long long _hidden, const long long _memory
 ) {
     __shared__ real _shared[256];
     const long long _row = blockIdx.x;
@@ -842,9 +851,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step_2(
     }
     __syncthreads();
     // d_u = sum_over(d_u_m_row, "memory")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _memory; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch2[_row * _memory + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _memory; _unit += blockDim.x) {
+            _sum += _scratch2[_row * _memory + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -856,19 +868,18 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step_2(
     const real d_u = _shared[0];
     if (threadIdx.x == 0) _d_u[_here] = d_u;
     __syncthreads();
-    // outer(e_m, d_u)
     for (long long _unit = threadIdx.x; _unit < _memory; _unit += blockDim.x) {
-        _scratch2[_row * _memory + _unit] = _e_m[_unit] * d_u;
-    }
-    __syncthreads();
-    // outer(e_h, d_u)
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _scratch4[_row * _hidden + _unit] = _e_h[_unit] * d_u;
+        const real e_m = _e_m[_unit];
+        // outer(e_m, d_u)
+        const real d_m_prev_e_m_m_prev = e_m * d_u;
+        _scratch2[_row * _memory + _unit] = d_m_prev_e_m_m_prev;
     }
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+        const real e_h = _e_h[_unit];
         const real d_h_prev_U_h_h_prev = _scratch0[_row * _hidden + _unit];
-        const real d_h_prev_e_h_h_prev = _scratch4[_row * _hidden + _unit];
+        // outer(e_h, d_u)
+        const real d_h_prev_e_h_h_prev = e_h * d_u;
         // d_h_prev = U_h.T @ d_a_h + outer(e_h, d_u)
         const real d_h_prev = d_h_prev_U_h_h_prev + d_h_prev_e_h_h_prev;
         _d_h_next[_row * _hidden + _unit] = d_h_prev;
@@ -891,22 +902,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step_3(
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
-    const real* __restrict__ _e_x, const real* __restrict__ _d_u, real* __restrict__ _d_x_e_x_x,
-    const real* __restrict__ _d_x_W_h_x, real* __restrict__ _d_x, const long long _batch, const long long _features
+    const real* __restrict__ _e_x, const real* __restrict__ _d_u, const real* __restrict__ _d_x_W_h_x,
+    real* __restrict__ _d_x, const long long _steps, const long long _batch, const long long _features
 ) {
-    const long long _here = blockIdx.x;
+    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
+    if (_index >= _steps * _batch * _features) return;
+    const long long _here = _index / _features;
+    const long long _unit = _index % _features;
+    const real e_x = _e_x[_unit];
+    const real d_u = _d_u[_here];
+    const real d_x_W_h_x = _d_x_W_h_x[_here * _features + _unit];
     // outer(e_x, d_u)
-    for (long long _unit = threadIdx.x; _unit < _features; _unit += blockDim.x) {
-        _d_x_e_x_x[_here * _features + _unit] = _e_x[_unit] * _d_u[_here];
-    }
-    __syncthreads();
-    for (long long _unit = threadIdx.x; _unit < _features; _unit += blockDim.x) {
-        const real d_x_W_h_x = _d_x_W_h_x[_here * _features + _unit];
-        const real d_x_e_x_x = _d_x_e_x_x[_here * _features + _unit];
-        // d_x = W_h.T @ d_a_h + outer(e_x, d_u)
-        const real d_x = d_x_W_h_x + d_x_e_x_x;
-        _d_x[_here * _features + _unit] = d_x;
-    }
+    const real d_x_e_x_x = e_x * d_u;
+    // d_x = W_h.T @ d_a_h + outer(e_x, d_u)
+    const real d_x = d_x_W_h_x + d_x_e_x_x;
+    _d_x[_here * _features + _unit] = d_x;
 }
 """
 

@@ -397,7 +397,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -483,6 +484,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_sigmoid_c = cp.empty((_saved, _batch, _hidden), _dtype)
     # Working space.
     _U_iog_h_prev = cp.empty((_batch, 3, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_iog_matrix = _W_iog.reshape(3 * _hidden, _features)
     _U_iog_matrix = _U_iog.reshape(3 * _hidden, _hidden)
     _U_iog_transposed = _U_iog.reshape(3 * _hidden, _hidden).T
@@ -498,7 +501,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _i_o_sigmoid_a_g = _part(_all_i_o_sigmoid_a_g, _now)
             _g = _part(_all_g, _now)
             _sigmoid_c = _part(_all_sigmoid_c, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _c, _i_o_sigmoid_a_g, _g, _sigmoid_c, _graph, _windows)
 
@@ -592,6 +595,8 @@ def _backward_arrays(
     _d_U_iog = cp.empty((3, _hidden, _hidden), _dtype)
     _d_b_iog = cp.empty((3, _hidden), _dtype)
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_iog_matrix = _U_iog.reshape(3 * _hidden, _hidden)
     _W_iog_matrix = _W_iog.reshape(3 * _hidden, _features)
 
@@ -604,7 +609,7 @@ def _backward_arrays(
             _sigmoid_c = _part(_all_sigmoid_c, _now)
             _g = _part(_all_g, _now)
             _d_a_iog = _part(_all_d_a_iog, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _h_prev = _h[:-1]

@@ -429,7 +429,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, mask, _start, _arrays)
@@ -516,6 +517,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_tanh_c = cp.empty((_saved, _batch, _hidden), _dtype)
     # Working space.
     _U_fiog_h_prev = cp.empty((_batch, 4, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fiog_matrix = _W_fiog.reshape(4 * _hidden, _features)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
     _U_fiog_transposed = _U_fiog.reshape(4 * _hidden, _hidden).T
@@ -531,7 +534,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _c = _part(_all_c, _now, 1)
             _fiog = _part(_all_fiog, _now)
             _tanh_c = _part(_all_tanh_c, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _mask, _h, _c, _fiog, _tanh_c, _graph, _windows)
 
@@ -633,6 +636,8 @@ def _backward_arrays(
     _d_U_fiog = cp.empty((4, _hidden, _hidden), _dtype)
     _d_b_fiog = cp.empty((4, _hidden), _dtype)
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
     _W_fiog_matrix = _W_fiog.reshape(4 * _hidden, _features)
 
@@ -647,7 +652,7 @@ def _backward_arrays(
             _c = _part(_all_c, _now, 1)
             _d_a_fiog = _part(_all_d_a_fiog, _now)
             _d_c = _part(_all_d_c, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _h_prev = _h[:-1]

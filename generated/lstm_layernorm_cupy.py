@@ -591,7 +591,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -708,6 +709,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _scratch5 = cp.empty((_batch, _hidden), _dtype)
     _scratch6 = cp.empty((_batch, _hidden), _dtype)
     _scratch7 = cp.empty((_batch, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
     _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
     _U_figo_transposed = _U_figo.reshape(4 * _hidden, _hidden).T
@@ -751,7 +754,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _deviation_c = _part(_all_deviation_c, _now)
             _normal_c = _part(_all_normal_c, _now)
             _tanh_h_sum = _part(_all_tanh_h_sum, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], _centred_uh_figo.reshape(_count, _batch, 4 * _hidden), strict=True))
             yield (
                 _now, _count, _x, _h, _c, _centred_wx_figo, _squared_centred_wx_f, _squared_centred_wx_i,
@@ -962,6 +965,8 @@ def _backward_arrays(
     _scratch7 = cp.empty((_batch, _hidden), _dtype)
     _scratch8 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_figo_matrix = _U_figo.reshape(4 * _hidden, _hidden)
     _W_figo_matrix = _W_figo.reshape(4 * _hidden, _features)
 
@@ -982,7 +987,7 @@ def _backward_arrays(
             _g = _part(_all_g, _now)
             _c = _part(_all_c, _now, 1)
             _f = _part(_all_f, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _normal_c = _part(_all_normal_c, _now)
             _normal_wx_o = _part(_all_normal_wx_o, _now)
             _normal_uh_o = _part(_all_normal_uh_o, _now)
@@ -1376,15 +1381,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_before_steps(
     // sum_over(wx_i, "hidden")
     // sum_over(wx_g, "hidden")
     // sum_over(wx_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _centred_wx_figo[_here * 4 * _hidden + _unit];
-        _shared_2[threadIdx.x] += _centred_wx_figo[(_here * 4 + 1) * _hidden + _unit];
-        _shared_3[threadIdx.x] += _centred_wx_figo[(_here * 4 + 2) * _hidden + _unit];
-        _shared_4[threadIdx.x] += _centred_wx_figo[(_here * 4 + 3) * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _centred_wx_figo[_here * 4 * _hidden + _unit];
+            _sum_2 += _centred_wx_figo[(_here * 4 + 1) * _hidden + _unit];
+            _sum_3 += _centred_wx_figo[(_here * 4 + 2) * _hidden + _unit];
+            _sum_4 += _centred_wx_figo[(_here * 4 + 3) * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1439,15 +1450,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_before_steps(
     // sum_over(squared_centred_wx_i, "hidden")
     // sum_over(squared_centred_wx_g, "hidden")
     // sum_over(squared_centred_wx_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _squared_centred_wx_f[_here * _hidden + _unit];
-        _shared_2[threadIdx.x] += _squared_centred_wx_i[_here * _hidden + _unit];
-        _shared_3[threadIdx.x] += _squared_centred_wx_g[_here * _hidden + _unit];
-        _shared_4[threadIdx.x] += _squared_centred_wx_o[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _squared_centred_wx_f[_here * _hidden + _unit];
+            _sum_2 += _squared_centred_wx_i[_here * _hidden + _unit];
+            _sum_3 += _squared_centred_wx_g[_here * _hidden + _unit];
+            _sum_4 += _squared_centred_wx_o[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1460,13 +1477,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_before_steps(
     }
     __syncthreads();
     const real sum_squared_centred_wx_f = _shared[0];
-    if (threadIdx.x == 0) _sum_squared_centred_wx_f[_here] = sum_squared_centred_wx_f;
     const real sum_squared_centred_wx_i = _shared_2[0];
-    if (threadIdx.x == 0) _sum_squared_centred_wx_i[_here] = sum_squared_centred_wx_i;
     const real sum_squared_centred_wx_g = _shared_3[0];
-    if (threadIdx.x == 0) _sum_squared_centred_wx_g[_here] = sum_squared_centred_wx_g;
     const real sum_squared_centred_wx_o = _shared_4[0];
-    if (threadIdx.x == 0) _sum_squared_centred_wx_o[_here] = sum_squared_centred_wx_o;
+    if (threadIdx.x == 0) {
+        _sum_squared_centred_wx_f[_here] = sum_squared_centred_wx_f;
+        _sum_squared_centred_wx_i[_here] = sum_squared_centred_wx_i;
+        _sum_squared_centred_wx_g[_here] = sum_squared_centred_wx_g;
+        _sum_squared_centred_wx_o[_here] = sum_squared_centred_wx_o;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
@@ -1550,15 +1569,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     // sum_over(uh_i, "hidden")
     // sum_over(uh_g, "hidden")
     // sum_over(uh_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _centred_uh_figo[_here * 4 * _hidden + _unit];
-        _shared_2[threadIdx.x] += _centred_uh_figo[(_here * 4 + 1) * _hidden + _unit];
-        _shared_3[threadIdx.x] += _centred_uh_figo[(_here * 4 + 2) * _hidden + _unit];
-        _shared_4[threadIdx.x] += _centred_uh_figo[(_here * 4 + 3) * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _centred_uh_figo[_here * 4 * _hidden + _unit];
+            _sum_2 += _centred_uh_figo[(_here * 4 + 1) * _hidden + _unit];
+            _sum_3 += _centred_uh_figo[(_here * 4 + 2) * _hidden + _unit];
+            _sum_4 += _centred_uh_figo[(_here * 4 + 3) * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1613,15 +1638,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     // sum_over(squared_centred_uh_i, "hidden")
     // sum_over(squared_centred_uh_g, "hidden")
     // sum_over(squared_centred_uh_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch4[_row * _hidden + _unit];
-        _shared_2[threadIdx.x] += _scratch5[_row * _hidden + _unit];
-        _shared_3[threadIdx.x] += _scratch6[_row * _hidden + _unit];
-        _shared_4[threadIdx.x] += _scratch7[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch4[_row * _hidden + _unit];
+            _sum_2 += _scratch5[_row * _hidden + _unit];
+            _sum_3 += _scratch6[_row * _hidden + _unit];
+            _sum_4 += _scratch7[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1698,9 +1729,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     }
     __syncthreads();
     // sum_over(c, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _c[_after * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _c[_after * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1724,9 +1758,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     }
     __syncthreads();
     // sum_over(squared_centred_c, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch7[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch7[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1801,9 +1838,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // d_deviation_c = sum_over(d_deviation_c_normal_c_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1834,9 +1874,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // d_mean_c = sum_over(d_mean_c_centred_c_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1870,9 +1913,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_deviation_uh_normal_uh_o_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1908,9 +1954,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_deviation_uh_normal_uh_g_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1942,9 +1991,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_deviation_uh_normal_uh_i_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1976,9 +2028,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_deviation_uh_normal_uh_f_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2023,9 +2078,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_mean_uh_centred_uh_o_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2049,9 +2107,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_mean_uh_centred_uh_g_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch6[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch6[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2075,9 +2136,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_mean_uh_centred_uh_i_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch7[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch7[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2101,9 +2165,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_mean_uh_centred_uh_f_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch8[_row * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _scratch8[_row * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2193,9 +2260,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_deviation_wx_normal_wx_o_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_deviation_wx_normal_wx_o_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_deviation_wx_normal_wx_o_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2228,9 +2298,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_deviation_wx_normal_wx_g_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_deviation_wx_normal_wx_g_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_deviation_wx_normal_wx_g_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2263,9 +2336,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_deviation_wx_normal_wx_i_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_deviation_wx_normal_wx_i_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_deviation_wx_normal_wx_i_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2298,9 +2374,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_deviation_wx_normal_wx_f_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_deviation_wx_normal_wx_f_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_deviation_wx_normal_wx_f_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2345,9 +2424,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_mean_wx_centred_wx_o_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_mean_wx_centred_wx_o_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_mean_wx_centred_wx_o_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2371,9 +2453,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_mean_wx_centred_wx_g_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_mean_wx_centred_wx_g_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_mean_wx_centred_wx_g_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2397,9 +2482,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_mean_wx_centred_wx_i_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_mean_wx_centred_wx_i_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_mean_wx_centred_wx_i_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2423,9 +2511,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     }
     __syncthreads();
     // sum_over(d_mean_wx_centred_wx_f_row, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_mean_wx_centred_wx_f_row[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _d_mean_wx_centred_wx_f_row[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2489,9 +2580,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     const long long _here = blockIdx.x;
     const long long _after = _here + _batch;
     // sum_over(c, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _c[_after * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _c[_after * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2515,9 +2609,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     }
     __syncthreads();
     // sum_over(squared_centred_c, "hidden")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _squared_centred_c[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _squared_centred_c[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2551,15 +2648,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     // sum_over(wx_i, "hidden")
     // sum_over(wx_g, "hidden")
     // sum_over(wx_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _centred_wx_figo[_here * 4 * _hidden + _unit];
-        _shared_2[threadIdx.x] += _centred_wx_figo[(_here * 4 + 1) * _hidden + _unit];
-        _shared_3[threadIdx.x] += _centred_wx_figo[(_here * 4 + 2) * _hidden + _unit];
-        _shared_4[threadIdx.x] += _centred_wx_figo[(_here * 4 + 3) * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _centred_wx_figo[_here * 4 * _hidden + _unit];
+            _sum_2 += _centred_wx_figo[(_here * 4 + 1) * _hidden + _unit];
+            _sum_3 += _centred_wx_figo[(_here * 4 + 2) * _hidden + _unit];
+            _sum_4 += _centred_wx_figo[(_here * 4 + 3) * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2614,15 +2717,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     // sum_over(squared_centred_wx_i, "hidden")
     // sum_over(squared_centred_wx_g, "hidden")
     // sum_over(squared_centred_wx_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _squared_centred_wx_f[_here * _hidden + _unit];
-        _shared_2[threadIdx.x] += _squared_centred_wx_i[_here * _hidden + _unit];
-        _shared_3[threadIdx.x] += _squared_centred_wx_g[_here * _hidden + _unit];
-        _shared_4[threadIdx.x] += _squared_centred_wx_o[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _squared_centred_wx_f[_here * _hidden + _unit];
+            _sum_2 += _squared_centred_wx_i[_here * _hidden + _unit];
+            _sum_3 += _squared_centred_wx_g[_here * _hidden + _unit];
+            _sum_4 += _squared_centred_wx_o[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2689,15 +2798,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     // sum_over(uh_i, "hidden")
     // sum_over(uh_g, "hidden")
     // sum_over(uh_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _centred_uh_figo[_here * 4 * _hidden + _unit];
-        _shared_2[threadIdx.x] += _centred_uh_figo[(_here * 4 + 1) * _hidden + _unit];
-        _shared_3[threadIdx.x] += _centred_uh_figo[(_here * 4 + 2) * _hidden + _unit];
-        _shared_4[threadIdx.x] += _centred_uh_figo[(_here * 4 + 3) * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _centred_uh_figo[_here * 4 * _hidden + _unit];
+            _sum_2 += _centred_uh_figo[(_here * 4 + 1) * _hidden + _unit];
+            _sum_3 += _centred_uh_figo[(_here * 4 + 2) * _hidden + _unit];
+            _sum_4 += _centred_uh_figo[(_here * 4 + 3) * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -2752,15 +2867,21 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     // sum_over(squared_centred_uh_i, "hidden")
     // sum_over(squared_centred_uh_g, "hidden")
     // sum_over(squared_centred_uh_o, "hidden")
-    _shared[threadIdx.x] = real(0);
-    _shared_2[threadIdx.x] = real(0);
-    _shared_3[threadIdx.x] = real(0);
-    _shared_4[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _squared_centred_uh_f[_here * _hidden + _unit];
-        _shared_2[threadIdx.x] += _squared_centred_uh_i[_here * _hidden + _unit];
-        _shared_3[threadIdx.x] += _squared_centred_uh_g[_here * _hidden + _unit];
-        _shared_4[threadIdx.x] += _squared_centred_uh_o[_here * _hidden + _unit];
+    {
+        real _sum = real(0);
+        real _sum_2 = real(0);
+        real _sum_3 = real(0);
+        real _sum_4 = real(0);
+        for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
+            _sum += _squared_centred_uh_f[_here * _hidden + _unit];
+            _sum_2 += _squared_centred_uh_i[_here * _hidden + _unit];
+            _sum_3 += _squared_centred_uh_g[_here * _hidden + _unit];
+            _sum_4 += _squared_centred_uh_o[_here * _hidden + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
+        _shared_2[threadIdx.x] = _sum_2;
+        _shared_3[threadIdx.x] = _sum_3;
+        _shared_4[threadIdx.x] = _sum_4;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();

@@ -436,7 +436,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, keep_h, keep_c, _start, _arrays)
@@ -535,6 +536,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_tanh_s = cp.empty((_saved, _batch, _hidden), _dtype)
     # Working space.
     _U_fiog_h_prev = cp.empty((_batch, 4, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fiog_matrix = _W_fiog.reshape(4 * _hidden, _features)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
     _U_fiog_transposed = _U_fiog.reshape(4 * _hidden, _hidden).T
@@ -552,7 +555,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _fiog = _part(_all_fiog, _now)
             _s = _part(_all_s, _now)
             _tanh_s = _part(_all_tanh_s, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _keep_h, _keep_c, _h, _c, _fiog, _s, _tanh_s, _graph, _windows)
 
@@ -662,6 +665,8 @@ def _backward_arrays(
     _d_b_fiog = cp.empty((4, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
     _W_fiog_matrix = _W_fiog.reshape(4 * _hidden, _features)
 
@@ -678,7 +683,7 @@ def _backward_arrays(
             _d_h = _part(_all_d_h, _now)
             _d_a_fiog = _part(_all_d_a_fiog, _now)
             _d_c = _part(_all_d_c, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _h = _part(_all_h, _now, 1)
             _s = _part(_all_s, _now)
             _x = _part(_all_x, _now)

@@ -365,7 +365,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -448,6 +449,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     # Working space.
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     U_f_h_prev = U_n_f_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fn_matrix = _W_fn.reshape(2 * _hidden, _features)
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -458,7 +461,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _fn = _part(_all_fn, _now)
             _f_h_prev = _part(_all_f_h_prev, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], _f_h_prev, strict=True))
             yield (_now, _count, _x, _h, _fn, _f_h_prev, _graph, _windows)
 
@@ -547,6 +550,8 @@ def _backward_arrays(
     _scratch2 = cp.empty((_batch, _hidden), _dtype)
     d_f_h_prev = _scratch1
     d_h_prev_U_f_h_prev = _scratch2
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fn_matrix = _W_fn.reshape(2 * _hidden, _features)
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -557,7 +562,7 @@ def _backward_arrays(
             _fn = _part(_all_fn, _now)
             _d_a_fn = _part(_all_d_a_fn, _now)
             _h = _part(_all_h, _now, 1)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_a_f = _d_a_fn[:, :, 0]
             _h_prev = _h[:-1]
             _x = _part(_all_x, _now)

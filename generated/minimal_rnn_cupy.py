@@ -351,7 +351,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -434,6 +435,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     # Working space.
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     U_u_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in range(0, _steps, _chunk):
@@ -445,7 +448,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _z = _part(_all_z, _now)
             _V_u_z = _part(_all_V_u_z, _now)
             _u = _part(_all_u, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _W_z_x, _z, _V_u_z, _u, _graph, _windows)
 
@@ -523,6 +526,8 @@ def _backward_arrays(
     _d_b_zu = cp.empty((2, _hidden), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_U_u_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -534,7 +539,7 @@ def _backward_arrays(
             _u = _part(_all_u, _now)
             _d_h = _part(_all_d_h, _now)
             _d_a_zu = _part(_all_d_a_zu, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_a_u = _d_a_zu[:, :, 1]
             _d_z_V_u_z = _part(_all_d_z_V_u_z, _now)
             _h_prev = _h[:-1]

@@ -464,7 +464,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -563,6 +564,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_h = cp.empty((_chunk, _batch, _value), _dtype)
     # Working space.
     _sqrt_key = cp.empty((), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_qk_matrix = _W_qk.reshape(2 * _key, _features)
     _W_ov_matrix = _W_ov.reshape(2 * _value, _features)
     _W_fi_matrix = _W_fi.reshape(2 * _features)
@@ -583,17 +586,17 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _m_part = _part(_all_m_part, _now)
             _i = _part(_all_i, _now)
             _f = _part(_all_f, _now)
-            _v_k = _part(_all_v_k, _now)
             _n_q = _part(_all_n_q, _now)
             _abs_n_q = _part(_all_abs_n_q, _now)
             _exp_minus_m = _part(_all_exp_minus_m, _now)
             _r = _part(_all_r, _now)
+            _v_k = _part(_all_v_k, _now)
             _C_q = _part(_all_C_q, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_C[1:], _qk[:, :, 0], _C_q.reshape(_count, _batch, _value, 1), strict=True))
             yield (
-                _now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _ov, _m_sum, _m_part, _i, _f, _v_k, _n_q, _abs_n_q,
-                _exp_minus_m, _r, _C_q, _graph, _windows,
+                _now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _ov, _m_sum, _m_part, _i, _f, _n_q, _abs_n_q,
+                _exp_minus_m, _r, _v_k, _C_q, _graph, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -647,8 +650,8 @@ def _forward(
     C, n, m = _initial.C, _initial.n, _initial.m
 
     for (
-        _now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _ov, _m_sum, _m_part, _i, _f, _v_k, _n_q, _abs_n_q,
-        _exp_minus_m, _r, _C_q, _graph, _windows,
+        _now, _count, _x, _C, _n, _m, _h, _qk, _log_fi, _ov, _m_sum, _m_part, _i, _f, _n_q, _abs_n_q,
+        _exp_minus_m, _r, _v_k, _C_q, _graph, _windows,
     ) in _chunks:  # fmt: skip
         cp.copyto(_x, _given_x[_now])
         cp.copyto(_C[0], C)
@@ -673,12 +676,14 @@ def _forward(
             for _t, (C, q, _C_q_matrix) in zip(range(_count), _windows, strict=True):
                 _KERNELS.launch_rows(
                     "forward_step", _batch, _qk, _b_q, _b_k, _sqrt_key, _log_fi, _b_i, _b_f, _ov, _b_v, _b_o, _m,
-                    _m_sum, _m_part, _i, _f, _n, _v_k, _C, _n_q, _abs_n_q, _exp_minus_m, _r, _t, _batch, _key,
-                    _value,
+                    _m_sum, _m_part, _i, _f, _n, _n_q, _abs_n_q, _exp_minus_m, _r, _t, _batch, _key, _value,
+                )  # fmt: skip
+                _KERNELS.launch(
+                    "forward_step_2", _batch * _value * _key, _ov, _qk, _f, _C, _i, _v_k, _t, _batch, _key, _value,
                 )  # fmt: skip
                 # C @ q
                 _runtime.matmul(C, q.reshape(_batch, _key, 1), _C_q_matrix)
-                _KERNELS.launch("forward_step_2", _batch * _value, _ov, _C_q, _r, _h, _t, _batch, _value)
+                _KERNELS.launch("forward_step_3", _batch * _value, _ov, _C_q, _r, _h, _t, _batch, _value)
 
         _graph.run(_time_loop, _b_q, _b_k, _b_i, _b_f, _b_v, _b_o)
         C, n, m = _C[_count], _n[_count], _m[_count]
@@ -723,6 +728,7 @@ def _backward_arrays(
     _all_d_q_C_q = cp.empty((_chunk, _batch, _key), _dtype)
     _all_d_r = cp.empty((_chunk, _batch), _dtype)
     _all_d_exp_minus_m_part = cp.empty((_chunk, _batch), _dtype)
+    _all_d_minus_m = cp.empty((_chunk, _batch), _dtype)
     _all_d_n_q = cp.empty((_chunk, _batch), _dtype)
     _all_d_q_n_q = cp.empty((_chunk, _batch, _key), _dtype)
     _all_d_x_W_o_x = cp.empty((_chunk, _batch, _features), _dtype)
@@ -732,6 +738,7 @@ def _backward_arrays(
     _all_d_k_v_k = cp.empty((_chunk, _batch, _key), _dtype)
     _all_d_a_f = cp.empty((_chunk, _batch), _dtype)
     _all_d_a_i = cp.empty((_chunk, _batch), _dtype)
+    _all_d_m_part_part = cp.empty((_chunk, _batch), _dtype)
     _all_d_m_part = cp.empty((_chunk, _batch), _dtype)
     _all_d_m_sum_part = cp.empty((_chunk, _batch), _dtype)
     _all_d_m_sum = cp.empty((_chunk, _batch), _dtype)
@@ -753,6 +760,9 @@ def _backward_arrays(
     _sqrt_key = cp.empty((), _dtype)
     _scratch0 = cp.empty((_batch, _value, _key), _dtype)
     _scratch1 = cp.empty((_batch, _key), _dtype)
+    _scratch3 = cp.empty((_batch,), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fi_matrix = _W_fi.reshape(2 * _features)
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -781,46 +791,48 @@ def _backward_arrays(
             _d_q_b_k_row = _part(_all_d_q_b_k_row, _now)
             _d_q = _d_q_b_k_row[:, :, 0]
             _d_x_W_q_x = _part(_all_d_x_W_q_x, _now)
+            _qk = _part(_all_qk, _now)
+            _f = _part(_all_f, _now)
+            _d_C = _part(_all_d_C, _now)
             _m_part = _part(_all_m_part, _now)
             _m_sum = _part(_all_m_sum, _now)
             _log_fi = _part(_all_log_fi, _now)
+            _d_minus_m = _part(_all_d_minus_m, _now)
+            _d_m_part_part = _part(_all_d_m_part_part, _now)
             _d_m_sum_part = _part(_all_d_m_sum_part, _now)
             _exp_log_f = _part(_all_exp_log_f, _now)
-            _qk = _part(_all_qk, _now)
             _d_n = _part(_all_d_n, _now)
-            _d_C = _part(_all_d_C, _now)
-            _v_k = _part(_all_v_k, _now)
-            _f = _part(_all_f, _now)
-            _i = _part(_all_i, _now)
             _d_a_f = _part(_all_d_a_f, _now)
+            _v_k = _part(_all_v_k, _now)
+            _i = _part(_all_i, _now)
             _d_a_i = _part(_all_d_a_i, _now)
             _d_m_part = _part(_all_d_m_part, _now)
             _d_m_sum = _part(_all_d_m_sum, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_v_k = _part(_all_d_v_k, _now)
-            _d_a_log_f_log_i = _part(_all_d_a_log_f_log_i, _now)
             _v = _ov[:, :, 1]
             _d_k_v_k = _part(_all_d_k_v_k, _now)
             _k = _qk[:, :, 1]
             _d_v = _d_a_o_v[:, :, 1]
             _d_x_W_v_x = _part(_all_d_x_W_v_x, _now)
-            _d_x_product = _part(_all_d_x_product, _now)
             _x = _part(_all_x, _now)
+            _d_a_log_f_log_i = _part(_all_d_a_log_f_log_i, _now)
             _d_b_k_row = _d_q_b_k_row[:, :, 1]
             _d_x_W_k_x = _part(_all_d_x_W_k_x, _now)
+            _d_x_product = _part(_all_d_x_product, _now)
             yield (
                 _now, _count, _d_outputs, _ov, _C_q, _r, _d_r_h_row, _d_C_q, _d_r, _abs_n_q, _exp_minus_m, _n_q,
                 _d_exp_minus_m_part, _d_n_q, _n, _d_q_n_q, _d_a_o_v, _C, _d_q_C_q, _d_a_o, _d_x_W_o_x, _d_q_b_k_row,
-                _d_q, _d_x_W_q_x, _m_part, _m_sum, _log_fi, _d_m_sum_part, _exp_log_f, _qk, _d_n, _d_C, _v_k, _f, _i,
-                _d_a_f, _d_a_i, _d_m_part, _d_m_sum, _graph, _d_v_k, _d_a_log_f_log_i, _v, _d_k_v_k, _k, _d_v,
-                _d_x_W_v_x, _d_x_product, _x, _d_b_k_row, _d_x_W_k_x,
+                _d_q, _d_x_W_q_x, _qk, _f, _d_C, _m_part, _m_sum, _log_fi, _d_minus_m, _d_m_part_part, _d_m_sum_part,
+                _exp_log_f, _d_n, _d_a_f, _v_k, _i, _d_a_i, _d_m_part, _d_m_sum, _graph, _d_v_k, _v, _d_k_v_k, _k, _d_v,
+                _d_x_W_v_x, _x, _d_a_log_f_log_i, _d_b_k_row, _d_x_W_k_x, _d_x_product,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
     _chunks = list(_each_chunk()) if _again else _each_chunk()
     _of_pass = (
         _W_fi, d_C_next, d_n_next, d_m_next, _d_W_qk, _d_W_ov, _d_W_fi, _d_b_qk, _d_b_ov, _d_b_fi, _sqrt_key, _scratch0,
-        _scratch1, _W_fi_matrix, _chunks,
+        _scratch1, _scratch3, _W_fi_matrix, _chunks,
     )  # fmt: skip
     return _Arrays({}, _of_pass)
 
@@ -840,7 +852,7 @@ def _backward(
     _features, _value, _key = _parameters.features, _parameters.value, _parameters.key
     (
         _W_fi, d_C_next, d_n_next, d_m_next, _d_W_qk, _d_W_ov, _d_W_fi, _d_b_qk, _d_b_ov, _d_b_fi, _sqrt_key, _scratch0,
-        _scratch1, _W_fi_matrix, _chunks,
+        _scratch1, _scratch3, _W_fi_matrix, _chunks,
     ) = _arrays.of_pass  # fmt: skip
     _W_o = _parameters.W_o
     _W_v = _parameters.W_v
@@ -864,9 +876,9 @@ def _backward(
     for (
         _now, _count, _d_outputs, _ov, _C_q, _r, _d_r_h_row, _d_C_q, _d_r, _abs_n_q, _exp_minus_m, _n_q,
         _d_exp_minus_m_part, _d_n_q, _n, _d_q_n_q, _d_a_o_v, _C, _d_q_C_q, _d_a_o, _d_x_W_o_x, _d_q_b_k_row, _d_q,
-        _d_x_W_q_x, _m_part, _m_sum, _log_fi, _d_m_sum_part, _exp_log_f, _qk, _d_n, _d_C, _v_k, _f, _i, _d_a_f, _d_a_i,
-        _d_m_part, _d_m_sum, _graph, _d_v_k, _d_a_log_f_log_i, _v, _d_k_v_k, _k, _d_v, _d_x_W_v_x, _d_x_product, _x,
-        _d_b_k_row, _d_x_W_k_x,
+        _d_x_W_q_x, _qk, _f, _d_C, _m_part, _m_sum, _log_fi, _d_minus_m, _d_m_part_part, _d_m_sum_part, _exp_log_f,
+        _d_n, _d_a_f, _v_k, _i, _d_a_i, _d_m_part, _d_m_sum, _graph, _d_v_k, _v, _d_k_v_k, _k, _d_v, _d_x_W_v_x, _x,
+        _d_a_log_f_log_i, _d_b_k_row, _d_x_W_k_x, _d_x_product,
     ), _ in zip(_chunks, _rebuilt, strict=False):  # fmt: skip
         cp.copyto(_d_outputs, _given_d_outputs[_now])
         _KERNELS.launch_rows(
@@ -889,17 +901,26 @@ def _backward(
 
         def _time_loop() -> Any:
             for _t in reversed(range(_count)):
+                _KERNELS.launch(
+                    "backward_step_2", _batch * _value * _key, _d_C_q, _qk, d_C_next, _C, _f, _d_C, _scratch0, _t,
+                    _batch, _key, _value,
+                )  # fmt: skip
                 _KERNELS.launch_rows(
                     "backward_step", _batch, _d_r, _d_exp_minus_m_part, _exp_minus_m, _m_part, _m_sum, _log_fi,
-                    _d_m_sum_part, _exp_log_f, _d_C_q, _qk, _scratch0, _d_n_q, _scratch1, d_n_next, _n, _d_n,
-                    d_C_next, _C, _d_C, _v_k, _f, _i, d_m_next, _d_a_f, _d_a_i, _d_m_part, _d_m_sum, _t, _batch,
-                    _key, _value,
+                    _d_minus_m, _d_m_part_part, _d_m_sum_part, _exp_log_f, _d_n_q, _qk, d_n_next, _n, _scratch1,
+                    _d_n, _scratch3, _f, _scratch0, _d_a_f, _t, _batch, _key, _value,
+                )  # fmt: skip
+                _KERNELS.launch(
+                    "backward_step_4", _batch * _value * _key, _d_C, _v_k, _scratch0, _t, _batch, _key, _value,
+                )  # fmt: skip
+                _KERNELS.launch_rows(
+                    "backward_step_5", _batch, _scratch0, _scratch1, _scratch3, _i, d_m_next, _d_minus_m, _d_a_f,
+                    _d_m_part_part, _d_m_sum_part, _d_a_i, _d_m_part, _d_m_sum, _t, _batch, _key, _value,
                 )  # fmt: skip
 
         _graph.run(_time_loop)
-        _KERNELS.launch_rows(
-            "backward_after_steps", _count * _batch, _d_C, _i, _d_v_k, _d_a_f, _d_m_sum, _exp_log_f, _d_a_i, _d_m_part,
-            _d_m_sum_part, _d_a_log_f_log_i, _batch, _key, _value,
+        _KERNELS.launch(
+            "backward_after_steps", _count * _batch * _value * _key, _d_C, _i, _d_v_k, _count, _batch, _key, _value,
         )  # fmt: skip
         # contract(v, d_v_k, "a,ab->b")
         _runtime.matmul(_v.reshape(_count, _batch, 1, _value), _d_v_k, _d_k_v_k.reshape(_count, _batch, 1, _key))
@@ -907,18 +928,6 @@ def _backward(
         _runtime.matmul(_d_v_k, _k.reshape(_count, _batch, _key, 1), _d_v.reshape(_count, _batch, _value, 1))
         # W_v.T @ d_v
         _runtime.matmul(_d_v.reshape(_count * _batch, _value), _W_v, _d_x_W_v_x.reshape(_count * _batch, _features))
-        # outer(W_f, d_a_log_f), outer(W_i, d_log_i)
-        _runtime.matmul(
-            _d_a_log_f_log_i.reshape(_count * _batch, 2), _W_fi, _d_x_product.reshape(_count * _batch, _features)
-        )
-        # d_W_f = total(outer(d_a_log_f, x))
-        # d_W_i = total(outer(d_log_i, x))
-        _runtime.matmul(
-            _d_a_log_f_log_i.reshape(_count * _batch, 2).T, _x.reshape(_count * _batch, _features), _d_W_fi, onto=True
-        )
-        # d_b_f = total(d_a_log_f)
-        # d_b_i = total(d_log_i)
-        _total(_d_a_log_f_log_i, _d_b_fi)
         # d_W_o = total(outer(d_a_o, x))
         # d_W_v = total(outer(d_v, x))
         _runtime.matmul(
@@ -930,12 +939,16 @@ def _backward(
         # d_b_o = total(d_a_o)
         # d_b_v = total(d_v)
         _total(_d_a_o_v, _d_b_ov)
-        _KERNELS.launch(
-            "backward_after_steps_2", _count * _batch * _key, _d_n, _i, _d_k_v_k, _sqrt_key, _d_q_b_k_row, _count,
-            _batch, _key,
+        _KERNELS.launch_rows(
+            "backward_after_steps_2", _count * _batch, _d_a_f, _d_m_sum, _exp_log_f, _d_a_i, _d_m_part, _d_m_sum_part,
+            _d_a_log_f_log_i, _d_n, _i, _d_k_v_k, _sqrt_key, _d_q_b_k_row, _batch, _key,
         )  # fmt: skip
         # W_k.T @ d_b_k_row
         _runtime.matmul(_d_b_k_row.reshape(_count * _batch, _key), _W_k, _d_x_W_k_x.reshape(_count * _batch, _features))
+        # outer(W_f, d_a_log_f), outer(W_i, d_log_i)
+        _runtime.matmul(
+            _d_a_log_f_log_i.reshape(_count * _batch, 2), _W_fi, _d_x_product.reshape(_count * _batch, _features)
+        )
         # d_W_q = total(outer(d_q, x))
         # d_W_k = total(outer(d_b_k_row, x))
         _runtime.matmul(
@@ -947,6 +960,14 @@ def _backward(
         # d_b_q = total(d_q)
         # d_b_k = total(d_b_k_row)
         _total(_d_q_b_k_row, _d_b_qk)
+        # d_W_f = total(outer(d_a_log_f, x))
+        # d_W_i = total(outer(d_log_i, x))
+        _runtime.matmul(
+            _d_a_log_f_log_i.reshape(_count * _batch, 2).T, _x.reshape(_count * _batch, _features), _d_W_fi, onto=True
+        )
+        # d_b_f = total(d_a_log_f)
+        # d_b_i = total(d_log_i)
+        _total(_d_a_log_f_log_i, _d_b_fi)
         _KERNELS.launch(
             "backward_after_steps_3", _count * _batch * _features, _d_x_W_o_x, _d_x_W_v_x, _d_x_W_k_x, _d_x_W_q_x,
             _d_x_product, _d_x[_now], _count, _batch, _features,
@@ -1012,7 +1033,6 @@ def _rebuild_arrays(
             _m_part = _part(_all_m_part, _now)
             _i = _part(_all_i, _now)
             _f = _part(_all_f, _now)
-            _v_k = _part(_all_v_k, _now)
             _n = _part(_all_n, _now, 1)
             _n_q = _part(_all_n_q, _now)
             _abs_n_q = _part(_all_abs_n_q, _now)
@@ -1020,9 +1040,10 @@ def _rebuild_arrays(
             _C = _part(_all_C, _now, 1)
             _q = _qk[:, :, 0]
             _C_q = _part(_all_C_q, _now)
+            _v_k = _part(_all_v_k, _now)
             yield (
-                _count, _x, _qk, _log_fi, _ov, _m, _exp_minus_m, _m_sum, _m_part, _i, _f, _v_k, _n, _n_q, _abs_n_q, _r,
-                _C, _q, _C_q,
+                _count, _x, _qk, _log_fi, _ov, _m, _exp_minus_m, _m_sum, _m_part, _i, _f, _n, _n_q, _abs_n_q, _r, _C,
+                _q, _C_q, _v_k,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -1065,8 +1086,8 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
     _KERNELS.launch("rebuild_before", 1, _sqrt_key, _key)
 
     for (
-        _count, _x, _qk, _log_fi, _ov, _m, _exp_minus_m, _m_sum, _m_part, _i, _f, _v_k, _n, _n_q, _abs_n_q, _r,
-        _C, _q, _C_q,
+        _count, _x, _qk, _log_fi, _ov, _m, _exp_minus_m, _m_sum, _m_part, _i, _f, _n, _n_q, _abs_n_q, _r, _C,
+        _q, _C_q, _v_k,
     ) in _chunks:  # fmt: skip
         # W_q @ x, W_k @ x
         _runtime.matmul(
@@ -1084,10 +1105,13 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         )
         _KERNELS.launch_rows(
             "rebuild_chunk", _count * _batch, _m, _exp_minus_m, _qk, _b_q, _b_k, _sqrt_key, _log_fi, _b_i, _b_f, _ov,
-            _b_v, _b_o, _m_sum, _m_part, _i, _f, _v_k, _n, _n_q, _abs_n_q, _r, _batch, _key, _value,
+            _b_v, _b_o, _m_sum, _m_part, _i, _f, _n, _n_q, _abs_n_q, _r, _batch, _key, _value,
         )  # fmt: skip
         # C @ q
         _runtime.matmul(_C[1:], _q.reshape(_count, _batch, _key, 1), _C_q.reshape(_count, _batch, _value, 1))
+        _KERNELS.launch(
+            "rebuild_chunk_3", _count * _batch * _value * _key, _ov, _qk, _v_k, _count, _batch, _key, _value,
+        )  # fmt: skip
         yield
 
 
@@ -1109,8 +1133,8 @@ def _total(value: Array, out: Array) -> None:
 _SOURCE = r"""
 static __device__ real sigmoid(const real x) { return real(0.5) * tanh(real(0.5) * x) + real(0.5); }
 static __device__ real logsigmoid(const real x) { return (x < real(0) ? x : real(0)) - log1p(exp(-fabs(x))); }
-static __device__ real sign(const real x) { return real((x > real(0)) - (x < real(0))); }
-static __device__ real maximum(const real x, const real y) { return x < y ? y : x; }
+static __device__ real sign(const real x) { return x != x ? x : real((x > real(0)) - (x < real(0))); }
+static __device__ real maximum(const real x, const real y) { return x >= y || x != x ? x : y; }
 
 extern "C" __global__ void __launch_bounds__(256, 1) forward_before(
     real* __restrict__ _sqrt_key, const long long _key
@@ -1127,9 +1151,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     const real* __restrict__ _sqrt_key, real* __restrict__ _log_fi, const real* __restrict__ _b_i,
     const real* __restrict__ _b_f, real* __restrict__ _ov, const real* __restrict__ _b_v, const real* __restrict__ _b_o,
     real* __restrict__ _m, real* __restrict__ _m_sum, real* __restrict__ _m_part, real* __restrict__ _i,
-    real* __restrict__ _f, real* __restrict__ _n, real* __restrict__ _v_k, real* __restrict__ _C,
-    real* __restrict__ _n_q, real* __restrict__ _abs_n_q, real* __restrict__ _exp_minus_m, real* __restrict__ _r,
-    const long long _t, const long long _batch, const long long _key, const long long _value
+    real* __restrict__ _f, real* __restrict__ _n, real* __restrict__ _n_q, real* __restrict__ _abs_n_q,
+    real* __restrict__ _exp_minus_m, real* __restrict__ _r, const long long _t, const long long _batch,
+    const long long _key, const long long _value
 ) {
     __shared__ real _shared[256];
     const long long _row = blockIdx.x;
@@ -1160,8 +1184,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     // log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
     const real log_f = logsigmoid(a_log_f);
     __syncthreads();
-    if (threadIdx.x == 0) _log_fi[_here * 2 + 1] = log_i;
-    if (threadIdx.x == 0) _log_fi[_here * 2] = log_f;
+    if (threadIdx.x == 0) {
+        _log_fi[_here * 2 + 1] = log_i;
+        _log_fi[_here * 2] = log_f;
+    }
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _value; _unit += blockDim.x) {
         const real W_v_x = _ov[(_here * 2 + 1) * _value + _unit];
@@ -1194,11 +1220,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     // f = exp(a_f)  (forget gate)
     const real f = exp(a_f);
     __syncthreads();
-    if (threadIdx.x == 0) _m_sum[_here] = m_sum;
-    if (threadIdx.x == 0) _m_part[_here] = m_part;
-    if (threadIdx.x == 0) _m[_after] = m;
-    if (threadIdx.x == 0) _i[_here] = i;
-    if (threadIdx.x == 0) _f[_here] = f;
+    if (threadIdx.x == 0) {
+        _m_sum[_here] = m_sum;
+        _m_part[_here] = m_part;
+        _m[_after] = m;
+        _i[_here] = i;
+        _f[_here] = f;
+    }
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
         const real n_prev = _n[_here * _key + _unit];
@@ -1208,28 +1236,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
         _n[_after * _key + _unit] = n;
     }
     __syncthreads();
-    // outer(v, k)
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        _v_k[(_here * _value + _at_value) * _key + _at_key] = _ov[(_here * 2 + 1) * _value + _at_value] * _qk[(_here * 2
-            + 1) * _key + _at_key];
-    }
-    __syncthreads();
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        const real C_prev = _C[(_here * _value + _at_value) * _key + _at_key];
-        const real v_k = _v_k[(_here * _value + _at_value) * _key + _at_key];
-        // C = f * C_prev + i * outer(v, k)  (matrix memory)
-        const real C = f * C_prev + i * v_k;
-        _C[(_after * _value + _at_value) * _key + _at_key] = C;
-    }
-    __syncthreads();
     // n @ q
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _n[_after * _key + _unit] * _qk[_here * 2 * _key + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+            _sum += _n[_after * _key + _unit] * _qk[_here * 2 * _key + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1249,12 +1262,39 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     const real exp_minus_m = exp(minus_m);
     // r = maximum(abs_n_q, exp_minus_m)  (denominator)
     const real r = maximum(abs_n_q, exp_minus_m);
-    if (threadIdx.x == 0) _abs_n_q[_here] = abs_n_q;
-    if (threadIdx.x == 0) _exp_minus_m[_here] = exp_minus_m;
-    if (threadIdx.x == 0) _r[_here] = r;
+    if (threadIdx.x == 0) {
+        _abs_n_q[_here] = abs_n_q;
+        _exp_minus_m[_here] = exp_minus_m;
+        _r[_here] = r;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) forward_step_2(
+    const real* __restrict__ _ov, const real* __restrict__ _qk, const real* __restrict__ _f, real* __restrict__ _C,
+    const real* __restrict__ _i, real* __restrict__ _v_k, const long long _t, const long long _batch,
+    const long long _key, const long long _value
+) {
+    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
+    if (_index >= _batch * _value * _key) return;
+    const long long _row = _index / (_value * _key);
+    const long long _at_value = _index / _key % _value;
+    const long long _at_key = _index % _key;
+    const long long _here = _t * _batch + _row;
+    const long long _after = _here + _batch;
+    const real v = _ov[(_here * 2 + 1) * _value + _at_value];
+    const real k = _qk[(_here * 2 + 1) * _key + _at_key];
+    const real f = _f[_here];
+    const real C_prev = _C[(_here * _value + _at_value) * _key + _at_key];
+    const real i = _i[_here];
+    // outer(v, k)
+    const real v_k = v * k;
+    // C = f * C_prev + i * outer(v, k)  (matrix memory)
+    const real C = f * C_prev + i * v_k;
+    _v_k[(_here * _value + _at_value) * _key + _at_key] = v_k;
+    _C[(_after * _value + _at_value) * _key + _at_key] = C;
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) forward_step_3(
     const real* __restrict__ _ov, const real* __restrict__ _C_q, const real* __restrict__ _r, real* __restrict__ _h,
     const long long _t, const long long _batch, const long long _value
 ) {
@@ -1306,9 +1346,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_before_steps(
     }
     __syncthreads();
     // d_r = sum_over(d_r_h_row, "value")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _value; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _d_r_h_row[_here * _value + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _value; _unit += blockDim.x) {
+            _sum += _d_r_h_row[_here * _value + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1331,12 +1374,16 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_before_steps(
     const real sign_n_q = sign(n_q);
     // d_n_q = d_abs_n_q * sign_n_q
     const real d_n_q = d_abs_n_q * sign_n_q;
-    if (threadIdx.x == 0) _d_exp_minus_m_part[_here] = d_exp_minus_m_part;
-    if (threadIdx.x == 0) _d_n_q[_here] = d_n_q;
+    if (threadIdx.x == 0) {
+        _d_exp_minus_m_part[_here] = d_exp_minus_m_part;
+        _d_n_q[_here] = d_n_q;
+    }
     __syncthreads();
-    // outer(n, d_n_q)
     for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _d_q_n_q[_here * _key + _unit] = _n[_after * _key + _unit] * d_n_q;
+        const real n = _n[_after * _key + _unit];
+        // outer(n, d_n_q)
+        const real d_q_n_q = n * d_n_q;
+        _d_q_n_q[_here * _key + _unit] = d_q_n_q;
     }
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _value; _unit += blockDim.x) {
@@ -1367,16 +1414,43 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_before_steps_2(
     _d_q_b_k_row[_here * 2 * _key + _unit] = d_q;
 }
 
+extern "C" __global__ void __launch_bounds__(256, 1) backward_step_2(
+    const real* __restrict__ _d_C_q, const real* __restrict__ _qk, real* __restrict__ _d_C_next,
+    const real* __restrict__ _C, const real* __restrict__ _f, real* __restrict__ _d_C, real* __restrict__ _scratch0,
+    const long long _t, const long long _batch, const long long _key, const long long _value
+) {
+    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
+    if (_index >= _batch * _value * _key) return;
+    const long long _row = _index / (_value * _key);
+    const long long _at_value = _index / _key % _value;
+    const long long _at_key = _index % _key;
+    const long long _here = _t * _batch + _row;
+    const real d_C_q = _d_C_q[_here * _value + _at_value];
+    const real q = _qk[_here * 2 * _key + _at_key];
+    const real d_C_next = _d_C_next[(_row * _value + _at_value) * _key + _at_key];
+    const real C_prev = _C[(_here * _value + _at_value) * _key + _at_key];
+    const real f = _f[_here];
+    // outer(d_C_q, q)
+    const real d_C_C_q = d_C_q * q;
+    // d_C = d_C_next + outer(d_C_q, q)
+    const real d_C = d_C_next + d_C_C_q;
+    // d_f_C_row = d_C * C_prev
+    const real d_f_C_row = d_C * C_prev;
+    // d_C_prev = d_C * f
+    const real d_C_prev = d_C * f;
+    _d_C[(_here * _value + _at_value) * _key + _at_key] = d_C;
+    _scratch0[(_row * _value + _at_value) * _key + _at_key] = d_f_C_row;
+    _d_C_next[(_row * _value + _at_value) * _key + _at_key] = d_C_prev;
+}
+
 extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     const real* __restrict__ _d_r, const real* __restrict__ _d_exp_minus_m_part, const real* __restrict__ _exp_minus_m,
     const real* __restrict__ _m_part, const real* __restrict__ _m_sum, const real* __restrict__ _log_fi,
-    real* __restrict__ _d_m_sum_part, real* __restrict__ _exp_log_f, const real* __restrict__ _d_C_q,
-    const real* __restrict__ _qk, real* __restrict__ _scratch0, const real* __restrict__ _d_n_q,
-    real* __restrict__ _scratch1, real* __restrict__ _d_n_next, const real* __restrict__ _n, real* __restrict__ _d_n,
-    real* __restrict__ _d_C_next, const real* __restrict__ _C, real* __restrict__ _d_C, const real* __restrict__ _v_k,
-    const real* __restrict__ _f, const real* __restrict__ _i, real* __restrict__ _d_m_next, real* __restrict__ _d_a_f,
-    real* __restrict__ _d_a_i, real* __restrict__ _d_m_part, real* __restrict__ _d_m_sum, const long long _t,
-    const long long _batch, const long long _key, const long long _value
+    real* __restrict__ _d_minus_m, real* __restrict__ _d_m_part_part, real* __restrict__ _d_m_sum_part,
+    real* __restrict__ _exp_log_f, const real* __restrict__ _d_n_q, const real* __restrict__ _qk,
+    real* __restrict__ _d_n_next, const real* __restrict__ _n, real* __restrict__ _scratch1, real* __restrict__ _d_n,
+    real* __restrict__ _scratch3, const real* __restrict__ _f, const real* __restrict__ _scratch0,
+    real* __restrict__ _d_a_f, const long long _t, const long long _batch, const long long _key, const long long _value
 ) {
     __shared__ real _shared[256];
     const long long _row = blockIdx.x;
@@ -1398,38 +1472,35 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     const real d_m_sum_part = m_sum >= log_i ? real(1) : real(0);
     // exp_log_f = exp(log_f)
     const real exp_log_f = exp(log_f);
-    if (threadIdx.x == 0) _d_m_sum_part[_here] = d_m_sum_part;
-    if (threadIdx.x == 0) _exp_log_f[_here] = exp_log_f;
-    __syncthreads();
-    // outer(d_C_q, q)
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        _scratch0[(_row * _value + _at_value) * _key + _at_key] = _d_C_q[_here * _value + _at_value] * _qk[_here * 2 *
-            _key + _at_key];
-    }
-    __syncthreads();
-    // outer(d_n_q, q)
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _scratch1[_row * _key + _unit] = _d_n_q[_here] * _qk[_here * 2 * _key + _unit];
+    if (threadIdx.x == 0) {
+        _d_minus_m[_here] = d_minus_m;
+        _d_m_part_part[_here] = d_m_part_part;
+        _d_m_sum_part[_here] = d_m_sum_part;
+        _exp_log_f[_here] = exp_log_f;
     }
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+        const real d_n_q = _d_n_q[_here];
+        const real q = _qk[_here * 2 * _key + _unit];
         const real d_n_next = _d_n_next[_row * _key + _unit];
-        const real d_n_n_q = _scratch1[_row * _key + _unit];
         const real n_prev = _n[_here * _key + _unit];
+        // outer(d_n_q, q)
+        const real d_n_n_q = d_n_q * q;
         // d_n = d_n_next + outer(d_n_q, q)
         const real d_n = d_n_next + d_n_n_q;
         // d_f_n_row = d_n * n_prev
         const real d_f_n_row = d_n * n_prev;
-        _d_n[_here * _key + _unit] = d_n;
         _scratch1[_row * _key + _unit] = d_f_n_row;
+        _d_n[_here * _key + _unit] = d_n;
     }
     __syncthreads();
     // sum_over(d_f_n_row, "key")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _key + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _key + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1449,9 +1520,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(d_i_n_row, "key")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _key + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _key + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1461,19 +1535,14 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     const real d_i_n = _shared[0];
+    if (threadIdx.x == 0) _scratch3[_row] = d_i_n;
     __syncthreads();
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        const real d_C_next = _d_C_next[(_row * _value + _at_value) * _key + _at_key];
-        const real d_C_C_q = _scratch0[(_row * _value + _at_value) * _key + _at_key];
-        const real C_prev = _C[(_here * _value + _at_value) * _key + _at_key];
-        // d_C = d_C_next + outer(d_C_q, q)
-        const real d_C = d_C_next + d_C_C_q;
-        // d_f_C_row = d_C * C_prev
-        const real d_f_C_row = d_C * C_prev;
-        _d_C[(_here * _value + _at_value) * _key + _at_key] = d_C;
-        _scratch0[(_row * _value + _at_value) * _key + _at_key] = d_f_C_row;
+    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+        const real d_n = _d_n[_here * _key + _unit];
+        const real f = _f[_here];
+        // d_n_prev = d_n * f
+        const real d_n_prev = d_n * f;
+        _d_n_next[_row * _key + _unit] = d_n_prev;
     }
     __syncthreads();
     // sum_over(d_f_C_row, "value")
@@ -1484,9 +1553,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(sum_over(d_f_C_row, "value"), "key")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _key + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _key + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1497,16 +1569,41 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     __syncthreads();
     const real d_f_C = _shared[0];
     __syncthreads();
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        const real d_C = _d_C[(_here * _value + _at_value) * _key + _at_key];
-        const real v_k = _v_k[(_here * _value + _at_value) * _key + _at_key];
-        // d_i_C_row = d_C * v_k
-        const real d_i_C_row = d_C * v_k;
-        _scratch0[(_row * _value + _at_value) * _key + _at_key] = d_i_C_row;
-    }
-    __syncthreads();
+    const real f = _f[_here];
+    // d_f = sum_over(d_f_n_row, "key") + sum_over(sum_over(d_f_C_row, "value"), "key")
+    const real d_f = d_f_n + d_f_C;
+    // d_a_f = d_f * f
+    const real d_a_f = d_f * f;
+    if (threadIdx.x == 0) _d_a_f[_here] = d_a_f;
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) backward_step_4(
+    const real* __restrict__ _d_C, const real* __restrict__ _v_k, real* __restrict__ _scratch0, const long long _t,
+    const long long _batch, const long long _key, const long long _value
+) {
+    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
+    if (_index >= _batch * _value * _key) return;
+    const long long _row = _index / (_value * _key);
+    const long long _at_value = _index / _key % _value;
+    const long long _at_key = _index % _key;
+    const long long _here = _t * _batch + _row;
+    const real d_C = _d_C[(_here * _value + _at_value) * _key + _at_key];
+    const real v_k = _v_k[(_here * _value + _at_value) * _key + _at_key];
+    // d_i_C_row = d_C * v_k
+    const real d_i_C_row = d_C * v_k;
+    _scratch0[(_row * _value + _at_value) * _key + _at_key] = d_i_C_row;
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) backward_step_5(
+    const real* __restrict__ _scratch0, real* __restrict__ _scratch1, const real* __restrict__ _scratch3,
+    const real* __restrict__ _i, real* __restrict__ _d_m_next, const real* __restrict__ _d_minus_m,
+    const real* __restrict__ _d_a_f, const real* __restrict__ _d_m_part_part, const real* __restrict__ _d_m_sum_part,
+    real* __restrict__ _d_a_i, real* __restrict__ _d_m_part, real* __restrict__ _d_m_sum, const long long _t,
+    const long long _batch, const long long _key, const long long _value
+) {
+    __shared__ real _shared[256];
+    const long long _row = blockIdx.x;
+    const long long _here = _t * _batch + _row;
     // sum_over(d_i_C_row, "value")
     for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
         real _sum = real(0);
@@ -1515,9 +1612,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     }
     __syncthreads();
     // sum_over(sum_over(d_i_C_row, "value"), "key")
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _scratch1[_row * _key + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+            _sum += _scratch1[_row * _key + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1528,13 +1628,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     __syncthreads();
     const real d_i_C = _shared[0];
     __syncthreads();
-    const real f = _f[_here];
+    const real d_i_n = _scratch3[_row];
     const real i = _i[_here];
     const real d_m_next = _d_m_next[_row];
-    // d_f = sum_over(d_f_n_row, "key") + sum_over(sum_over(d_f_C_row, "value"), "key")
-    const real d_f = d_f_n + d_f_C;
-    // d_a_f = d_f * f
-    const real d_a_f = d_f * f;
+    const real d_minus_m = _d_minus_m[_here];
+    const real d_a_f = _d_a_f[_here];
+    const real d_m_part_part = _d_m_part_part[_here];
+    const real d_m_sum_part = _d_m_sum_part[_here];
     // d_i = sum_over(d_i_n_row, "key") + sum_over(sum_over(d_i_C_row, "value"), "key")
     const real d_i = d_i_n + d_i_C;
     // d_a_i = d_i * i
@@ -1545,49 +1645,41 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     const real d_m_part = d_m * d_m_part_part;
     // d_m_sum = d_m_part * d_m_sum_part
     const real d_m_sum = d_m_part * d_m_sum_part;
-    if (threadIdx.x == 0) _d_a_f[_here] = d_a_f;
-    if (threadIdx.x == 0) _d_a_i[_here] = d_a_i;
-    if (threadIdx.x == 0) _d_m_part[_here] = d_m_part;
-    if (threadIdx.x == 0) _d_m_sum[_here] = d_m_sum;
-    __syncthreads();
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        const real d_C = _d_C[(_here * _value + _at_value) * _key + _at_key];
-        // d_C_prev = d_C * f
-        const real d_C_prev = d_C * f;
-        _d_C_next[(_row * _value + _at_value) * _key + _at_key] = d_C_prev;
-    }
-    __syncthreads();
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        const real d_n = _d_n[_here * _key + _unit];
-        // d_n_prev = d_n * f
-        const real d_n_prev = d_n * f;
-        _d_n_next[_row * _key + _unit] = d_n_prev;
-    }
-    __syncthreads();
     // d_m_prev = d_a_f + d_m_sum
     const real d_m_prev = d_a_f + d_m_sum;
-    if (threadIdx.x == 0) _d_m_next[_row] = d_m_prev;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        _d_a_i[_here] = d_a_i;
+        _d_m_part[_here] = d_m_part;
+        _d_m_sum[_here] = d_m_sum;
+        _d_m_next[_row] = d_m_prev;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
-    const real* __restrict__ _d_C, const real* __restrict__ _i, real* __restrict__ _d_v_k,
+    const real* __restrict__ _d_C, const real* __restrict__ _i, real* __restrict__ _d_v_k, const long long _steps,
+    const long long _batch, const long long _key, const long long _value
+) {
+    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
+    if (_index >= _steps * _batch * _value * _key) return;
+    const long long _here = _index / (_value * _key);
+    const long long _at_value = _index / _key % _value;
+    const long long _at_key = _index % _key;
+    const real d_C = _d_C[(_here * _value + _at_value) * _key + _at_key];
+    const real i = _i[_here];
+    // d_v_k = d_C * i
+    const real d_v_k = d_C * i;
+    _d_v_k[(_here * _value + _at_value) * _key + _at_key] = d_v_k;
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps_2(
     const real* __restrict__ _d_a_f, const real* __restrict__ _d_m_sum, const real* __restrict__ _exp_log_f,
     const real* __restrict__ _d_a_i, const real* __restrict__ _d_m_part, const real* __restrict__ _d_m_sum_part,
-    real* __restrict__ _d_a_log_f_log_i, const long long _batch, const long long _key, const long long _value
+    real* __restrict__ _d_a_log_f_log_i, const real* __restrict__ _d_n, const real* __restrict__ _i,
+    const real* __restrict__ _d_k_v_k, const real* __restrict__ _sqrt_key, real* __restrict__ _d_q_b_k_row,
+    const long long _batch, const long long _key
 ) {
     const long long _here = blockIdx.x;
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        const real d_C = _d_C[(_here * _value + _at_value) * _key + _at_key];
-        const real i = _i[_here];
-        // d_v_k = d_C * i
-        const real d_v_k = d_C * i;
-        _d_v_k[(_here * _value + _at_value) * _key + _at_key] = d_v_k;
-    }
-    __syncthreads();
     const real d_a_f = _d_a_f[_here];
     const real d_m_sum = _d_m_sum[_here];
     const real exp_log_f = _exp_log_f[_here];
@@ -1600,28 +1692,22 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     const real d_a_log_f = d_log_f * (real(1) - exp_log_f);
     // d_log_i = d_a_i + d_m_part * (1 - d_m_sum_part)
     const real d_log_i = d_a_i + d_m_part * (real(1) - d_m_sum_part);
-    if (threadIdx.x == 0) _d_a_log_f_log_i[_here * 2] = d_a_log_f;
-    if (threadIdx.x == 0) _d_a_log_f_log_i[_here * 2 + 1] = d_log_i;
-}
-
-extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps_2(
-    const real* __restrict__ _d_n, const real* __restrict__ _i, const real* __restrict__ _d_k_v_k,
-    const real* __restrict__ _sqrt_key, real* __restrict__ _d_q_b_k_row, const long long _steps, const long long _batch,
-    const long long _key
-) {
-    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
-    if (_index >= _steps * _batch * _key) return;
-    const long long _here = _index / _key;
-    const long long _unit = _index % _key;
-    const real d_n = _d_n[_here * _key + _unit];
-    const real i = _i[_here];
-    const real d_k_v_k = _d_k_v_k[_here * _key + _unit];
-    const real sqrt_key = _sqrt_key[0];
-    // d_k = d_n * i + contract(v, d_v_k, "a,ab->b")
-    const real d_k = d_n * i + d_k_v_k;
-    // d_b_k_row = d_k / sqrt_key
-    const real d_b_k_row = d_k / sqrt_key;
-    _d_q_b_k_row[(_here * 2 + 1) * _key + _unit] = d_b_k_row;
+    if (threadIdx.x == 0) {
+        _d_a_log_f_log_i[_here * 2] = d_a_log_f;
+        _d_a_log_f_log_i[_here * 2 + 1] = d_log_i;
+    }
+    __syncthreads();
+    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+        const real d_n = _d_n[_here * _key + _unit];
+        const real i = _i[_here];
+        const real d_k_v_k = _d_k_v_k[_here * _key + _unit];
+        const real sqrt_key = _sqrt_key[0];
+        // d_k = d_n * i + contract(v, d_v_k, "a,ab->b")
+        const real d_k = d_n * i + d_k_v_k;
+        // d_b_k_row = d_k / sqrt_key
+        const real d_b_k_row = d_k / sqrt_key;
+        _d_q_b_k_row[(_here * 2 + 1) * _key + _unit] = d_b_k_row;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps_3(
@@ -1658,9 +1744,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     const real* __restrict__ _b_k, const real* __restrict__ _sqrt_key, real* __restrict__ _log_fi,
     const real* __restrict__ _b_i, const real* __restrict__ _b_f, real* __restrict__ _ov, const real* __restrict__ _b_v,
     const real* __restrict__ _b_o, real* __restrict__ _m_sum, real* __restrict__ _m_part, real* __restrict__ _i,
-    real* __restrict__ _f, real* __restrict__ _v_k, const real* __restrict__ _n, real* __restrict__ _n_q,
-    real* __restrict__ _abs_n_q, real* __restrict__ _r, const long long _batch, const long long _key,
-    const long long _value
+    real* __restrict__ _f, const real* __restrict__ _n, real* __restrict__ _n_q, real* __restrict__ _abs_n_q,
+    real* __restrict__ _r, const long long _batch, const long long _key, const long long _value
 ) {
     __shared__ real _shared[256];
     const long long _here = blockIdx.x;
@@ -1697,8 +1782,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     // log_f = logsigmoid(a_log_f)  (logarithm of the forget gate)
     const real log_f = logsigmoid(a_log_f);
     __syncthreads();
-    if (threadIdx.x == 0) _log_fi[_here * 2 + 1] = log_i;
-    if (threadIdx.x == 0) _log_fi[_here * 2] = log_f;
+    if (threadIdx.x == 0) {
+        _log_fi[_here * 2 + 1] = log_i;
+        _log_fi[_here * 2] = log_f;
+    }
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _value; _unit += blockDim.x) {
         const real W_v_x = _ov[(_here * 2 + 1) * _value + _unit];
@@ -1728,23 +1815,20 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     const real a_f = log_f + m_prev - m;
     // f = exp(a_f)  (forget gate)
     const real f = exp(a_f);
-    if (threadIdx.x == 0) _m_sum[_here] = m_sum;
-    if (threadIdx.x == 0) _m_part[_here] = m_part;
-    if (threadIdx.x == 0) _i[_here] = i;
-    if (threadIdx.x == 0) _f[_here] = f;
-    __syncthreads();
-    // outer(v, k)
-    for (long long _index = threadIdx.x; _index < _value * _key; _index += blockDim.x) {
-        const long long _at_value = _index / _key;
-        const long long _at_key = _index % _key;
-        _v_k[(_here * _value + _at_value) * _key + _at_key] = _ov[(_here * 2 + 1) * _value + _at_value] * _qk[(_here * 2
-            + 1) * _key + _at_key];
+    if (threadIdx.x == 0) {
+        _m_sum[_here] = m_sum;
+        _m_part[_here] = m_part;
+        _i[_here] = i;
+        _f[_here] = f;
     }
     __syncthreads();
     // n @ q
-    _shared[threadIdx.x] = real(0);
-    for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
-        _shared[threadIdx.x] += _n[_after * _key + _unit] * _qk[_here * 2 * _key + _unit];
+    {
+        real _sum = real(0);
+        for (long long _unit = threadIdx.x; _unit < _key; _unit += blockDim.x) {
+            _sum += _n[_after * _key + _unit] * _qk[_here * 2 * _key + _unit];
+        }
+        _shared[threadIdx.x] = _sum;
     }
     for (int _half = 128; _half > 0; _half /= 2) {
         __syncthreads();
@@ -1760,8 +1844,26 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     const real abs_n_q = fabs(n_q);
     // r = maximum(abs_n_q, exp_minus_m)  (denominator)
     const real r = maximum(abs_n_q, exp_minus_m);
-    if (threadIdx.x == 0) _abs_n_q[_here] = abs_n_q;
-    if (threadIdx.x == 0) _r[_here] = r;
+    if (threadIdx.x == 0) {
+        _abs_n_q[_here] = abs_n_q;
+        _r[_here] = r;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk_3(
+    const real* __restrict__ _ov, const real* __restrict__ _qk, real* __restrict__ _v_k, const long long _steps,
+    const long long _batch, const long long _key, const long long _value
+) {
+    const long long _index = (long long) blockIdx.x * blockDim.x + threadIdx.x;
+    if (_index >= _steps * _batch * _value * _key) return;
+    const long long _here = _index / (_value * _key);
+    const long long _at_value = _index / _key % _value;
+    const long long _at_key = _index % _key;
+    const real v = _ov[(_here * 2 + 1) * _value + _at_value];
+    const real k = _qk[(_here * 2 + 1) * _key + _at_key];
+    // outer(v, k)
+    const real v_k = v * k;
+    _v_k[(_here * _value + _at_value) * _key + _at_key] = v_k;
 }
 
 // The sum of many rows, in two stages: of each part of them, then of the parts. Its order is fixed.

@@ -480,7 +480,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -578,6 +579,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     Q_1_h_prev = Q_3_h_2 = Q_5_h_4 = _scratch0
     R_2_x_1 = R_4_x_3 = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fiog_matrix = _W_fiog.reshape(4 * _hidden, _features)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
     _U_fiog_transposed = _U_fiog.reshape(4 * _hidden, _hidden).T
@@ -603,7 +606,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _x_5 = _part(_all_x_5, _now)
             _fiog = _part(_all_fiog, _now)
             _tanh_c = _part(_all_tanh_c, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(
                 _h[:-1], _x_1, _h_2, _x_3, _h_4, _x_5, _fiog.reshape(_count, _batch, 4 * _hidden), strict=True,
             ))  # fmt: skip
@@ -778,6 +781,8 @@ def _backward_arrays(
     d_h_4_product = d_h_2_Q_3_h_2 = d_h_prev_Q_1_h_prev = _scratch4
     d_h_4_Q_5_h_4 = _scratch3
     d_x_3_R_4_x_3 = d_x_1_R_2_x_1 = _scratch2
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fiog_matrix = _W_fiog.reshape(4 * _hidden, _features)
     _U_fiog_matrix = _U_fiog.reshape(4 * _hidden, _hidden)
 
@@ -806,7 +811,7 @@ def _backward_arrays(
             _sigmoid_Q_1_h_prev = _part(_all_sigmoid_Q_1_h_prev, _now)
             _d_x_1 = _part(_all_d_x_1, _now)
             _d_Q_1_h_prev = _part(_all_d_Q_1_h_prev, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _h_prev = _h[:-1]
             _h_4 = _part(_all_h_4, _now)
             _x_5 = _part(_all_x_5, _now)

@@ -394,7 +394,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -480,6 +481,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_h = cp.empty((_chunk, _batch, _hidden), _dtype)
     # Working space.
     _V_zf_v_prev = cp.empty((_batch, 2, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_zfo_matrix = _W_zfo.reshape(3 * _hidden, _features)
     _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
     _V_zf_transposed = _V_zf.reshape(2 * _hidden, _features).T
@@ -494,7 +497,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _c = _part(_all_c, _now, 1)
             _h = _part(_all_h, _now)
             _z_f_a_o_x = _part(_all_z_f_a_o_x, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _v_prev = _v[:-1]
             _V_o_v_prev = _part(_all_V_o_v_prev, _now)
             _o = _part(_all_o, _now)
@@ -600,6 +603,8 @@ def _backward_arrays(
     _scratch1 = cp.empty((_batch, _features), _dtype)
     _VW_o_by_hidden = cp.empty((_hidden, 2, _features), _dtype)
     d_v_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _V_zf_matrix = _V_zf.reshape(2 * _hidden, _features)
     _W_zf_matrix = _W_zf.reshape(2 * _hidden, _features)
     _VW_o_matrix = _VW_o.reshape(2 * _hidden, _features)
@@ -616,7 +621,7 @@ def _backward_arrays(
             _d_v_prev_V_o_v_prev_to_x_W_o_x = _part(_all_d_v_prev_V_o_v_prev_to_x_W_o_x, _now)
             _d_v = _part(_all_d_v, _now)
             _z_f_a_o_x = _part(_all_z_f_a_o_x, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_a_zf = _d_a_zfo[:, :, :2]
             _d_x_product = _part(_all_d_x_product, _now)
             _x = _part(_all_x, _now)

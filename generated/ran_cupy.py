@@ -375,7 +375,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -458,6 +459,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_i_f_a_n = cp.empty((_saved, _batch, 3, _hidden), _dtype)
     # Working space.
     _U_if_h_prev = cp.empty((_batch, 2, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_ifn_matrix = _W_ifn.reshape(3 * _hidden, _features)
     _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden)
     _U_if_transposed = _U_if.reshape(2 * _hidden, _hidden).T
@@ -471,7 +474,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _h = _part(_all_h, _now, 1)
             _c = _part(_all_c, _now, 1)
             _i_f_a_n = _part(_all_i_f_a_n, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _c, _i_f_a_n, _graph, _windows)
 
@@ -558,6 +561,8 @@ def _backward_arrays(
     _d_U_if = cp.empty((2, _hidden, _hidden), _dtype)
     _d_b_if = cp.empty((2, _hidden), _dtype)
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_ifn_matrix = _W_ifn.reshape(3 * _hidden, _features)
     _U_if_matrix = _U_if.reshape(2 * _hidden, _hidden)
 
@@ -571,7 +576,7 @@ def _backward_arrays(
             _i_f_a_n = _part(_all_i_f_a_n, _now)
             _d_c = _part(_all_d_c, _now)
             _d_a_ifn = _part(_all_d_a_ifn, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _d_a_if = _d_a_ifn[:, :, :2]
             _h_prev = _h[:-1]

@@ -333,7 +333,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -408,6 +409,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     # Working space.
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     U_h_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in range(0, _steps, _chunk):
@@ -416,7 +419,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _W_h_x = _part(_all_W_h_x, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _W_h_x, _graph, _windows)
 
@@ -479,6 +482,8 @@ def _backward_arrays(
     # Working space.
     d_h_next = cp.empty((_batch, _hidden), _dtype)
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -487,7 +492,7 @@ def _backward_arrays(
             _d_outputs = _part(_all_d_outputs, _now)
             _h = _part(_all_h, _now, 1)
             _d_a_h = _part(_all_d_a_h, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _h_prev = _h[:-1]
             _windows = list(zip(_d_a_h, strict=True))[::-1]

@@ -380,7 +380,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -465,6 +466,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     P_s = _scratch0
     R_h_prev = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in range(0, _steps, _chunk):
@@ -476,7 +479,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _y = _part(_all_y, _now)
             _B_x = _part(_all_B_x, _now)
             _A_x = _part(_all_A_x, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _U_h = _part(_all_U_h, _now)
             _V_s = _part(_all_V_s, _now)
             _windows = list(zip(_s[1:], _h[:-1], strict=True))
@@ -574,6 +577,8 @@ def _backward_arrays(
     _scratch1 = cp.empty((_batch, _context), _dtype)
     d_s_P_s = _scratch1
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
         for _first in reversed(range(0, _steps, _chunk)):
@@ -585,7 +590,7 @@ def _backward_arrays(
             _h = _part(_all_h, _now, 1)
             _d_a_h = _part(_all_d_a_h, _now)
             _d_s = _part(_all_d_s, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _d_B_x = _part(_all_d_B_x, _now)
             _d_x_A_x = _part(_all_d_x_A_x, _now)
             _d_x_B_x = _part(_all_d_x_B_x, _now)

@@ -450,7 +450,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -540,6 +541,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_f = cp.empty((_saved, _batch, _hidden), _dtype)
     # Working space.
     _R_fzoi_h_prev = cp.empty((_batch, 4, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_fzoi_matrix = _W_fzoi.reshape(4 * _hidden, _features)
     _R_fzoi_matrix = _R_fzoi.reshape(4 * _hidden, _hidden)
     _R_fzoi_transposed = _R_fzoi.reshape(4 * _hidden, _hidden).T
@@ -559,7 +562,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _i = _part(_all_i, _now)
             _f_sum = _part(_all_f_sum, _now)
             _f = _part(_all_f, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _c, _n, _m, _log_f_z_o_log_i, _m_sum, _i, _f_sum, _f, _graph, _windows)
 
@@ -668,6 +671,8 @@ def _backward_arrays(
     _d_R_fzoi = cp.empty((4, _hidden, _hidden), _dtype)
     _d_b_fzoi = cp.empty((4, _hidden), _dtype)
     d_h_prev = d_h_next
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _R_fzoi_matrix = _R_fzoi.reshape(4 * _hidden, _hidden)
     _W_fzoi_matrix = _W_fzoi.reshape(4 * _hidden, _features)
 
@@ -684,7 +689,7 @@ def _backward_arrays(
             _i = _part(_all_i, _now)
             _f = _part(_all_f, _now)
             _d_a_log_f_a_z_a_o_log_i = _part(_all_d_a_log_f_a_z_a_o_log_i, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _h_prev = _h[:-1]
@@ -893,8 +898,8 @@ def _total(value: Array, out: Array) -> None:
 _SOURCE = r"""
 static __device__ real sigmoid(const real x) { return real(0.5) * tanh(real(0.5) * x) + real(0.5); }
 static __device__ real logsigmoid(const real x) { return (x < real(0) ? x : real(0)) - log1p(exp(-fabs(x))); }
-static __device__ real maximum(const real x, const real y) { return x < y ? y : x; }
-static __device__ real minimum(const real x, const real y) { return y < x ? y : x; }
+static __device__ real maximum(const real x, const real y) { return x >= y || x != x ? x : y; }
+static __device__ real minimum(const real x, const real y) { return x <= y || x != x ? x : y; }
 
 extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     real* __restrict__ _log_f_z_o_log_i, const real* __restrict__ _b_i, const real* __restrict__ _b_f,

@@ -352,7 +352,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -434,6 +435,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     # Working space.
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     U_k_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_zk_matrix = _W_zk.reshape(2 * _hidden, _features)
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -443,7 +446,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _zk = _part(_all_zk, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _zk, _graph, _windows)
 
@@ -523,6 +526,8 @@ def _backward_arrays(
     _d_b_zk = cp.empty((2, _hidden), _dtype)
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_U_k_h_prev = _scratch0
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_zk_matrix = _W_zk.reshape(2 * _hidden, _features)
 
     def _each_chunk() -> Iterator[tuple[Any, ...]]:
@@ -534,7 +539,7 @@ def _backward_arrays(
             _zk = _part(_all_zk, _now)
             _d_a_h = _part(_all_d_a_h, _now)
             _d_a_zk = _part(_all_d_a_zk, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _d_a_k = _d_a_zk[:, :, 1]
             _h_prev = _h[:-1]

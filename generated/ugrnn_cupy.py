@@ -367,7 +367,8 @@ def forward(
     _start = _full_state("initial", initial, p, _batch)
     if residuals not in ("save", "recompute"):
         raise ValueError(f'residuals: expected "save" or "recompute", got {residuals!r}')
-    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, residuals)
+    _keep = "save" if residuals == "save" else "recompute"  # one object for equal words: arrays are kept by it
+    _arrays = _reused(workspace, "forward", _forward_arrays, p, _steps, _batch, _keep)
     if workspace is not None:
         workspace._forwards += 1
     outputs, final, _saved = _forward(p, x, _start, _arrays)
@@ -449,6 +450,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_gc = cp.empty((_saved, _batch, 2, _hidden), _dtype)
     # Working space.
     _U_gc_h_prev = cp.empty((_batch, 2, _hidden), _dtype)
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _W_gc_matrix = _W_gc.reshape(2 * _hidden, _features)
     _U_gc_matrix = _U_gc.reshape(2 * _hidden, _hidden)
     _U_gc_transposed = _U_gc.reshape(2 * _hidden, _hidden).T
@@ -461,7 +464,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _x = _part(_all_x, _now)
             _h = _part(_all_h, _now, 1)
             _gc = _part(_all_gc, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _windows = list(zip(_h[:-1], strict=True))
             yield (_now, _count, _x, _h, _gc, _graph, _windows)
 
@@ -543,6 +546,8 @@ def _backward_arrays(
     _scratch0 = cp.empty((_batch, _hidden), _dtype)
     _scratch1 = cp.empty((_batch, _hidden), _dtype)
     d_h_prev_product = _scratch1
+    # Where products work while steps are replayed: of all chunks, for they follow one another.
+    _spaces: dict[int, Any] = {}
     _U_gc_matrix = _U_gc.reshape(2 * _hidden, _hidden)
     _W_gc_matrix = _W_gc.reshape(2 * _hidden, _features)
 
@@ -554,7 +559,7 @@ def _backward_arrays(
             _gc = _part(_all_gc, _now)
             _h = _part(_all_h, _now, 1)
             _d_a_gc = _part(_all_d_a_gc, _now)
-            _graph = _runtime.Graph(_again)
+            _graph = _runtime.Graph(_again, _spaces)
             _x = _part(_all_x, _now)
             _h_prev = _h[:-1]
             _windows = list(zip(_d_a_gc.reshape(_count, _batch, 2 * _hidden), strict=True))[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import replace
 from functools import cache
@@ -57,6 +58,17 @@ def test_a_trial_cell_is_right_in_every_order_of_threads(label: str) -> None:
     made = compiled(label)
     assert worst(made, made.source, seed=1) < 1e-11
     assert worst(made, made.source, seed=2, rows=1, steps=3) < 1e-11
+
+
+@pytest.mark.parametrize("label", [*BUILT_IN, *CASES])
+def test_a_time_loop_holds_what_a_graph_can_capture_and_nothing_else(label: str) -> None:
+    tree = ast.parse(compiled(label).source)
+    loops = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name == "_time_loop"]
+    for loop in loops:
+        calls = {ast.unparse(each.func) for each in ast.walk(loop) if isinstance(each, ast.Call)}
+        views = {each for each in calls if each.rpartition(".")[2] in ("reshape", "transpose")}
+        launches = {"_KERNELS.launch", "_KERNELS.launch_rows", "_runtime.matmul"}
+        assert calls - views <= launches | {"zip", "range", "reversed"}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

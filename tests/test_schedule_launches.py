@@ -14,7 +14,7 @@ from lstmgen.backends.cupy.module import TARGET, lower_all
 from lstmgen.backends.numpy.module import NumpyBackend
 from lstmgen.declare.cell import Cell
 from lstmgen.schedule.kernel import Kernel, Launch, Loop, Note, Product, Statement, views_in, walk
-from lstmgen.schedule.launches import is_row_by_row, kept_views
+from lstmgen.schedule.launches import is_row_by_row, is_wide, kept_views
 from lstmgen.schedule.lowering import lower_passes
 
 
@@ -119,3 +119,11 @@ def test_work_that_no_product_waits_for_joins_the_launch_after_it() -> None:
 
     forward, *_ = kernels(late)
     assert [type(each) for each in of_a_step(forward)] == [Product, Launch]
+
+
+def test_a_matrix_of_each_row_is_computed_by_more_than_a_block() -> None:
+    forward, _, _ = kernels("mlstm")
+    (loop,) = (each for each in walk(forward.body) if isinstance(each, Loop))
+    wide = [each for each in loop.body if isinstance(each, Launch) and is_wide(each.body[-1])]
+    (update,) = wide
+    assert {out for each in update.body for out in _outs(each)} == {"v_k", "C"}

@@ -34,6 +34,7 @@ from lstmgen.schedule.kernel import (
     View,
     views_in,
 )
+from lstmgen.schedule.work import stack_count
 
 ROW_AXES = (STEPS, BATCH)
 
@@ -56,15 +57,34 @@ def with_launches(kernel: Kernel) -> Kernel:
 
 
 def _copies_assigned(statements: Sequence[Statement]) -> tuple[Statement, ...]:
-    """The statements with copies as what they are, assignments."""
+    """The statements with copies, and outer products whose axes names tell apart, as what they are: assignments."""
     found: list[Statement] = []
     for each in statements:
         if isinstance(each, Loop | Chunks):
             each = replace(each, body=_copies_assigned(each.body))
         elif isinstance(each, Move) and each.kind == "copy":
             each = Block((Assign(each.out, Ref(each.value)),))
+        elif isinstance(each, Product) and _is_plain_outer(each):
+            each = Block((Assign(each.out, Apply("multiply", (Ref(each.left), Ref(each.right)))),))
         found.append(each)
     return tuple(found)
+
+
+def _is_plain_outer(product: Product) -> bool:
+    """Whether a product sums nothing, and every axis of its result has a name of its own, as its operands have it."""
+    names: dict[str, str] = {}
+    for view, labels in zip((product.left, product.right, product.out), product.labels, strict=True):
+        for axis, label in zip(view.axes, labels, strict=True):
+            if names.setdefault(label, axis) != axis:
+                return False
+    of_left, of_right, of_out = product.labels
+    distinct = len({*names.values()}) == len(names)
+    return distinct and not product.onto and {*of_left, *of_right} == {*of_out}
+
+
+def is_wide(statement: Statement) -> bool:
+    """Whether a statement computes a matrix or more for each row: more than the threads that a row would have."""
+    return sum(stack_count(axis) is None for axis in _units_of(written(statement))) > 1
 
 
 def rows_of(statement: Statement) -> Axes:
@@ -230,19 +250,19 @@ def _grouped(statements: Sequence[Statement], names: Iterator[str]) -> list[Stat
     pending = _units(statements)
     found: list[Statement] = []
     while pending:
-        rows: Axes | None = None
+        kind: tuple[Axes, bool] | None = None
         taken: list[_Unit] = []
         left: list[_Unit] = []
         for unit in pending:
-            fits = is_row_by_row(unit.statement) and (rows is None or rows_of(unit.statement) == rows)
+            fits = is_row_by_row(unit.statement) and kind in (None, _kind(unit.statement))
             if fits and not any(_conflict(unit.statement, other.statement) for other in left):
-                rows = rows_of(unit.statement)
+                kind = _kind(unit.statement)
                 taken.append(unit)
             else:
                 left.append(unit)
-        if taken and rows is not None:
+        if taken and kind is not None:
             body = tuple(each for unit in taken for each in unit.statements)
-            found.append(Launch(next(names), body, rows))
+            found.append(Launch(next(names), body, kind[0]))
         pending, waiting = [], left
         for unit in waiting:
             blocked = any(_conflict(unit.statement, other.statement) for other in pending)
@@ -251,6 +271,11 @@ def _grouped(statements: Sequence[Statement], names: Iterator[str]) -> list[Stat
             else:
                 found += unit.statements
     return [*_merged(found), *_trailing(statements)]
+
+
+def _kind(statement: Statement) -> tuple[Axes, bool]:
+    """What statements of one launch have in common: their rows, and whether they are wide."""
+    return rows_of(statement), is_wide(statement)
 
 
 def _trailing(statements: Sequence[Statement]) -> list[Statement]:
@@ -286,7 +311,7 @@ def _joinable(statements: Sequence[Statement], at: int) -> int | None:
         return None
     for later in range(at + 1, len(statements)):
         other = statements[later]
-        if isinstance(other, Launch) and other.rows == launch.rows:
+        if isinstance(other, Launch) and _kind(_statements_of(other)[0]) == _kind(_statements_of(launch)[0]):
             return later
         between = _statements_of(other) if isinstance(other, Launch) else [other]
         if any(_conflict(one, two) for one in _statements_of(launch) for two in between if not isinstance(two, Note)):

@@ -495,10 +495,11 @@ class Graph:
 
     KEPT = 8
 
-    def __init__(self, again: bool) -> None:
+    def __init__(self, again: bool, workspaces: dict[int, Any] | None = None) -> None:
+        """``workspaces`` is shared by graphs of which one follows the other: where their products work, by device."""
         self._again = again
         self._met: OrderedDict[tuple[Any, ...], _Recording | None] = OrderedDict()
-        self._workspaces: dict[int, Any] = {}
+        self._workspaces: dict[int, Any] = {} if workspaces is None else workspaces
 
     @property
     def captures(self) -> int:
@@ -539,7 +540,7 @@ class Graph:
         """Captures what ``steps`` asks for. None of it is run, so that no stream has to wait for another."""
         # The null stream, which is current by default, cannot be captured; a stream of one's own always can.
         stream = cp.cuda.Stream(non_blocking=True)
-        # A graph has its own workspace for products: it may run beside other graphs, on any stream.
+        # Graphs have a workspace for products that no other call has: they may run beside others, on any stream.
         if device not in self._workspaces:
             self._workspaces[device] = _workspace()
         blas = _blas()

@@ -41,7 +41,7 @@ class Driver(Printer):
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._taken |= {"_KERNELS", "_graph", "_runtime", "_t", "_time_loop", "_total"}
+        self._taken |= {"_KERNELS", "_graph", "_runtime", "_spaces", "_t", "_time_loop", "_total"}
         super().__post_init__()
         lasting = {*self.kernel.saved, *self.kernel.checkpoints}
         views = [view for _, view in (*self.kernel.inputs, *self.kernel.carried, *self.kernel.results)]
@@ -113,7 +113,9 @@ class Driver(Printer):
         lines += [f"    {a.name}, {b.name} = {b.name}, {a.name}" for a, b in loop.swaps]
         lines += [f"return {', '.join(swapped)}"] if swapped else []
         self.lines += [f"    {line}" for line in lines]
-        self.parts.setdefault("_graph", "_runtime.Graph(_again)")
+        self.made.append("# Where products work while steps are replayed: of all chunks, for they follow one another.")
+        self.made.append("_spaces: dict[int, Any] = {}")
+        self.parts.setdefault("_graph", "_runtime.Graph(_again, _spaces)")
         read = [self.own(each) for each in self._read_in(loop)]
         run = f"_graph.run({', '.join(['_time_loop', *read])})"
         self._emit("")

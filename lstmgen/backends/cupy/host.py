@@ -185,7 +185,7 @@ class _Graph:
     Here they run each time, and must do what they did when they were captured: all else would be lost in a replay.
     """
 
-    def __init__(self, session: _Session, again: bool) -> None:
+    def __init__(self, session: _Session, again: bool, workspaces: dict[int, Any] | None = None) -> None:
         self._session, self._again = session, again
         self._captured: _Captured | None = None
 

@@ -534,8 +534,7 @@ class _Writer:
         stores = self._stores(results, (), wanted)
         if stores and any(same_place(out, view) for out in results for view in read):
             self.emit("__syncthreads();")  # all have read what the first one is about to overwrite
-        for line in stores:
-            self.emit(f"if (threadIdx.x == 0) {line}")
+        self._by_the_first(stores)
         return all(view.buffer.use in (Use.PARAMETER, Use.PACK, Use.INPUT) for view in read)
 
     def _sum_of_row(self, statement: Statement) -> _Sum:
@@ -560,15 +559,21 @@ class _Writer:
         """Reductions at once: every thread of its part of a row, then all by halves, so that every thread knows."""
         places = [_shared(k) for k in range(len(sums))]
         self.shares = max(self.shares, len(sums))
-        for each, place in zip(sums, places, strict=True):
-            self.emit(f"{place}[threadIdx.x] = {each.begin};")
+        own = [f"_sum{'' if not k else f'_{k + 1}'}" for k in range(len(sums))]
+        self.emit("{")
+        self.indent += 1
+        for each, sum_ in zip(sums, own, strict=True):
+            self.emit(f"real {sum_} = {each.begin};")
         self._open(sums[0].units)
-        for each, place in zip(sums, places, strict=True):
+        for each, sum_ in zip(sums, own, strict=True):
             if each.largest:
                 self.helpers.add("maximum")
-                self.emit(f"{place}[threadIdx.x] = maximum({place}[threadIdx.x], {each.term});")
+                self.emit(f"{sum_} = maximum({sum_}, {each.term});")
             else:
-                self.emit(f"{place}[threadIdx.x] += {each.term};")
+                self.emit(f"{sum_} += {each.term};")
+        self._close()
+        for sum_, place in zip(own, places, strict=True):
+            self.emit(f"{place}[threadIdx.x] = {sum_};")
         self._close()
         self.emit(f"for (int _half = {THREADS // 2}; _half > 0; _half /= 2) {{")
         self.indent += 1
@@ -585,8 +590,19 @@ class _Writer:
             name = self.value(each.out.name)
             self.emit(f"const real {name} = {place}[0];")
             self.values[each.out.name] = each.out.name
-            if each.out in wanted:
-                self.emit(f"if (threadIdx.x == 0) {self.place(each.out, {}, writes=True)} = {name};")
+        kept = [each.out for each in sums if each.out in wanted]
+        self._by_the_first([f"{self.place(out, {}, writes=True)} = {self.value(out.name)};" for out in kept])
+
+    def _by_the_first(self, stores: Sequence[str]) -> None:
+        """What a row has one of is written by one thread."""
+        if len(stores) == 1:
+            self.emit(f"if (threadIdx.x == 0) {stores[0]}")
+        elif stores:
+            self.emit("if (threadIdx.x == 0) {")
+            self.indent += 1
+            for line in stores:
+                self.emit(line)
+            self._close()
 
     def _of_row(self, view: View, variables: Sequence[str]) -> str:
         return self.place(view, self.aligned(view, view, variables))
