@@ -65,13 +65,20 @@ _DONE, _DIVERGENT = 0, 1
 
 
 class Library:
-    """The kernels of one module, compiled for one dtype. It runs one launch at a time: the shim's state is global."""
+    """The kernels of one module, compiled for one dtype. One launch runs at a time: stacks are those of the process."""
+
+    _turn = threading.Lock()
+    _stacks: int | None = None
 
     def __init__(self, path: Path, module: str, source: str) -> None:
         self._module, self._source = module, source
         self._kernels = {name: place for place, name in enumerate(kernel_names(source))}
-        self._lock = threading.Lock()
         library = ctypes.CDLL(str(path))
+        if Library._stacks is None:
+            library.lstmgen_make_stacks.restype = ctypes.c_void_p
+            Library._stacks = library.lstmgen_make_stacks()
+        library.lstmgen_use_stacks.argtypes = (ctypes.c_void_p,)
+        library.lstmgen_use_stacks(Library._stacks)
         self._launch = library.lstmgen_launch
         self._launch.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_ulonglong, ctypes.c_void_p, ctypes.c_void_p)
         library.lstmgen_signature.restype = ctypes.c_char_p
@@ -89,7 +96,7 @@ class Library:
         """Runs a kernel; an array is given as its address."""
         fault = _Fault()
         values = (ctypes.c_longlong * len(arguments))(*arguments)
-        with self._lock:
+        with self._turn:
             status = self._launch(self._kernels[kernel], blocks, seed, values, ctypes.byref(fault))
         if status == _DIVERGENT:
             raise LaunchError(self._divergence(kernel, fault))
@@ -118,7 +125,7 @@ _LOADING = threading.Lock()
 
 def library(module: str, source: str, real: str) -> Library:
     """The kernels of a module for ``real``, float or double; compiled where no earlier run has left them."""
-    with _LOADING:  # two libraries of one file would share its variables, but not their lock
+    with _LOADING:  # the first one makes the stacks of all
         return _library(module, source, real)
 
 

@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the host. This file is put before the kernels' source; `LSTMGEN_REAL` is float or double.
 //
-// The 256 threads of a block are fibers, on stacks that are kept from launch to launch. A fiber runs one thread after
+// The 256 threads of a block are fibers, on stacks that are kept for all kernels. A fiber runs one thread after
 // another until a thread comes to a barrier; then another fiber takes over. So a kernel without barriers is a plain
 // loop on one fiber. Threads are taken in a random order, anew after every barrier, and so are blocks: a kernel whose
 // result depends on an order that nothing guarantees gives different results for different seeds.
@@ -128,6 +128,7 @@ Context scheduler;
 Fiber fibers[block_threads];
 Fiber *current, *idle[block_threads], *waiting[block_threads];
 int made, idle_count, waiting_count;
+char *stacks;  // of all fibers, one after the other; the process's, which its libraries use in turn
 unsigned order[block_threads];  // in which the threads of a block begin
 int begun;
 const Entry *kernel;
@@ -167,13 +168,19 @@ void resume(Fiber *fiber) {
 Fiber *idle_fiber() {
   if (idle_count) return idle[--idle_count];
   Fiber *fiber = &fibers[made];
-  void *stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (stack == MAP_FAILED) return nullptr;
-  mprotect(stack, stack_guard, PROT_NONE);
-  fiber->stack = static_cast<char *>(stack) + stack_guard;
+  fiber->stack = stacks + made * stack_bytes + stack_guard;
   begin(*fiber);
   ++made;
   return fiber;
+}
+
+// Each stack and its guard are mappings of their own, of which a process has some ten thousands: a library has none.
+char *make_stacks() {
+  void *all = mmap(nullptr, block_threads * stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) return nullptr;
+  for (int each = 0; each < block_threads; ++each)
+    mprotect(static_cast<char *>(all) + each * stack_bytes, stack_guard, PROT_NONE);
+  return static_cast<char *>(all);
 }
 
 // Threads that wait are given up, and all fibers begin anew.
@@ -195,9 +202,7 @@ int run_block(unsigned block, Fault &fault) {
   shuffle(order, block_threads);
   begun = 0;
   while (begun < block_threads) {
-    Fiber *fiber = idle_fiber();
-    if (!fiber) return abandon(), no_memory;
-    resume(fiber);
+    resume(idle_fiber());
   }
   while (waiting_count) {
     int line = waiting[0]->line, other_line = line;
@@ -217,6 +222,8 @@ int run_block(unsigned block, Fault &fault) {
 }
 
 int launch(const Entry &entry, unsigned blocks, unsigned long long seed, const long long *arguments, Fault &fault) {
+  if (!stacks) return no_memory;
+  made = idle_count = waiting_count = 0;  // another library may have used the stacks since
   kernel = &entry;
   kernel_arguments = arguments;
   grid_dim.x = blocks;
@@ -267,6 +274,12 @@ template <auto function> constexpr Entry entry{Kernel<function>::signature, Kern
   static const ::lstmgen_host::Entry lstmgen_kernels[] = {__VA_ARGS__};                                                \
   extern "C" __attribute__((visibility("default"))) const char *lstmgen_signature(int kernel) {                        \
     return lstmgen_kernels[kernel].signature;                                                                          \
+  }                                                                                                                    \
+  extern "C" __attribute__((visibility("default"))) char *lstmgen_make_stacks() {                                      \
+    return ::lstmgen_host::make_stacks();                                                                              \
+  }                                                                                                                    \
+  extern "C" __attribute__((visibility("default"))) void lstmgen_use_stacks(char *stacks) {                            \
+    ::lstmgen_host::stacks = stacks;                                                                                   \
   }                                                                                                                    \
   extern "C" __attribute__((visibility("default"))) int lstmgen_launch(int kernel, unsigned blocks,                    \
                                                                        unsigned long long seed,                        \
