@@ -77,13 +77,17 @@ def build(
     return report
 
 
-def derive(cell: str | Cell, **options: Any) -> Printed:
-    """The derivation of ``cell``'s gradient, step by step; ``str()`` of it is its text."""
+def derive(cell: str | Cell, notation: str = "standard", **options: Any) -> Printed:
+    """The derivation of ``cell``'s gradient, step by step; ``str()`` of it is its text.
+
+    Notebooks show it with its formulas. ``notation`` is one of ``lstmgen list notations``; ``options`` are the cell's.
+    ``.render("latex", part="backward")`` gives another format, or one part.
+    """
     from lstmgen import finding, pipeline
     from lstmgen.derivation.narration import narrate
-    from lstmgen.derivation.notation import code
     from lstmgen.derivation.printed import Printed
 
+    chosen = finding.find_notation(notation)
     gradient = pipeline.derive_gradient(finding.find_cell(cell), options)
     pipeline.tell(gradient.declaration)
-    return Printed(narrate(gradient), code)
+    return Printed(narrate(gradient), chosen)

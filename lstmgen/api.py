@@ -19,6 +19,10 @@ For back ends, which turn a scheduled gradient into source files:
 - the module around them: :func:`module_text` writes all of the contract of generated modules but the :class:`Bodies` of
   its kernels, for back ends whose modules take and return NumPy arrays; :func:`load_source` makes a module of a text.
 
+For notations of derivations: :class:`Notation`, with a :class:`Letter` or :class:`Weight` for each role, and how it
+writes :class:`Time`, :class:`Adjoints`, :class:`Affine` maps and products (:class:`Times`); :class:`Accent` and
+:class:`Style` are those of symbols.
+
 These are imported when they are first asked for, so that a cell does not pay for them. What the tests of cells and back
 ends need is in :mod:`lstmgen.testing`.
 """
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
     from lstmgen.calculus.reverse import Gradient, Origin, Seed
     from lstmgen.declare.declaration import Declaration
     from lstmgen.declare.symbols import Value
+    from lstmgen.derivation.formula import Accent, Style, Times
+    from lstmgen.derivation.notation import Adjoints, Affine, Letter, Notation, Time, Weight
     from lstmgen.schedule.calls import Functions, buffered
     from lstmgen.schedule.kernel import (
         BATCH,
@@ -96,6 +102,9 @@ if TYPE_CHECKING:
     from lstmgen.schedule.work import Schedule, stack_count
 
 __all__ = [
+    "Accent",
+    "Adjoints",
+    "Affine",
     "Allocate",
     "Apply",
     "Assign",
@@ -115,10 +124,12 @@ __all__ = [
     "Functions",
     "Gradient",
     "Kernel",
+    "Letter",
     "Loop",
     "Move",
     "NODES",
     "Normal",
+    "Notation",
     "Note",
     "OptionError",
     "Origin",
@@ -133,11 +144,15 @@ __all__ = [
     "Seed",
     "Size",
     "Statement",
+    "Style",
     "Target",
+    "Time",
+    "Times",
     "Uniform",
     "Use",
     "Value",
     "View",
+    "Weight",
     "abs",
     "buffered",
     "cell",
@@ -176,12 +191,14 @@ __all__ = [
     "where",
 ]
 
-_BACK_ENDS = {
+_LATER = {
     "lstmgen.backends.base": ("Backend", "Provenance"),
     "lstmgen.backends.shell": ("Bodies", "load_source", "module_text"),
     "lstmgen.calculus.reverse": ("Gradient", "Origin", "Seed"),
     "lstmgen.declare.declaration": ("Declaration",),
     "lstmgen.declare.symbols": ("Value",),
+    "lstmgen.derivation.formula": ("Accent", "Style", "Times"),
+    "lstmgen.derivation.notation": ("Adjoints", "Affine", "Letter", "Notation", "Time", "Weight"),
     "lstmgen.schedule.calls": ("Functions", "buffered"),
     "lstmgen.schedule.kernel": (
         "BATCH",
@@ -217,12 +234,12 @@ _BACK_ENDS = {
     "lstmgen.schedule.target": ("Fold", "Target"),
     "lstmgen.schedule.work": ("Schedule", "stack_count"),
 }
-"""What back ends need, by the module that it is in."""
+"""What back ends and notations need, by the module that it is in."""
 
 if not TYPE_CHECKING:  # a type checker shall complain of a name that is not there
 
     def __getattr__(name):
-        for module, names in _BACK_ENDS.items():
+        for module, names in _LATER.items():
             if name in names:
                 globals()[name] = getattr(import_module(module), name)
                 return globals()[name]

@@ -9,3 +9,6 @@ RUNNING = ("device", "host")
 
 STAGES = ("graph", "gradient", "schedule", "kernel", "source")
 """What `lstmgen show` prints, in the order in which one comes from the other."""
+
+DETAILS = ("full", "brief")
+"""How much `lstmgen derive` tells: brief leaves out the steps of the backward pass."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lstmgen.choices import LEVELS, STAGES
+from lstmgen.choices import DETAILS, LEVELS, STAGES
 from lstmgen.errors import InternalError, LstmgenError, ProofError, UserError
 from lstmgen.version import VERSION
 
@@ -213,21 +213,34 @@ def _made_by(place: Path, head: str) -> tuple[str, str, tuple[str, ...], str]:
 @main.command()
 @click.argument("cell")
 @click.option("--format", "form", default="text", show_default=True, help="The format (lstmgen list formats).")
-@click.option("--notation", default="code", show_default=True, help="The notation (lstmgen list notations).")
-@click.option("--part", default="", help="One part only: forward, backward or sums.")
+@click.option("--notation", default="standard", show_default=True, help="The notation (lstmgen list notations).")
+@click.option("--part", default="", help="One part only: forward, backward, sums or matrix.")
+@click.option(
+    "--detail", type=click.Choice(DETAILS), default="full", help="brief leaves out the steps of the backward pass."
+)
+@click.option("--fragment", is_flag=True, help="Leave out the frame of a document, for inclusion in another.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file to write to.")
 @_set_option
-def derive(cell: str, form: str, notation: str, part: str, out: Path | None, settings: tuple[str, ...]) -> None:
+def derive(
+    cell: str,
+    form: str,
+    notation: str,
+    part: str,
+    detail: str,
+    fragment: bool,
+    out: Path | None,
+    settings: tuple[str, ...],
+) -> None:
     """Print how the cell's gradient is derived, step by step."""
-    from lstmgen import files, pipeline, plugins
+    from lstmgen import files, finding, pipeline
     from lstmgen.derivation.narration import narrate
+    from lstmgen.derivation.printed import Printed
 
-    render = plugins.load("formats", form)
-    chosen = plugins.load("notations", notation)
+    chosen = finding.find_notation(notation)
     found = _find(cell)
     gradient = pipeline.derive_gradient(found, _options(found, settings))
     _tell_warnings(gradient.declaration.warnings)
-    text = render(narrate(gradient), chosen, part)
+    text = Printed(narrate(gradient), chosen).render(form, part=part, detail=detail, fragment=fragment)
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -1,4 +1,4 @@
-"""Finds cells and back ends by what a user calls them: a registered name, or a file."""
+"""Finds cells, back ends and notations by what a user calls them: a registered name, or a file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import ModuleType
 from lstmgen import plugins
 from lstmgen.backends.base import Backend
 from lstmgen.declare.cell import Cell
+from lstmgen.derivation.notation import Notation
 from lstmgen.errors import PluginError, UserError
 
 
@@ -90,3 +91,16 @@ def find_backend(name: str) -> Backend:
     """A back end by its registered name."""
     backend: Backend = plugins.load("backends", name)
     return backend
+
+
+def find_notation(name: str) -> Notation:
+    """A notation by its registered name. Raises :class:`PluginError` (LG203) for what is none."""
+    notation = plugins.load("notations", name)
+    if not isinstance(notation, Notation):
+        kind = type(notation).__name__
+        raise PluginError(
+            f"the notation {name!r} is broken: it is of type {kind}, not lstmgen.api.Notation",
+            code="LG203",
+            hint="register an object made by lstmgen.api.Notation",
+        )
+    return notation

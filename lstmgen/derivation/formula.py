@@ -30,7 +30,9 @@ class Times(StrEnum):
     """How a product is written."""
 
     ELEMENTWISE = "elementwise"  # the sign of an elementwise product, such as a dot in a circle
+    STAR = "star"  # the same, as programs write it: an asterisk
     MATRIX = "matrix"  # side by side
+    AT = "at"  # the same, as programs write it: the sign @
     SCALAR = "scalar"  # side by side with a thin space: a number and a quantity
     OUTER = "outer"  # the sign of an outer product
     CONTRACTION = "contraction"  # a general sum over shared indices, written as a call would be
@@ -119,6 +121,20 @@ class Transposed:
 
 
 @dataclass(frozen=True)
+class Delta:
+    """A quantity with a small delta before it: how some write the derivative of the loss by it."""
+
+    of: Formula
+
+
+@dataclass(frozen=True)
+class Angled:
+    """A formula in angle brackets: how some raise a time."""
+
+    of: Formula
+
+
+@dataclass(frozen=True)
 class Derivative:
     """The partial derivative of one quantity by another, as a fraction with its signs."""
 
@@ -189,6 +205,8 @@ Formula = (
     | Call
     | Size
     | Transposed
+    | Delta
+    | Angled
     | Derivative
     | Total
     | Column

@@ -1,20 +1,102 @@
-"""Notations: how a derivation's symbols are written."""
+"""What a notation decides: names by role, and how time, products, affine maps and adjoints are written.
+
+A notation is data. :mod:`lstmgen.derivation.naming` gives every value of a cell its symbol by it, and
+:mod:`lstmgen.derivation.translate` writes expressions. A symbol whose role a notation has no letter for keeps the name
+of its declaration, and so do symbols that would otherwise look alike.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lstmgen.derivation.formula import Accent, Style, Times
+
+
+class Time(StrEnum):
+    """Where the step stands that a value belongs to."""
+
+    LOWERED = "lowered"  # f_t
+    RAISED = "raised"  # f^t
+    ANGLED = "angled"  # f^<t>
+    SPELLED = "spelled"  # f, h_prev, h_next: as in code
+
+
+class Adjoints(StrEnum):
+    """How the gradient of the loss by ``v`` is written."""
+
+    PARTIAL = "partial"  # as a fraction of partial signs
+    DELTA = "delta"  # a delta before v
+    BAR = "bar"  # a bar over v
+    SPELLED = "spelled"  # d_v: as in code
+
+
+class Affine(StrEnum):
+    """How ``W x + U h + b`` is written."""
+
+    SPLIT = "split"  # a matrix for each operand
+    JOINED = "joined"  # one matrix times the operands in one vector
+
+
+@dataclass(frozen=True)
+class Letter:
+    """How a value of some role is called.
+
+    ``base`` is one letter, a Greek letter's English name, or a word; empty for the letter of the state that the value
+    enters first. ``below`` is lowered at its right. ``index`` is what stands at the gate's parameters, where that is
+    not ``below`` or ``base``.
+    """
+
+    base: str
+    below: str = ""
+    accent: Accent = Accent.NONE
+    style: Style = Style.ITALIC
+    index: str = ""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How a parameter of some role is called: its letter, and an operand's letter that stands with the gate's.
+
+    ``order`` tells whether the operand's letter stands before the gate's or after it.
+    """
+
+    base: str
+    operand: str = ""
+    operand_first: bool = False
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How symbols are written. ``derivative`` writes a local derivative of one value by another."""
+    """How a derivation is written.
+
+    ``letters`` are names by role; a role is a description that declarations give, such as "forget gate", or "input".
+    ``weights`` are those of parameters: "input weights", "recurrent weights", "bias", "peephole". ``words`` replace
+    parts of descriptions. ``preactivation`` is a letter that has the gate's below it, or empty where the gate's own
+    gets a bar. ``remarks`` are sentences for the reader, by what they are about: see :data:`REMARKS`.
+    """
 
     name: str
     description: str
+    letters: Mapping[str, Letter] = field(default_factory=dict)
+    weights: Mapping[str, Weight] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    time: Time = Time.LOWERED
+    adjoints: Adjoints = Adjoints.PARTIAL
+    affine: Affine = Affine.SPLIT
+    elementwise: Times = Times.ELEMENTWISE
+    matrix: Times = Times.MATRIX
+    preactivation: str = "a"
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
-    def derivative(self, of: str, by: str) -> str:
-        """The local derivative of ``of`` by ``by``."""
-        return f"d({of})/d({by})"
 
+REMARKS = ("affine", "loss")
+"""What remarks can be about: affine maps (told where a cell has one with a bias), and the adjoints coming in."""
 
-code = Notation("code", "names as in the generated code: d_v is the gradient of the loss by v")
+INPUT = "input"
+INPUT_WEIGHTS = "input weights"
+RECURRENT_WEIGHTS = "recurrent weights"
+BIAS = "bias"
+PEEPHOLE = "peephole"
+"""Roles that no description gives: they are found from what a value does."""

@@ -1,0 +1,223 @@
+"""The backward part: every equation in reverse, and what adds up over time.
+
+For each quantity: the ways by which it reaches the loss, the chain rule with one term a way, the local derivatives, and
+what they add up to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sympy import Expr
+
+from lstmgen.calculus.graph import is_call
+from lstmgen.calculus.operations import Contract
+from lstmgen.calculus.reverse import Origin, Seed
+from lstmgen.declare.symbols import Value
+from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
+from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section
+from lstmgen.derivation.formula import Derivative, Formula, Product, Relation, Sum, Times, Total, Transposed
+from lstmgen.derivation.naming import LOSS, at_time, lowered
+from lstmgen.derivation.notation import Adjoints, Time
+from lstmgen.derivation.page import Page, anchor, listed
+from lstmgen.derivation.telling import Told, Way
+from lstmgen.derivation.translate import product
+
+
+def backward_section(page: Page, *, brief: bool = False) -> Section:
+    """Every equation of the step in reverse, from the last to the first."""
+    blocks: list[Block] = [*_incoming(page)]
+    blocks += [_derived(page, told, brief=brief) for told in page.telling.backward]
+    return Section("backward", "Backward", tuple(blocks))
+
+
+def sums_section(page: Page) -> Section:
+    """The gradients of the parameters."""
+    lead = Paragraph(
+        (
+            "A parameter serves every step and every row of the batch. Its gradient is the sum over all of them; the "
+            "sums below go over the steps of one row.",
+        )
+    )
+    equations = [_result(page, told) for told in page.telling.sums]
+    return Section("sums", "Sums over time", (lead, *equations))
+
+
+def _incoming(page: Page) -> Iterator[Block]:
+    """What the adjoints are, and which of them come in from outside a step."""
+    declaration, names = page.gradient.declaration, page.write.names
+    example = declaration.states[0].next if declaration.states else declaration.outputs[0]
+    yield Paragraph(
+        (
+            "The steps are gone through from the last to the first, and the equations of a step from the last to the "
+            "first. ",
+            page.own_adjoint(example),
+            " is the gradient of the loss ",
+            LOSS,
+            " by ",
+            page.write(example),
+            ". A local derivative such as ",
+            *_example_of_local(page),
+            " is taken unit by unit; that of a product with a matrix is the matrix.",
+        )
+    )
+    rows: list[Inline] = []
+    for seed in page.gradient.seeds:
+        came = names.seed(seed)
+        if seed.origin is Origin.LOSS:
+            rows += [came, " from the loss of this step, by the output ", page.write(seed.of), "; "]
+        else:
+            rows += [came, " from the step after, which reads ", page.write(seed.of), "; "]
+    if rows:
+        rows[-1] = str(rows[-1]).removesuffix("; ")
+        yield Paragraph(
+            (
+                "Into a step come ",
+                *rows,
+                ". After the last step, nothing does but what the loss says of the final state.",
+            )
+        )
+    if page.notation.adjoints is Adjoints.PARTIAL and declaration.states:
+        now, later = (at_time(LOSS, page.notation.time), names.seed(next(_later(page))))
+        assert isinstance(later, Derivative)
+        yield Paragraph(
+            (
+                "Here ",
+                now,
+                " is the loss of step t alone, and ",
+                later.of,
+                " that of all later steps, as a function of what step t hands on to them.",
+            )
+        )
+
+
+def _later(page: Page) -> Iterator[Seed]:
+    return (seed for seed in page.gradient.seeds if seed.origin is Origin.NEXT_STEP)
+
+
+def _example_of_local(page: Page) -> tuple[Inline, ...]:
+    for told in page.telling.backward:
+        for way in told.ways:
+            if len(way.steps) == 1 and way.steps[0].partial is not None:
+                return (Derivative(page.write(way.target), page.write(told.value)),)
+    return ("a number's",)
+
+
+def _derived(page: Page, told: Told, *, brief: bool) -> Derived:
+    steps = () if brief else tuple(_steps(page, told))
+    sources = tuple(dict.fromkeys(anchor(way.target) for way in told.ways if way.steps and way.target in page.numbers))
+    return Derived(_lead(page, told), steps, _result(page, told), sources)
+
+
+def _result(page: Page, told: Told) -> Equation:
+    left = page.own_adjoint(told.value)
+    if told.borrowed:
+        return Equation(Relation((left, page.adjoint(told.value)), ("=",)), f"backward-{told.value.name}")
+    right = page.write(told.equation.expression)
+    return Equation(Relation((left, right), ("=",)), f"backward-{told.value.name}", evidence=told.evidence)
+
+
+def _lead(page: Page, told: Told) -> tuple[Inline, ...]:
+    """``c_t reaches the loss through h_t and through c_{t+1}``: every path is named before it is summed."""
+    through: list[Inline] = []
+    for way in told.ways:
+        if way.seed is None:
+            through.append(page.write(way.target))
+        elif way.seed.origin is Origin.LOSS:
+            through.append("the output")
+        else:
+            through += _next_step(page, told.value)
+    unique = list(dict.fromkeys(through))
+    last = " and through " if len(unique) == 2 else " and "
+    pieces = [page.write(told.value), " reaches the loss through ", *listed(unique, last)]
+    numbers = [f"({page.numbers[way.target]})" for way in told.ways if way.steps and way.target in page.numbers]
+    if numbers:
+        pieces.append(f", by {', '.join(dict.fromkeys(numbers))}")
+    return (*pieces, ".")
+
+
+def _next_step(page: Page, value: Value) -> tuple[Inline, ...]:
+    """What reads a state at the step after, by its symbol there."""
+    if page.notation.time is Time.SPELLED:
+        return ("the next step",)
+    previous = next((state.previous for state in page.gradient.declaration.states if state.next == value), None)
+    readers = [told for told in page.telling.backward if told.value == previous]
+    later = replace(page.write, shift=1)
+    targets = dict.fromkeys(way.target for told in readers for way in told.ways if way.steps)
+    return tuple(later(target) for target in targets) or ("the next step",)
+
+
+def _steps(page: Page, told: Told) -> Iterator[Equation]:
+    """The chain rule with one term a way, then the local derivative of each."""
+    if told.ways and all(way.seed is not None for way in told.ways):
+        return
+    terms = [_term(page, told.value, way) for way in told.ways]
+    told_by_chain = all(term is not None for term in terms)
+    if told_by_chain:
+        chain = Sum(tuple(("+", term) for term in terms if term is not None)) if len(terms) > 1 else terms[0]
+        assert chain is not None
+        yield Equation(Relation((page.own_adjoint(told.value), chain), ("=",)))
+    for way in told.ways:
+        if way.seed is not None:
+            continue
+        if told_by_chain:
+            yield Equation(_local(page, told.value, way))
+        elif len(told.ways) > 1:
+            note = ("through ", page.write(way.target))
+            yield Equation(page.write(way.steps[-1].contribution), note=note)
+
+
+def _term(page: Page, value: Value, way: Way) -> Formula | None:
+    """The term of the chain rule for one way; None where no product of two factors says it."""
+    if way.seed is not None:
+        return page.write.names.seed(way.seed)
+    adjoint = page.adjoint(way.target)
+    derivative = Derivative(page.write(way.target), page.write(value))
+    matrix = _matrix(way)
+    if matrix is not None:
+        return Product((Transposed(derivative), adjoint), page.notation.matrix)
+    if any(step.partial is None for step in way.steps):
+        return None
+    star = page.notation.elementwise is Times.STAR
+    times = page.notation.elementwise if way.target.dims or star else Times.SCALAR
+    term: Formula = Product((adjoint, derivative), times)
+    for dim in [each for each in way.target.dims if each not in value.dims]:
+        term = Total(term, lowered(dim))
+    return term
+
+
+def _local(page: Page, value: Value, way: Way) -> Relation:
+    """The local derivative: as the rule gives it, and simplified by what is known already."""
+    derivative = Derivative(page.write(way.target), page.write(value))
+    matrix = _matrix(way)
+    if matrix is not None:
+        return Relation((derivative, page.write(matrix)), ("=",))
+    simple = page.write(_partial(way))
+    raw = _unsimplified(page, way)
+    sides = (derivative, simple) if raw is None or raw == simple else (derivative, raw, simple)
+    return Relation(sides, ("=",) * (len(sides) - 1))
+
+
+def _partial(way: Way) -> Expr:
+    """The product of the local derivatives along a way."""
+    return product([step.partial for step in way.steps if step.partial is not None])
+
+
+def _unsimplified(page: Page, way: Way) -> Formula | None:
+    """The local derivative of a call in terms of its argument, where the calculus has it in terms of its value."""
+    equation = way.steps[0].equation
+    if len(way.steps) > 1 or not is_call(equation.expression):
+        return None
+    return replace(page.write, inline={**page.write.inline, equation.target: equation.expression})(_partial(way))
+
+
+def _matrix(way: Way) -> Expr | None:
+    """The matrix that a vector is multiplied with on its way, if that is all that happens to it."""
+    *before, last = way.steps
+    product_of = last.equation.expression
+    if last.partial is not None or not isinstance(product_of, Contract) or product_of.axes != MATRIX_TIMES_VECTOR:
+        return None
+    if last.operand != product_of.values[1] or any(step.partial is None or step.partial != 1 for step in before):
+        return None
+    return product_of.values[0]

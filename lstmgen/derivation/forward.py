@@ -1,0 +1,164 @@
+"""The forward part: the symbols and what they mean, the equations of a step, and the recurrence they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lstmgen.calculus.graph import is_call, operands_of
+from lstmgen.declare.declaration import Equation as CellEquation
+from lstmgen.declare.functions import DEFINITIONS
+from lstmgen.declare.symbols import Role, Value
+from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
+from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row, Sum, Symbol
+from lstmgen.derivation.naming import at_time, is_preactivation
+from lstmgen.derivation.notation import BIAS, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
+from lstmgen.derivation.page import Page, anchor, listed
+
+_STEP = Symbol("F")
+_MOST = 5  # operands of a state's equation that is shown over two steps
+
+
+def forward_sections(page: Page) -> tuple[Section, ...]:
+    """Symbols, equations, and the recurrence over all steps."""
+    spelled = page.notation.time is Time.SPELLED
+    where = "" if spelled else " Step t reads what step t − 1 has left behind."
+    return (
+        Section(
+            "forward", "Forward", (Paragraph((f"One step of the cell, in the order of its computation.{where}",)),)
+        ),
+        Section("symbols", "Symbols", (symbol_table(page),), 2),
+        Section("equations", "Equations of one step", tuple(_equations(page)), 2),
+        *([] if spelled else [Section("unrolled", "Over all steps", tuple(_unrolled(page)), 2)]),
+    )
+
+
+def symbol_table(page: Page) -> Table:
+    """Every symbol with its dimensions and its meaning; symbols alike but for a letter share a row."""
+    rows: dict[tuple[str, tuple[Inline, ...]], list[Formula]] = {}
+    for value, meaning in _meanings(page):
+        dims = " × ".join(value.dims) or "number"
+        rows.setdefault((dims, meaning), []).append(page.write(value))
+    head = (("symbol",), ("dimensions",), ("meaning",))
+    return Table(head, tuple((listed(symbols, ", "), (dims,), meaning) for (dims, meaning), symbols in rows.items()))
+
+
+def _meanings(page: Page) -> Iterator[tuple[Value, tuple[Inline, ...]]]:
+    declaration, primal = page.gradient.declaration, page.gradient.primal
+    several = len(declaration.inputs) > 1
+    for value in declaration.inputs:
+        yield value, ("input" if page.roles.get(value) == INPUT or not several else "another input",)
+    if declaration.step_index is not None:
+        yield declaration.step_index, ("index of the step, from 0",)
+    previous = {state.next: state.previous for state in declaration.states}
+    for equation in page.telling.forward:
+        value, what = equation.target, page.words(equation.description)
+        if is_preactivation(value, primal):
+            what = "pre-activation"
+        elif value in previous:
+            what = f"{what}, carried to the next step" if what else "carried to the next step"
+        elif value in declaration.outputs and "output" not in what:
+            what = f"{what}, the output" if what else "the output"
+        if what:
+            yield value, (what,)
+    described: dict[Value, str] = {each.value: each.description for each in declaration.parameters}
+    described |= {each.value: each.description for each in declaration.constants}
+    for value, description in described.items():
+        yield value, (description,) if description else _parameter_meaning(page, value)
+    for value in primal.free:
+        if value.role == Role.SIZE:
+            yield value, (f"size of {value.name}",)
+
+
+def _parameter_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
+    match page.roles.get(value, ""):
+        case role if role == INPUT_WEIGHTS:
+            return ("parameters: weights of the input",)
+        case role if role == RECURRENT_WEIGHTS:
+            return ("parameters: recurrent weights",)
+        case role if role == BIAS:
+            return ("parameters: biases",)
+        case role if role == PEEPHOLE:
+            return ("parameters: weights, unit by unit",)
+    return ("parameters" if value.role == Role.PARAMETER else "constants",)
+
+
+def _equations(page: Page) -> Iterator[Block]:
+    for equation in page.telling.forward:
+        target = equation.target
+        number = f"({page.numbers[target]})"
+        formula = page.write.equation(equation)
+        yield Equation(formula, anchor(target), number, _note(page, equation), page.telling.parts(equation))
+    if page.write.joined:
+        yield Paragraph(_blocks_of_joined(page))
+    remark = page.notation.remarks.get("affine")
+    if remark and any(role == BIAS for role in page.roles.values()):
+        yield Paragraph((remark,))
+
+
+def _note(page: Page, equation: CellEquation) -> tuple[Inline, ...]:
+    """The description and the range of the activation."""
+    target, expression = equation.target, equation.expression
+    if is_preactivation(target, page.gradient.primal):
+        return ()
+    words = page.words(equation.description)
+    span = DEFINITIONS[type(expression)].range if is_call(expression) else ""
+    span = span.replace("inf", "∞").replace("-", "−")
+    return tuple(filter(None, [", ".join(filter(None, [words, span and f"in {span}"]))]))
+
+
+def _blocks_of_joined(page: Page) -> tuple[Inline, ...]:
+    """What the one matrix of an affine map is made of: the gradients are told block by block."""
+    made = [
+        Relation((page.write.stem(each.matrix), Row(tuple(map(page.write, each.weights)))), ("=",))
+        for each in page.write.joined.values()
+    ]
+    return ("One matrix holds the weights of both operands side by side: ", *listed(made), ".")
+
+
+def _unrolled(page: Page) -> Iterator[Block]:
+    declaration, how = page.gradient.declaration, page.notation.time
+    states = [state.next for state in declaration.states]
+    names = page.write.names
+
+    def at(value: Value, when: Formula) -> Formula:
+        timeless = replace(names, timed=frozenset())
+        return at_time(timeless.symbol(value), how, when=when)
+
+    def all_at(when: Formula) -> Formula:
+        symbols = tuple(at(state, when) for state in states)
+        return symbols[0] if len(symbols) == 1 else Row(symbols)
+
+    def step(now: Formula, before: Formula) -> Relation:
+        inputs = tuple(at(value, now) for value in declaration.inputs)
+        return Relation((all_at(now), Call(_STEP, (*inputs, all_at(before)))), ("=",))
+
+    last = Symbol("T")
+    states_word = "state" if len(states) == 1 else "states"
+    yield Paragraph(
+        (
+            "Call the equations above ",
+            _STEP,
+            f". They are the same at every step, with the same parameters; only the {states_word} pass"
+            f"{'es' if len(states) == 1 else ''} from one step to the next:",
+        )
+    )
+    yield Equation(step(Number("1"), Number("0")))
+    yield Equation(step(Number("2"), Number("1")))
+    yield Equation(step(last, Sum((("+", last), ("-", Number("1"))))), note=("and so on, to the last step",))
+    yield from _two_steps(page)
+
+
+def _two_steps(page: Page) -> Iterator[Block]:
+    """The equation of a state that reads itself directly, with its own equation of the step before put in."""
+    definitions = page.gradient.primal.definitions()
+    for state in page.gradient.declaration.states:
+        equation = definitions[state.next]
+        expression = page.write.resolve(equation.expression)
+        operands = operands_of(expression)
+        if state.previous not in operands or len(operands) > _MOST or is_call(expression):
+            continue
+        before = replace(page.write, shift=-1)(expression)
+        twice = replace(page.write, instead={state.previous: before})(expression)
+        yield Paragraph(("Over two steps, ", page.write(state.next), " is"))
+        yield Equation(Relation((page.write(state.next), twice), ("=",)))

@@ -1,0 +1,72 @@
+"""A derivation as a document, in the order in which a teacher would tell it.
+
+First what the cell is and what its symbols mean, then the equations of a step, then the same equations in reverse, then
+what adds up over time, then all gates at once. Other sections, such as a worked example, are handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lstmgen.derivation.backward import backward_section, sums_section
+from lstmgen.derivation.document import Block, Document, Paragraph, Section
+from lstmgen.derivation.forward import forward_sections
+from lstmgen.derivation.matrix import matrix_section
+from lstmgen.derivation.narration import Derivation
+from lstmgen.derivation.notation import Notation
+from lstmgen.derivation.page import Page, open_page
+from lstmgen.errors import UserError
+
+PARTS = ("forward", "backward", "sums", "matrix")
+"""The parts that every derivation has; sections that are handed in are parts besides."""
+
+
+def outline(
+    derivation: Derivation,
+    notation: Notation,
+    *,
+    part: str = "",
+    detail: str = "full",
+    extra: Sequence[Section] = (),
+) -> Document:
+    """The document: all of it, or one ``part`` alone. ``detail`` "brief" leaves out the steps of the backward pass.
+
+    Raises :class:`UserError` (LG401) for a part that there is not.
+    """
+    parts = (*PARTS, *(section.name for section in extra if section.level == 1))
+    if part and part not in parts:
+        raise UserError(f"there is no part {part!r}", code="LG401", hint=f"there are: {', '.join(parts)}")
+    page = open_page(derivation, notation)
+    sections = (
+        *forward_sections(page),
+        backward_section(page, brief=detail == "brief"),
+        sums_section(page),
+        matrix_section(page),
+        *extra,
+    )
+    declaration = derivation.gradient.declaration
+    first = declaration.doc.split("\n\n")[0].split(". ")[0].rstrip(".") if declaration.doc else ""
+    title = f"{declaration.name}: {first}" if first else declaration.name
+    lead = () if part else tuple(_lead(page))
+    return Document(title, declaration.reference, lead, tuple(_of_part(sections, part) if part else sections))
+
+
+def _of_part(sections: Sequence[Section], part: str) -> Iterator[Section]:
+    """The section of a part, and those within it."""
+    inside = False
+    for section in sections:
+        if section.level == 1:
+            inside = section.name == part
+        if inside:
+            yield section
+
+
+def _lead(page: Page) -> Iterator[Block]:
+    """What the declaration says of the cell, and with which options it was traced."""
+    declaration = page.gradient.declaration
+    for paragraph in declaration.doc.split("\n\n"):
+        if paragraph.strip():
+            yield Paragraph((" ".join(paragraph.replace("`", "").split()),))
+    if declaration.changed_options:
+        options = ", ".join(f"{name} = {value}" for name, value in declaration.changed_options)
+        yield Paragraph((f"Traced with {options}.",))
