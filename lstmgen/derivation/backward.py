@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sympy import Expr
+from sympy import Add, Expr
 
 from lstmgen.calculus.graph import is_call
 from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.reverse import Origin, Seed
+from lstmgen.declare.dims import Dims
+from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
 from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section
@@ -149,52 +151,70 @@ def _next_step(page: Page, value: Value) -> tuple[Inline, ...]:
 
 
 def _steps(page: Page, told: Told) -> Iterator[Equation]:
-    """The chain rule with one term a way, then the local derivative of each."""
+    """The chain rule with one term for every value on the way, then the local derivatives."""
     if told.ways and all(way.seed is not None for way in told.ways):
         return
-    terms = [_term(page, told.value, way) for way in told.ways]
-    told_by_chain = all(term is not None for term in terms)
-    if told_by_chain:
-        chain = Sum(tuple(("+", term) for term in terms if term is not None)) if len(terms) > 1 else terms[0]
-        assert chain is not None
+    groups = _by_target(told)
+    terms = [_term(page, told.value, group) for group in groups]
+    found = [term for term in terms if term is not None]
+    if len(found) == len(terms):
+        chain = Sum(tuple(("+", term) for term in found)) if len(found) > 1 else found[0]
         yield Equation(Relation((page.own_adjoint(told.value), chain), ("=",)))
+        for group in groups:
+            if group[0].seed is None:
+                yield Equation(_local(page, told.value, group))
+    elif len(told.ways) > 1:
+        for way in told.ways:
+            if way.seed is None:
+                yield Equation(contribution(page, way), note=("through ", page.write(way.target)))
+
+
+def contribution(page: Page, way: Way) -> Formula:
+    """What a way adds to the adjoint: summed over the dimensions that the value does not have."""
+    step = way.steps[-1]
+    return _summed(page.write(step.contribution), dims_of(step.contribution), step.operand)
+
+
+def _summed(formula: Formula, dims: Dims, value: Value) -> Formula:
+    for dim in dims:
+        if dim not in value.dims:
+            formula = Total(formula, lowered(dim))
+    return formula
+
+
+def _by_target(told: Told) -> list[list[Way]]:
+    """The ways, those through one value together: its local derivative is their sum."""
+    groups: dict[object, list[Way]] = {}
     for way in told.ways:
-        if way.seed is not None:
-            continue
-        if told_by_chain:
-            yield Equation(_local(page, told.value, way))
-        elif len(told.ways) > 1:
-            note = ("through ", page.write(way.target))
-            yield Equation(page.write(way.steps[-1].contribution), note=note)
+        groups.setdefault(way.seed or way.target, []).append(way)
+    return list(groups.values())
 
 
-def _term(page: Page, value: Value, way: Way) -> Formula | None:
-    """The term of the chain rule for one way; None where no product of two factors says it."""
+def _term(page: Page, value: Value, group: list[Way]) -> Formula | None:
+    """The term of the chain rule for the ways through one value; None where no product of two factors says it."""
+    way = group[0]
     if way.seed is not None:
         return page.write.names.seed(way.seed)
     adjoint = page.adjoint(way.target)
     derivative = Derivative(page.write(way.target), page.write(value))
-    matrix = _matrix(way)
-    if matrix is not None:
+    if len(group) == 1 and _matrix(way) is not None:
         return Product((Transposed(derivative), adjoint), page.notation.matrix)
-    if any(step.partial is None for step in way.steps):
+    if any(step.partial is None for each in group for step in each.steps):
         return None
     star = page.notation.elementwise is Times.STAR
     times = page.notation.elementwise if way.target.dims or star else Times.SCALAR
-    term: Formula = Product((adjoint, derivative), times)
-    for dim in [each for each in way.target.dims if each not in value.dims]:
-        term = Total(term, lowered(dim))
-    return term
+    return _summed(Product((adjoint, derivative), times), way.target.dims, value)
 
 
-def _local(page: Page, value: Value, way: Way) -> Relation:
+def _local(page: Page, value: Value, group: list[Way]) -> Relation:
     """The local derivative: as the rule gives it, and simplified by what is known already."""
-    derivative = Derivative(page.write(way.target), page.write(value))
-    matrix = _matrix(way)
+    derivative = Derivative(page.write(group[0].target), page.write(value))
+    matrix = _matrix(group[0])
     if matrix is not None:
         return Relation((derivative, page.write(matrix)), ("=",))
-    simple = page.write(_partial(way))
-    raw = _unsimplified(page, way)
+    partials = [_partial(way) for way in group]
+    partial = partials[0] if len(partials) == 1 else Add(*partials, evaluate=False)
+    simple, raw = page.write(partial), _unsimplified(page, group, partial)
     sides = (derivative, simple) if raw is None or raw == simple else (derivative, raw, simple)
     return Relation(sides, ("=",) * (len(sides) - 1))
 
@@ -204,12 +224,12 @@ def _partial(way: Way) -> Expr:
     return product([step.partial for step in way.steps if step.partial is not None])
 
 
-def _unsimplified(page: Page, way: Way) -> Formula | None:
+def _unsimplified(page: Page, group: list[Way], partial: Expr) -> Formula | None:
     """The local derivative of a call in terms of its argument, where the calculus has it in terms of its value."""
-    equation = way.steps[0].equation
-    if len(way.steps) > 1 or not is_call(equation.expression):
+    equation = group[0].steps[0].equation
+    if len(group) > 1 or len(group[0].steps) > 1 or not is_call(equation.expression):
         return None
-    return replace(page.write, inline={**page.write.inline, equation.target: equation.expression})(_partial(way))
+    return replace(page.write, inline={**page.write.inline, equation.target: equation.expression})(partial)
 
 
 def _matrix(way: Way) -> Expr | None:

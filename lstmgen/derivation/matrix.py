@@ -9,6 +9,7 @@ from lstmgen.calculus.graph import Dependence
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import AffineMap, affine_maps
+from lstmgen.derivation.backward import contribution
 from lstmgen.derivation.document import Block, Equation, Paragraph, Section
 from lstmgen.derivation.formula import (
     Accent,
@@ -130,7 +131,7 @@ def _to_operand(page: Page, stack: _Stack, told: Told, members: set[Value]) -> E
         if way.seed is not None:
             others.append(page.write.names.seed(way.seed))
         elif not _through(way, members):
-            others.append(page.write(way.steps[-1].contribution))
+            others.append(contribution(page, way))
     right = Sum((("+", back), *(("+", each) for each in others))) if others else back
     return Equation(Relation((page.own_adjoint(told.value), right), ("=",)), evidence=told.evidence)
 

@@ -264,10 +264,10 @@ def _preferred(gradient: Gradient, notation: Notation, own: Mapping[Value, Stem]
         elif value.role == Role.PARAMETER and tail:
             weight = notation.weights.get(known.get(value, ""))
             base = weight.base if weight else head
-            gate, *more = _indexed(tail, indices)
+            first, *more = _indexed(tail, indices)
             if weight and weight.operand:  # W_{if}: two letters, one index
-                gate = weight.operand + gate if weight.operand_first else gate + weight.operand
-            found[value] = Stem(base, (gate, *more), style=letter(base).style)
+                first = weight.operand + first if weight.operand_first else first + weight.operand
+            found[value] = Stem(base, (first, *more), style=letter(base).style)
         elif tail and value not in found and value.role != Role.SIZE:
             found[value] = replace(stem, below=(*stem.below[: -1 - tail.count("_")], *_indexed(tail, indices)))
     return found

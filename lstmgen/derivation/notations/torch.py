@@ -11,7 +11,7 @@ torch = Notation(
         "recurrent weights": Weight("W", "h", operand_first=True),
     },
     remarks={
-        "affine": "PyTorch keeps two biases a gate, one with each matrix. Only their sum enters the equations; it is "
-        "the bias written here, and its gradient is that of both.",
+        "affine": "PyTorch keeps two biases a gate, one with each matrix. Where only their sum enters an equation, it "
+        "is written as one bias here, whose gradient is that of both.",
     },
 )
