@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 from lstmgen.derivation.document import Derived, Document, Equation, Inline, Paragraph, Table
 from lstmgen.derivation.formula import (
     Accent,
@@ -48,7 +50,7 @@ def plain(formula: Formula) -> str:
     match formula:
         case Symbol(base, _, accent, below, above):
             base = _GREEK.get(base, base)
-            base = "".join(letter + _ACCENT[accent] for letter in base)
+            base = normalize("NFC", "".join(letter + _ACCENT[accent] for letter in base))
             return base + _raised("_", below) + _raised("^", above)
         case Number(text) | Words(text):
             return text

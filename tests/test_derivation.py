@@ -1,22 +1,18 @@
-"""The printed derivation: what it says is what is computed, and nothing in it is left unsaid.
+"""The narration: every step of the calculus is told once, and the steps add up to the adjoint they are told under.
 
-The page is mathematics that runs: its equations, read line by line by Python, must give the gradient of its own forward
-equations. Behind the page stand the steps of the calculus; each must add up to the adjoint that it is printed under.
+What becomes of it in print is for the tests of notations, translation and outline.
 """
 
 # ruff: noqa: N806  (matrices keep the capital letters of their equations)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-import lstmgen
 from lstmgen.api import cell, exp, max_over, maximum, outer, relu, sigmoid, sqrt, stop_gradient, sum_over, tanh
 from lstmgen.calculus.interpreter import Interpreter
 from lstmgen.calculus.reverse import Gradient
@@ -24,11 +20,9 @@ from lstmgen.calculus.text import Text
 from lstmgen.declare.cell import Cell
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.symbols import Role
-from lstmgen.derivation.narration import Derivation
-from lstmgen.derivation.notation import code
-from lstmgen.derivation.text import PARTS, render
-from lstmgen.errors import UserError
-from lstmgen.verify.differences import central_differences
+from lstmgen.derivation.narration import Derivation, narrate
+from lstmgen.finding import find_cell
+from lstmgen.pipeline import derive_gradient
 from lstmgen.verify.sample import Sample, choose_sizes, draw
 
 Array = np.ndarray[Any, Any]
@@ -80,30 +74,7 @@ CELLS: dict[str, str | Cell] = {"lstm": "lstm", "fan": fan, "memory": memory, "r
 @pytest.fixture(params=CELLS.values(), ids=list(CELLS))
 def derivation(request: pytest.FixtureRequest) -> Derivation:
     """What `lstmgen.derive` gives for one of the cells."""
-    return lstmgen.derive(request.param).derivation
-
-
-# -- the page ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Page:
-    """The equations of a printed derivation, as (target, expression), in the order of the page."""
-
-    forward: list[tuple[str, str]]
-    backward: list[tuple[str, str]]
-
-
-def read(text: str) -> Page:
-    """The equations that stand on a line of their own; the paths' lines have a label, a `where` or no `=`."""
-    forward, backward = text.split("\nBackward, ")
-    numbered = re.findall(r"^ +\(\d+\)  (\w+) = (.+?)(?:   .*)?$", forward, re.MULTILINE)
-    return Page(numbered, re.findall(r"^ +(\w+) = (.+)$", backward, re.MULTILINE))
-
-
-def names_in(expression: str) -> set[str]:
-    """The values that an expression reads: its names, less those of functions and of dimensions."""
-    return set(re.findall(r"\b[A-Za-z_]\w*\b(?!\()", re.sub(r'"[^"]*"|\.T\b', "", expression)))
+    return narrate(derive_gradient(find_cell(request.param), {}))
 
 
 def language(sizes: Mapping[str, int]) -> Values:
@@ -124,14 +95,6 @@ def language(sizes: Mapping[str, int]) -> Values:
         "total": lambda array: array,
         "stop_gradient": lambda array: array,
     }
-
-
-def compute(equations: list[tuple[str, str]], values: Values) -> Values:
-    """Runs equations one after the other; every name they read must have been given or computed above."""
-    values = dict(values)
-    for target, expression in equations:
-        values[target] = eval(expression, {}, values)
-    return values
 
 
 def one_row(gradient: Gradient) -> tuple[Sample, Values]:
@@ -160,152 +123,7 @@ def reduced(term: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(term, shape)
 
 
-def test_the_page_computes_the_gradient_of_its_own_forward_equations(derivation: Derivation) -> None:
-    gradient = derivation.gradient
-    page = read(render(derivation, code))
-    sample, values = one_row(gradient)
-    forward = compute(page.forward, values)
-    found = compute(page.backward, forward)
-    # What stands under stop_gradient is a constant of the calculus, and must be one of the differences.
-    held = {name: forward[name] for name in re.findall(r"stop_gradient\((\w+)\)", str(page.forward))}
-
-    def loss() -> float:
-        now = compute([equation for equation in page.forward if equation[0] not in held], {**values, **held})
-        return float(sum(np.sum(now[seed.adjoint.name] * now[seed.of.name]) for seed in gradient.seeds))
-
-    wanted = [*sample.parameters, *sample.inputs, *(f"{name}_prev" for name in sample.initial)]
-    for name in wanted:
-        values[name] = np.array(values[name])  # a scalar parameter, too, is changed in place
-    for name in wanted:
-        expected = central_differences(loss, values[name])
-        np.testing.assert_allclose(
-            np.broadcast_to(found[f"d_{name}"], expected.shape), expected, rtol=1e-8, atol=1e-8, err_msg=name
-        )
-
-
-TERMS = [
-    (r"(?:the output|the next step): (.+)", "{0}"),
-    (r"(?:\(\d+\): )?(.+?) \* d\(.+\)/d\(.+\), where d\(.+\)/d\(.+\) = (.+)", "({0}) * ({1})"),
-    (r"(?:\(\d+\): )?.+ gives (.+)", "{0}"),
-]
-
-
-def test_the_ways_to_the_loss_add_up_to_what_is_printed_under_them(derivation: Derivation) -> None:
-    page = render(derivation, code)
-    sample, values = one_row(derivation.gradient)
-    values = compute([*read(page).forward, *read(page).backward], values)
-    shapes = {value.name: extent(value.dims, sample) for value in derivation.gradient.adjoints.values()}
-    values |= {name: np.broadcast_to(values[name], shape) for name, shape in shapes.items() if name in values}
-    blocks = re.findall(r"^  .+ reaches the loss through (.+):\n((?:      .+\n)+)", page, re.MULTILINE)
-    assert len(blocks) == len(derivation.backward)
-    for ways, block in blocks:
-        *lines, result = block.splitlines()
-        matches = [(re.fullmatch(rf" +{pattern}", line), form) for line in lines for pattern, form in TERMS]
-        terms = [form.format(*match.groups()) for match, form in matches if match]
-        assert len(terms) == len(lines)
-        assert bool(terms) == (ways not in ("the output", "the next step"))  # which say all in one line
-        match = re.fullmatch(r" +(?:(\w+) = (.+)|so the gradient of .+ is (\w+))", result)
-        assert match is not None
-        name = match[1] or match[3]
-        shape = np.shape(values[name])
-        total = sum(reduced(np.asarray(eval(term, {}, values)), shape) for term in terms or [match[2]])
-        np.testing.assert_allclose(total, values[name], rtol=1e-12, atol=1e-14, err_msg=block)
-
-
-def test_every_name_on_the_page_is_given_or_defined_above(derivation: Derivation) -> None:
-    gradient, page = derivation.gradient, read(render(derivation, code))
-    known = {value.name for value in gradient.primal.free} | {seed.adjoint.name for seed in gradient.seeds}
-    for target, expression in [*page.forward, *page.backward]:
-        assert names_in(expression) <= known, f"{target} = {expression}"
-        assert target not in known
-        known.add(target)
-
-
-def test_the_lines_of_the_paths_use_names_of_the_page_alone(derivation: Derivation) -> None:
-    page, gradient = read(render(derivation, code)), derivation.gradient
-    known = {value.name for value in gradient.primal.free} | {seed.adjoint.name for seed in gradient.seeds}
-    known |= {target for target, _ in [*page.forward, *page.backward]}
-    partials = re.findall(r", where d\(.+\) = (.+)$", render(derivation, code), re.MULTILINE)
-    contributions = re.findall(r" gives (.+)$", render(derivation, code), re.MULTILINE)
-    assert partials
-    assert contributions
-    for expression in [*partials, *contributions]:
-        assert names_in(expression) <= known, expression
-
-
-def test_the_forward_page_is_the_declaration_numbered_from_one(derivation: Derivation) -> None:
-    assert [line.number for line in derivation.forward] == list(range(1, len(derivation.forward) + 1))
-    declared = [equation.target.name for equation in derivation.gradient.declaration.equations]
-    printed = [target for target, _ in read(render(derivation, code)).forward]
-    assert [name for name in printed if name in declared] == declared
-    for number in re.findall(r"\((\d+)\)", render(derivation, code)):
-        assert 1 <= int(number) <= len(printed)
-
-
-TEXTBOOK = """
-d_h = d_outputs + d_h_next
-d_o = d_h * tanh_c
-d_a_o = d_o * o * (1 - o)
-d_c = d_c_next + d_tanh_c * (1 - tanh_c**2)
-d_g = d_c * i
-d_a_g = d_g * (1 - g**2)
-d_i = d_c * g
-d_a_i = d_i * i * (1 - i)
-d_f = d_c * c_prev
-d_a_f = d_f * f * (1 - f)
-d_c_prev = d_c * f
-d_h_prev = U_o.T @ d_a_o + U_g.T @ d_a_g + U_i.T @ d_a_i + U_f.T @ d_a_f
-d_x = W_o.T @ d_a_o + W_g.T @ d_a_g + W_i.T @ d_a_i + W_f.T @ d_a_f
-d_W_f = total(outer(d_a_f, x))
-d_U_f = total(outer(d_a_f, h_prev))
-d_b_f = total(d_a_f)
-"""
-
-
-def test_the_lstm_reads_as_in_a_textbook() -> None:
-    page = str(lstmgen.derive("lstm"))
-    lines = [line.strip() for line in page.splitlines()]
-    assert [line for line in TEXTBOOK.strip().splitlines() if line not in lines] == []
-    assert "f reaches the loss through (7):" in page
-    assert "d_c * d(c)/d(f), where d(c)/d(f) = c_prev" in page
-    assert "h reaches the loss through the output and the next step:" in page
-    assert page.startswith("lstm: Long short-term memory with a forget gate.\n===")
-    assert "Gers, Schmidhuber & Cummins" in page
-
-
-def test_a_term_of_a_sum_is_told_to_share_the_adjoint_of_the_sum() -> None:
-    page = str(lstmgen.derive(fan))
-    assert "      so the gradient of sigmoid_u is d_c\n" in page
-    assert page.count("\n      d_c = ") == 1
-
-
-def test_a_product_that_was_given_no_name_is_told_by_what_it_is() -> None:
-    page = str(lstmgen.derive(memory))
-    assert "  W_k @ x reaches the loss through (3):\n" in page
-    assert "where d(k)/d(W_k @ x) = exp_t / sqrt_key" in page
-    assert "      d_W_k_x = d_k * exp_t / sqrt_key" in page
-
-
-# -- the parts --------------------------------------------------------------------------------------------------------
-
-
-def test_parts_make_the_whole(derivation: Derivation) -> None:
-    parts = [render(derivation, code, part) for part in PARTS]
-    assert render(derivation, code) == render(derivation, code)
-    assert render(derivation, code).endswith("\n".join(parts))
-    assert all(part.endswith("\n") and not part.endswith("\n\n") for part in parts)
-
-
-def test_an_unknown_part_is_refused() -> None:
-    with pytest.raises(UserError, match="there is no part 'all'") as caught:
-        render(lstmgen.derive("lstm").derivation, code, "all")
-    assert caught.value.code == "LG401"
-
-
-# -- the calculus behind the page -------------------------------------------------------------------------------------
-
-
-def test_every_equation_of_the_adjoint_graph_is_printed_once(derivation: Derivation) -> None:
+def test_every_equation_of_the_adjoint_graph_is_told_once(derivation: Derivation) -> None:
     gradient = derivation.gradient
     passages = [*derivation.backward, *derivation.sums]
     own = [passage.equation for passage in passages if not passage.borrowed]
@@ -313,9 +131,6 @@ def test_every_equation_of_the_adjoint_graph_is_printed_once(derivation: Derivat
     assert len({each.target for each in own}) == len(own)
     assert {each.target for each in [*own, *inlined]} == {each.target for each in gradient.adjoint.equations}
     assert all(equation in gradient.adjoint.equations for equation in own)
-    text = Text(derivation.inlined_forward | derivation.inlined_backward)
-    printed = [f"{target} = {expression}" for target, expression in read(render(derivation, code)).backward]
-    assert printed == [text.equation(equation) for equation in own]
 
 
 def test_every_use_of_the_chain_rule_is_told_once(derivation: Derivation) -> None:

@@ -108,7 +108,7 @@ def _example_of_local(page: Page) -> tuple[Inline, ...]:
 
 def _derived(page: Page, told: Told, *, brief: bool) -> Derived:
     steps = () if brief else tuple(_steps(page, told))
-    sources = tuple(dict.fromkeys(anchor(way.target) for way in told.ways if way.steps and way.target in page.numbers))
+    sources = tuple(map(anchor, _sources(page, told)))
     return Derived(_lead(page, told), steps, _result(page, told), sources)
 
 
@@ -133,10 +133,15 @@ def _lead(page: Page, told: Told) -> tuple[Inline, ...]:
     unique = list(dict.fromkeys(through))
     last = " and through " if len(unique) == 2 else " and "
     pieces = [page.write(told.value), " reaches the loss through ", *listed(unique, last)]
-    numbers = [f"({page.numbers[way.target]})" for way in told.ways if way.steps and way.target in page.numbers]
+    numbers = [f"({page.numbers[source]})" for source in _sources(page, told)]
     if numbers:
-        pieces.append(f", by {', '.join(dict.fromkeys(numbers))}")
+        pieces.append(f", by {', '.join(numbers)}")
     return (*pieces, ".")
+
+
+def _sources(page: Page, told: Told) -> tuple[Value, ...]:
+    """The targets of the forward equations that a value's ways go through."""
+    return tuple(dict.fromkeys(home for way in told.ways if way.steps for home in page.printed_in(way.target)))
 
 
 def _next_step(page: Page, value: Value) -> tuple[Inline, ...]:

@@ -52,6 +52,13 @@ class Page:
         """The formula of an equation."""
         return self.write.equation(equation)
 
+    def printed_in(self, value: Value) -> tuple[Value, ...]:
+        """The targets of the forward equations that print ``value`` or, if it is printed in place, hold it."""
+        if value in self.numbers:
+            return (value,)
+        readers = self.gradient.primal.uses().get(value, ())
+        return tuple(dict.fromkeys(home for each in readers for home in self.printed_in(each.target)))
+
     def words(self, description: str) -> str:
         """A description in the words of the notation."""
         words = self.notation.words

@@ -1,0 +1,178 @@
+"""Notations: the same equations in each, and symbols that never look alike."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstmgen import pipeline, plugins
+from lstmgen.api import cell, sigmoid, tanh
+from lstmgen.calculus.reverse import Gradient
+from lstmgen.declare.cell import Cell
+from lstmgen.derivation.formula import Accent, Formula
+from lstmgen.derivation.narration import narrate
+from lstmgen.derivation.notation import Letter, Notation
+from lstmgen.derivation.page import Page, open_page
+from lstmgen.errors import PluginError
+from lstmgen.finding import find_cell, find_notation
+from tests.plain_formulas import plain
+
+ROOT = Path(__file__).resolve().parent.parent
+ENTRIES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+CELLS = [plugin.name for plugin in plugins.available("cells") if plugin.packages == ("lstmgen",)]
+
+
+def registered() -> dict[str, Notation]:
+    """The notations that pyproject.toml registers."""
+    found = {}
+    for name, target in ENTRIES["lstmgen.notations"].items():
+        module, _, attribute = target.partition(":")
+        found[name] = getattr(import_module(module), attribute)
+    return found
+
+
+NOTATIONS = registered()
+
+
+def opened(origin: str | Cell, notation: str | Notation, **options: Any) -> Page:
+    gradient: Gradient = pipeline.derive_gradient(find_cell(origin), options)
+    return open_page(narrate(gradient), NOTATIONS[notation] if isinstance(notation, str) else notation)
+
+
+def forward(page: Page, name: str) -> str:
+    """The printed forward equation of a value."""
+    (equation,) = (each for each in page.telling.forward if each.target.name == name)
+    return plain(page.equation_of(equation))
+
+
+def backward(page: Page, name: str) -> str:
+    """The printed adjoint equation of a value."""
+    every = (*page.telling.backward, *page.telling.sums)
+    (told,) = (each for each in every if each.value.name == name)
+    return f"{plain(page.own_adjoint(told.value))} = {plain(page.write(told.equation.expression))}"
+
+
+THREE = {
+    "standard": (
+        "a_{f,t} = W_f x_t + U_f h_{t - 1} + b_f",
+        "c_t = f_t ⊙ c_{t - 1} + i_t ⊙ c̃_t",
+        "∂L/∂a_{f,t} = ∂L/∂f_t ⊙ f_t ⊙ (1 - f_t)",
+    ),
+    "olah": (
+        "a_{f,t} = W_f [h_{t - 1}, x_t] + b_f",
+        "C_t = f_t * C_{t - 1} + i_t * C̃_t",
+        "∂L/∂a_{f,t} = ∂L/∂f_t * f_t * (1 - f_t)",
+    ),
+    "torch": (
+        "a_{f,t} = W_{if} x_t + W_{hf} h_{t - 1} + b_f",
+        "c_t = f_t ⊙ c_{t - 1} + i_t ⊙ g_t",
+        "∂L/∂a_{f,t} = ∂L/∂f_t ⊙ f_t ⊙ (1 - f_t)",
+    ),
+    "ng": (
+        "z_f^{⟨t⟩} = W_f [a^{⟨t - 1⟩}, x^{⟨t⟩}] + b_f",
+        "c^{⟨t⟩} = Γ_f^{⟨t⟩} * c^{⟨t - 1⟩} + Γ_u^{⟨t⟩} * c̃^{⟨t⟩}",
+        "∂L/∂z_f^{⟨t⟩} = ∂L/∂Γ_f^{⟨t⟩} * Γ_f^{⟨t⟩} * (1 - Γ_f^{⟨t⟩})",
+    ),
+    "greff": (
+        "f̄^t = W_f x^t + R_f y^{t - 1} + b_f",
+        "c^t = f^t ⊙ c^{t - 1} + i^t ⊙ z^t",
+        "δf̄^t = δf^t ⊙ f^t ⊙ (1 - f^t)",
+    ),
+    "words": (
+        "a_{r,t} = W_r x_t + U_r wm_{t - 1} + b_r",
+        "ltm_t = remember_t ⊙ ltm_{t - 1} + save_t ⊙ candidate_t",
+        "∂L/∂a_{r,t} = ∂L/∂remember_t ⊙ remember_t ⊙ (1 - remember_t)",
+    ),
+    "ad": (
+        "a_{f,t} = W_f x_t + U_f h_{t - 1} + b_f",
+        "c_t = f_t ⊙ c_{t - 1} + i_t ⊙ g_t",
+        "ā_{f,t} = f̄_t ⊙ f_t ⊙ (1 - f_t)",
+    ),
+    "code": (
+        "a_f = W_f @ x + U_f @ h_prev + b_f",
+        "c = f * c_prev + i * g",
+        "d_a_f = d_f * f * (1 - f)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THREE)
+def test_three_equations_in_every_notation(name: str) -> None:
+    page = opened("lstm", name)
+    assert (forward(page, "a_f"), forward(page, "c"), backward(page, "a_f")) == THREE[name]
+
+
+def test_every_notation_is_registered_by_its_name_and_described() -> None:
+    assert set(NOTATIONS) == set(THREE)
+    for name, notation in NOTATIONS.items():
+        assert notation.name == name
+        assert notation.description
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+@pytest.mark.parametrize("name", CELLS)
+def test_no_two_quantities_of_a_cell_look_alike(name: str, notation: str) -> None:
+    page = opened(name, notation)
+    primal = page.gradient.primal
+    values = [*primal.free, *(each.target for each in primal.equations if each.target not in page.telling.inline)]
+    symbols: dict[Formula, str] = {}
+    for value in values:
+        assert symbols.setdefault(page.write(value), value.name) == value.name
+    stems = {page.write.stem(joined.matrix) for joined in page.write.joined.values()}
+    assert not stems & symbols.keys()
+
+
+def test_the_candidate_has_the_letter_of_its_state() -> None:
+    assert forward(opened("gru", "standard"), "n") == "h̃_t = tanh(a_{h,t})"
+    assert forward(opened("gru", "standard"), "a_n") == "a_{h,t} = W_h x_t + b_h + r_t ⊙ m_t"
+
+
+def test_peepholes_and_gates_before_the_product() -> None:
+    assert forward(opened("lstm", "greff", peephole=True), "a_f") == (
+        "f̄^t = W_f x^t + R_f y^{t - 1} + p_f ⊙ c^{t - 1} + b_f"
+    )
+    assert forward(opened("lstm", "olah", peephole=True), "a_f") == (
+        "a_{f,t} = W_{fx} x_t + W_{fh} h_{t - 1} + p_f * C_{t - 1} + b_f"
+    )
+    assert forward(opened("gru", "standard", reset="before"), "a_n") == (
+        "a_{h,t} = W_h x_t + U_h (r_t ⊙ h_{t - 1}) + b_h"
+    )
+
+
+def test_descriptions_have_the_words_of_the_notation_once() -> None:
+    page = opened("lstm", "ng")
+    assert page.words("input gate") == "update gate"
+    assert page.words("update gate") == "update gate"
+    assert opened("lstm", "words").words("logarithm of the forget gate") == "logarithm of the remember vector"
+    assert opened("lstm", "standard").words("forget gate") == "forget gate"
+
+
+@cell("strange")
+def strange(eq: Any) -> None:
+    """Names that no notation has a letter for, and two that would share one."""
+    x, h_prev = eq.input("x"), eq.state("h")
+    u = eq.let("u", sigmoid(eq.affine("u", W=x, U=h_prev)), "update gate")
+    i = eq.let("i", sigmoid(eq.affine("i", W=x, U=h_prev)), "input gate")
+    alpha2 = eq.let("alpha2", tanh(eq.affine("n", W=x)), "something of its own")
+    eq.output(eq.next("h", u * h_prev + i * alpha2, "hidden state"))
+
+
+def test_what_has_no_letter_keeps_its_name_and_what_would_clash_too() -> None:
+    assert forward(opened(strange, "ng"), "h") == ("a^{⟨t⟩} = u^{⟨t⟩} * a^{⟨t - 1⟩} + i^{⟨t⟩} * alpha_2^{⟨t⟩}")
+
+
+def test_a_notation_is_data() -> None:
+    """One of a user's own: other letters, nothing else to write."""
+    mine = Notation("mine", "a hat for the cell state", letters={"cell state": Letter("s", accent=Accent.HAT)})
+    assert forward(opened("lstm", mine), "h") == "h_t = o_t ⊙ tanh(ŝ_t)"
+
+
+def test_what_is_no_notation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "load", lambda group, name: "a string")
+    with pytest.raises(PluginError, match="the notation 'mine' is broken") as caught:
+        find_notation("mine")
+    assert caught.value.code == "LG203"
