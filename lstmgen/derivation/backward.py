@@ -132,11 +132,7 @@ def _lead(page: Page, told: Told) -> tuple[Inline, ...]:
             through += _next_step(page, told.value)
     unique = list(dict.fromkeys(through))
     last = " and through " if len(unique) == 2 else " and "
-    pieces = [page.write(told.value), " reaches the loss through ", *listed(unique, last)]
-    numbers = [f"({page.numbers[source]})" for source in _sources(page, told)]
-    if numbers:
-        pieces.append(f", by {', '.join(numbers)}")
-    return (*pieces, ".")
+    return (page.write(told.value), " reaches the loss through ", *listed(unique, last), ".")
 
 
 def _sources(page: Page, told: Told) -> tuple[Value, ...]:
