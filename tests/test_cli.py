@@ -208,13 +208,17 @@ def test_derive_prints_or_writes(run: Run, desk: Path) -> None:
     whole = run("derive", "lstm")
     assert whole.exit_code == 0
     assert whole.output == str(lstmgen.derive("lstm"))
-    parts = [run("derive", "lstm", "--part", part).output for part in ("forward", "backward", "sums")]
-    assert whole.output.endswith("\n".join(parts))
-    named = run("derive", "lstm", "--format", "text", "--notation", "code", "--out", "notes/lstm.txt")
+    sums = run("derive", "lstm", "--part", "sums").output
+    assert "Sums over time" in sums
+    assert "Backward" not in sums
+    brief = run("derive", "lstm", "--detail", "brief").output
+    assert len(brief) < len(whole.output)
+    named = run("derive", "lstm", "--format", "text", "--notation", "standard", "--out", "notes/lstm.txt")
     assert named.exit_code == 0
     assert (desk / "notes/lstm.txt").read_text(encoding="utf-8") == whole.output
-    assert "d_z" in run("derive", "my_cell.py").output
-    assert "d_z" not in run("derive", "my_cell.py", "--set", "gated=false").output
+    in_code = ("derive", "my_cell.py", "--notation", "code")
+    assert "d_z" in run(*in_code).output
+    assert "d_z" not in run(*in_code, "--set", "gated=false").output
 
 
 def test_verify_prints_the_proof_and_writes_nothing(run: Run, desk: Path) -> None:
@@ -319,7 +323,7 @@ MISTAKES = {
     "far from any back end": ("show lstm --backend vhdl", "LG201", "there are: cupy, numpy"),
     "unknown format": ("derive lstm --format tex", "LG201", "did you mean 'text'?"),
     "unknown notation": ("derive lstm --notation cod", "LG201", "did you mean 'code'?"),
-    "unknown part": ("derive lstm --part back", "LG401", "forward, backward, sums"),
+    "unknown part": ("derive lstm --part back", "LG401", "forward, backward, sums, matrix"),
     "unknown level": ("build lstm --require best", "--require", "'device', 'host'"),
     "unknown stage": ("show lstm --stage tree", "--stage", "'graph', 'gradient'"),
     "unknown group": ("list cell", "", "'cells', 'backends'"),

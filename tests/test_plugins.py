@@ -74,12 +74,14 @@ def test_formats_and_notations_of_another_package_are_used(run: Run, package: Pa
     package(
         "their_print",
         "[lstmgen.formats]\nnames = their_print_module:names\n[lstmgen.notations]\nplain = their_print_module:plain\n",
-        their_print_module="plain = 'plain'\n"
-        "def names(derivation, notation, part=''):\n"
-        "    return ' '.join([notation, *(each.equation.target.name for each in derivation.sums)])",
+        their_print_module="from lstmgen.api import Letter, Notation\n"
+        "plain = Notation('plain', 'a letter of its own', letters={'forget gate': Letter('phi')})\n"
+        "def names(document, fragment=False):\n"
+        "    (equations,) = (each for each in document.sections if each.name == 'equations')\n"
+        "    return ' '.join(each.formula.sides[0].base for each in equations.blocks)",
     )
     result = run("derive", "lstm", "--format", "names", "--notation", "plain")
-    assert result.output.split() == ["plain", *(f"d_{kind}_{gate}" for gate in "figo" for kind in "WUb")]
+    assert result.output.split() == ["a", "phi", "a", "i", "a", "g", "c", "a", "o", "h"]
 
 
 # -- listing ----------------------------------------------------------------------------------------------------------

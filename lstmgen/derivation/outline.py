@@ -64,7 +64,9 @@ def _of_part(sections: Sequence[Section], part: str) -> Iterator[Section]:
 def _lead(page: Page) -> Iterator[Block]:
     """What the declaration says of the cell, and with which options it was traced."""
     declaration = page.gradient.declaration
-    for paragraph in declaration.doc.split("\n\n"):
+    first, *others = declaration.doc.split("\n\n")
+    # A first paragraph of one sentence is the title already.
+    for paragraph in others if ". " not in first else (first, *others):
         if paragraph.strip():
             yield Paragraph((" ".join(paragraph.replace("`", "").split()),))
     if declaration.changed_options:

@@ -157,8 +157,20 @@ class Translator:
         if sign == "-":
             return Sum((("-", self._write(body)),))
         above, below = split_quotient(_over_denominators(expression))
-        top = self._factors(above) if above else Number("1")
-        return Fraction(top, self._factors(below)) if below else top
+        if not below:
+            return self._factors(above)
+        # An adjoint stands beside a fraction, not in it: fractions of fractions are hard to read.
+        beside = [factor for factor in above if factor in self.adjoints]
+        rest = [factor for factor in above if factor not in self.adjoints]
+        fraction = Fraction(self._factors(rest) if rest else Number("1"), self._factors(below))
+        if not beside:
+            return fraction
+        dims = [bool(dims_of(each)) for each in beside]
+        scaling = any(bool(dims_of(each)) for each in (*rest, *below)) + sum(dims) <= 1
+        spelled = self.names.notation.elementwise is Times.STAR
+        times = Times.SCALAR if scaling and not spelled else self.names.notation.elementwise
+        adjoints = tuple(map(self._write, beside))
+        return Product((*adjoints, fraction) if rest else (fraction, *adjoints), times)
 
     def _factors(self, factors: list[Expr]) -> Formula:
         """A product. Numbers and values without dimensions stand side by side with what they scale."""
