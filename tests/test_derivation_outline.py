@@ -173,7 +173,7 @@ def test_every_result_of_the_backward_pass_has_its_ways_named_and_its_sources_li
 
 def test_forward_equations_are_numbered_from_one() -> None:
     numbers = [equation.number for equation in equations(document("gru"), "equations")]
-    assert numbers == [str(count) for count in range(1, len(numbers) + 1)]
+    assert numbers == [f"({count})" for count in range(1, len(numbers) + 1)]
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -86,7 +86,7 @@ def _parameter_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
 def _equations(page: Page) -> Iterator[Block]:
     for equation in page.telling.forward:
         target = equation.target
-        number = str(page.numbers[target])
+        number = f"({page.numbers[target]})"
         formula = page.write.equation(equation)
         yield Equation(formula, anchor(target), number, _note(page, equation), page.telling.parts(equation))
     if page.write.joined:

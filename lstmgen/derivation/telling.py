@@ -7,7 +7,7 @@ either: the ways through it go on to the equation it is part of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sympy import Expr
@@ -15,13 +15,14 @@ from sympy import Expr
 from lstmgen.calculus.graph import is_atom, is_call, operands_of
 from lstmgen.calculus.reverse import Seed, Step, adjoint_name
 from lstmgen.declare.declaration import Equation
-from lstmgen.declare.operations import Operation
+from lstmgen.declare.operations import MaxOver, Operation, SumOver
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.naming import is_preactivation
 from lstmgen.derivation.narration import Derivation, Passage
 
 _MOST = 4  # operands of an expression that is printed in place
+_MOST_IN_A_CALL = 2  # and as the argument of a function
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def tell(derivation: Derivation, *, in_place: bool = True) -> Telling:
     for step in gradient.steps:
         by_operand.setdefault(step.operand, []).append(step)
     defined = gradient.adjoint.definitions()
+    readers = gradient.adjoint.uses()
     seeded = {seed.of for seed in gradient.seeds}
     folded: dict[Value, Step] = {}
     inline: dict[Value, Expr] = {**hidden, **derivation.inlined_backward}
@@ -79,7 +81,7 @@ def tell(derivation: Derivation, *, in_place: bool = True) -> Telling:
         if symbol is None or value in seeded or len(by_operand.get(value, ())) != 1:
             continue
         own = symbol.name == adjoint_name(value) and symbol in defined
-        if own and (not in_place or not _fits(value, defined[symbol].expression)):
+        if own and not (in_place and _fits(value, defined[symbol].expression, readers.get(symbol, ()))):
             continue
         folded[value] = by_operand[value][0]
         if own:
@@ -115,13 +117,18 @@ def _in_place(derivation: Derivation) -> dict[Value, Expr]:
     """Intermediates that read better in place: calls of a value, and what one equation reads and is short."""
     primal = derivation.gradient.primal
     uses = primal.uses()
+    defined = {equation.target: equation.expression for equation in primal.equations}
     found: dict[Value, Expr] = {}
     for equation in primal.equations:
         target, expression = equation.target, equation.expression
         if target.role != Role.INTERMEDIATE or isinstance(expression, Operation) or is_preactivation(target, primal):
             continue
         simple = is_call(expression) and all(is_atom(arg) and arg not in found for arg in expression.args)
-        once = len(uses.get(target, ())) == 1 and _size(expression, found) <= _MOST
+        reduces = any(isinstance(defined.get(each), SumOver | MaxOver) for each in operands_of(expression))
+        readers = uses.get(target, ())
+        argument = any(is_call(each.expression) and len(each.expression.args) == 1 for each in readers)
+        most = _MOST_IN_A_CALL if argument else _MOST
+        once = len(readers) == 1 and _size(expression, found) <= most and not reduces
         if (simple or once) and dims_of(expression) == target.dims:
             found[target] = expression
     return found
@@ -132,8 +139,10 @@ def _size(expression: Expr, hidden: Mapping[Value, Expr]) -> int:
     return sum(_size(hidden[each], hidden) if each in hidden else 1 for each in operands_of(expression))
 
 
-def _fits(value: Value, expression: Expr) -> bool:
-    return bool(dims_of(expression) == value.dims) and _size(expression, {}) <= _MOST
+def _fits(value: Value, expression: Expr, readers: Sequence[Equation]) -> bool:
+    """Whether the adjoint of ``value`` can be printed in place: it is short, and no product would miss a dimension."""
+    aligned = not any(isinstance(reader.expression, Operation) for reader in readers)
+    return (aligned or dims_of(expression) == value.dims) and _size(expression, {}) <= _MOST
 
 
 def _closure(
