@@ -301,7 +301,7 @@ def list_command(group: str | None, verbose: bool) -> None:
 def new(name: str) -> None:
     """Write NAME.py, a commented cell to begin with. It builds as it stands."""
     from lstmgen import api
-    from lstmgen.backends.templates import render_text
+    from lstmgen.templating import render_text
     from lstmgen.declare.names import reason_against
     from lstmgen.files import write_files
 

@@ -118,7 +118,7 @@ def numpy() -> Finding:
 
 def templates() -> Finding:
     """The templates of generated modules, which lie beside a checkout or in the installed package."""
-    from lstmgen.backends.templates import template_folders
+    from lstmgen.templating import template_folders
 
     folders = [each for each in template_folders() if (each / "numpy").is_dir()]
     if not folders:

@@ -132,7 +132,7 @@ def test_a_numpy_that_multiplies_wrongly_is_broken(monkeypatch: pytest.MonkeyPat
 
 
 def test_templates_that_are_lost_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("lstmgen.backends.templates.template_folders", lambda: (tmp_path,))
+    monkeypatch.setattr("lstmgen.templating.template_folders", lambda: (tmp_path,))
     assert doctor.templates().health is Health.BROKEN
 
 

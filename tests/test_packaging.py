@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lstmgen
 from lstmgen import api, finding, pipeline
-from lstmgen.backends.templates import template_folders
+from lstmgen.templating import template_folders
 from lstmgen.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ from lstmgen import finding, pipeline
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.module import build_context
 from lstmgen.backends.shell import Context, Entry
-from lstmgen.backends.templates import environment, render, render_text
+from lstmgen.templating import environment, render, render_text
 
 # Every template with what it is filled from: a frozen dataclass, or names of plain strings.
 CONTEXTS: dict[str, type | tuple[str, ...]] = {

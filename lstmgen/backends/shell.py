@@ -189,7 +189,7 @@ def load_source(source: str, module: str, builtins: Mapping[str, object] | None 
 
 def module_text(gradient: Gradient, provenance: Provenance, bodies: Bodies) -> str:
     """The text of a module that fulfils the contract of generated modules, around the kernels of some back end."""
-    from lstmgen.backends.templates import render  # Jinja comes with the first module that is written
+    from lstmgen.templating import render  # Jinja comes with the first module that is written
 
     return render(f"{bodies.arrays.name}/module.py.jinja", shell_context(gradient, provenance, bodies))
 

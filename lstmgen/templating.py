@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 def template_folders() -> tuple[Path, ...]:
     """Where templates lie: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parent
     return (package / "templates", package.parent / "templates")
 
 

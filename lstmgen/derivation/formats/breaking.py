@@ -1,0 +1,60 @@
+"""Long formulas in several rows: broken before signs, the outermost first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lstmgen.derivation.formats.pieces import Kind, Piece, pieces
+from lstmgen.derivation.formula import Formula, Relation
+
+Width = Callable[[Piece], float]
+"""How wide a format prints a piece, in a unit of its own."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A formula in rows. ``head`` is what stands before the first sign of a relation; rows are aligned at that sign.
+
+    Rows that begin with a relation's sign stand at the margin, others are indented: they carry on.
+    """
+
+    head: tuple[Piece, ...]
+    rows: tuple[tuple[Piece, ...], ...]
+
+    @property
+    def broken(self) -> bool:
+        """Whether there is more than one row."""
+        return len(self.rows) > 1
+
+    def carries_on(self, index: int) -> bool:
+        """Whether a row is indented."""
+        first = self.rows[index][0].before
+        return index > 0 and not (first and first[0].kind is Kind.RELATION)
+
+
+def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bool = False) -> Rows:
+    """``formula`` in rows no wider than ``limit``, where its pieces allow it; ``indent`` is that of what carries on."""
+    everything = pieces(formula, inline)
+    head_length = len(pieces(formula.sides[0], inline)) if isinstance(formula, Relation) else 0
+    head = everything[:head_length]
+    if _total(head, width) > limit / 2:  # nothing is gained by aligning what follows so far to the right
+        head = ()
+    room = limit - _total(head, width)
+    return Rows(head, tuple(_fill(everything[len(head) :], room, width, indent)))
+
+
+def _total(of: tuple[Piece, ...], width: Width) -> float:
+    return sum(width(piece) for piece in of)
+
+
+def _fill(rest: tuple[Piece, ...], room: float, width: Width, indent: float) -> list[tuple[Piece, ...]]:
+    """Fills row after row; of the places to break that fit, the outermost, and of those the last."""
+    filled: list[tuple[Piece, ...]] = []
+    while _total(rest, width) > (available := room - indent * bool(filled)) and len(rest) > 1:
+        fitting = [count for count in range(1, len(rest)) if _total(rest[:count], width) <= available] or [1]
+        generous = [count for count in fitting if _total(rest[:count], width) >= available / 3] or fitting
+        cut = min(generous, key=lambda count: (rest[count].depth, -count))
+        filled.append(rest[:cut])
+        rest = rest[cut:]
+    return [*filled, rest]

@@ -1,0 +1,231 @@
+"""A document in LaTeX: an article that pdflatex sets as it stands, or a fragment for a document of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lstmgen.derivation.document import (
+    Block,
+    Derived,
+    Document,
+    Equation,
+    Figure,
+    Inline,
+    Listing,
+    Paragraph,
+    Section,
+    Table,
+)
+from lstmgen.derivation.formats.breaking import Rows, rows
+from lstmgen.derivation.formats.groups import grouped
+from lstmgen.derivation.formats.links import Links, links_of
+from lstmgen.derivation.formats.measure import piece_width, width
+from lstmgen.derivation.formats.tex import LATEX, SIGNS, Tex, latin
+from lstmgen.templating import render as fill
+
+ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10 points
+NOTE = 13.0  # em at most for a note beside an equation
+NOTE_LEAST = 7.0
+GAP = 2.0
+CODE = 116  # letters in a line of code
+
+DISPLAYED = Tex(LATEX)
+RUNNING = Tex(LATEX, inline=True)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the template of an article lays out."""
+
+    title: str
+    subtitle: str
+    macros: str
+    body: str
+
+
+# Shared by articles and fragments; a fragment defines them only where its document has not.
+MACROS = r"""\providecommand{\lgtarget}[1]{\raisebox{2.2ex}[0pt][0pt]{\hypertarget{#1}{}}}
+\providecommand{\lgcode}[2]{\makebox[1.6em][r]{\textcolor{gray}{#1}}\quad\texttt{#2}\par}"""
+
+PACKAGES = "amsmath, amssymb, array, booktabs, xcolor, hyperref"
+
+
+def render(document: Document, fragment: bool = False) -> str:
+    """``document`` as LaTeX. A fragment lacks title and preamble, and says which packages it needs."""
+    links = links_of(document)
+    body = "\n\n".join(
+        [*_blocks(document.lead, links), *(part for section in document.sections for part in _section(section, links))]
+    )
+    if fragment:
+        return f"% Needs \\usepackage of {PACKAGES}.\n{MACROS}\n\n{body}\n"
+    return fill("derivation/article.tex.jinja", Frame(text(document.title), text(document.subtitle), MACROS, body))
+
+
+def text(words: str) -> str:
+    """User's words, with everything that means something to TeX escaped."""
+    return "".join(_letter(each) for each in words)
+
+
+def _letter(letter: str) -> str:
+    if letter in LATEX.literal:
+        return LATEX.literal[letter]
+    if letter.isascii():
+        return letter if letter.isprintable() else " "
+    return f"${SIGNS[letter]}$" if letter in SIGNS else latin(letter)
+
+
+def code(line: str) -> str:
+    """A line of code, in which every space and every dash stands for itself."""
+    spelled = {" ": "~", "-": "{-}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "<": "{<}", ">": "{>}"}
+    return "".join(spelled.get(each) or _letter(each) for each in line)
+
+
+def _name(anchor: str) -> str:
+    """An anchor in letters that TeX leaves alone."""
+    return "".join(
+        each if (each.isascii() and each.isalnum()) or each == "-" else f"-{ord(each):x}-" for each in anchor
+    )
+
+
+def running(pieces: tuple[Inline, ...]) -> str:
+    """Running text with formulas in it."""
+    return "".join(text(each) if isinstance(each, str) else f"${RUNNING(each)}$" for each in pieces)
+
+
+def _section(section: Section, links: Links) -> list[str]:
+    command = "section" if section.level == 1 else "subsection"
+    return [f"\\{command}{{{text(section.title)}}}", *_blocks(section.blocks, links)]
+
+
+def _blocks(blocks: tuple[Block, ...], links: Links) -> list[str]:
+    return [_group(group, links) for group in grouped(blocks)]
+
+
+def _group(group: tuple[Block, ...], links: Links) -> str:
+    match group[0]:
+        case Equation():
+            return _equations([_shown(each) for each in group if isinstance(each, Equation)])
+        case Paragraph(pieces):
+            return running(pieces)
+        case Derived() as derived:
+            result = _shown(derived.result, _origin(derived, links))
+            display = _equations([*map(_shown, derived.steps), result])
+            return f"{running(derived.lead)}\n{display}" if derived.lead else display
+        case Table() as table:
+            return _table(table)
+        case Figure() as figure:
+            return _figure(figure)
+        case Listing() as listing:
+            return _listing(listing)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """An equation with its note, and how wide that is if it is not folded."""
+
+    equation: Equation
+    note: str
+    width: float
+
+
+def _shown(equation: Equation, more: tuple[str, float] = ("", 0.0)) -> _Shown:
+    note = running(equation.note)
+    joint = ", " if note and more[0] else ""
+    return _Shown(equation, note + joint + more[0], _running_width(equation.note) + more[1])
+
+
+def _origin(derived: Derived, links: Links) -> tuple[str, float]:
+    sources = [rf"(\hyperlink{{{_name(anchor)}}}{{{text(number)}}})" for anchor, number in links.sources(derived)]
+    lines = [rf"\hyperlink{{{_name(anchor)}}}{{{number}}}" for anchor, number in links.code(derived)]
+    words = [f"from {', '.join(sources)}"] if sources else []
+    words += [f"line{'s' * (len(lines) > 1)} {', '.join(lines)}"] if lines else []
+    return ", ".join(words), 2.2 * len(words) + 2.0 * len(sources) + 1.4 * len(lines)
+
+
+def _running_width(pieces: tuple[Inline, ...]) -> float:
+    return sum(0.5 * len(each) if isinstance(each, str) else width(each) for each in pieces)
+
+
+def _equations(shown: list[_Shown]) -> str:
+    """Equations aligned at their signs, notes in a column of their own where there is room for one."""
+    widest = min(max(each.width for each in shown), NOTE)
+    whole = [rows(each.equation.formula, ROOM, piece_width, GAP) for each in shown]
+    heads = [sum(map(piece_width, each.head)) for each in whole]
+    beside = widest if any(each.note for each in shown) else -GAP
+    room = ROOM - beside - GAP
+    if room - max(heads) < 20:  # a formula in many short rows is worse than a note below it
+        room, beside = ROOM, 0.0
+    broken = [
+        rows(each.equation.formula, room - (max(heads) - head) * bool(found.head), piece_width, GAP)
+        for each, head, found in zip(shown, heads, whole, strict=True)
+    ]
+    lines = [line for each, found in zip(shown, broken, strict=True) for line in _lines(each, found, beside)]
+    return "\\begin{alignat*}{2}\n" + " \\\\\n".join(lines) + "\n\\end{alignat*}"
+
+
+def _lines(shown: _Shown, found: Rows, beside: float) -> list[str]:
+    equation = shown.equation
+    target = rf"\lgtarget{{{_name(equation.anchor)}}}" if equation.anchor else ""
+    tag = rf" \tag{{{text(equation.number)}}}" if equation.number else ""
+    lines = []
+    for index, row in enumerate(found.rows):
+        carry = r"\qquad " if found.carries_on(index) else ""
+        head = target + DISPLAYED.row(found.head) if index == 0 else ""
+        # An empty group before a sign gives it the space that it has between two terms.
+        lines.append(f"  {head} & {carry}{{}}{DISPLAYED.row(row)}")
+    if shown.note and beside > 0:
+        lines[0] += rf" & \qquad & {_box(shown, beside)}"
+    lines[0] += tag
+    if shown.note and not beside > 0:
+        lines.append(rf"  & \qquad\parbox[t]{{{ROOM - 8:.0f}em}}{{\raggedright\small {shown.note}}}")
+    return lines
+
+
+def _box(shown: _Shown, room: float) -> str:
+    if shown.width <= room and shown.width < NOTE:
+        return rf"\text{{{shown.note}}}"
+    return rf"\parbox[t]{{{max(room, NOTE_LEAST):.1f}em}}{{\raggedright {shown.note}}}"
+
+
+def _table(table: Table) -> str:
+    every = [*([table.head] if table.head else []), *table.rows]
+    count = max(map(len, every), default=0)
+    widths = [max(_running_width(row[at]) for row in every if at < len(row)) for at in range(count)]
+    spare = ROOM - GAP * count
+    folded = {at for at in range(count) if sum(widths) > spare and widths[at] > spare / max(count, 1)}
+    share = (spare - sum(each for at, each in enumerate(widths) if at not in folded)) / max(len(folded), 1)
+    columns = "".join(
+        rf">{{\raggedright\arraybackslash}}p{{{share:.1f}em}}" if at in folded else "r" if at in table.right else "l"
+        for at in range(count)
+    )
+    lines = [f"\\par\\smallskip\\noindent\\hspace*{{1.5em}}\\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
+    lines += [_cells(table.head), r"\midrule"] if table.head else []
+    lines += [_cells(row) for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}\par\smallskip"])
+
+
+def _cells(row: tuple[tuple[Inline, ...], ...]) -> str:
+    # A bracket at the start of a row would be read as an argument of the line break before it.
+    return "{} " + " & ".join(map(running, row)) + r" \\"
+
+
+def _figure(figure: Figure) -> str:
+    caption = f"\\par\\smallskip {running(figure.caption)}" if figure.caption else ""
+    return f"\\begin{{quote}}\\small\\emph{{Figure.}} {text(figure.alternative)}{caption}\\end{{quote}}"
+
+
+def _listing(listing: Listing) -> str:
+    anchors: dict[int, list[str]] = {}
+    for index, anchor in listing.anchors:
+        anchors.setdefault(index, []).append(anchor)
+    lines = [
+        line for index, each in enumerate(listing.lines) for line in _code_lines(index, each, anchors.get(index, []))
+    ]
+    return "\n".join([r"{\scriptsize\parskip=0pt\parindent=0pt", *lines, "}"])
+
+
+def _code_lines(index: int, line: str, anchors: list[str]) -> list[str]:
+    targets = "".join(rf"\lgtarget{{{_name(each)}}}" for each in anchors)
+    parts = [line[at : at + CODE] for at in range(0, len(line), CODE)] or [""]
+    numbers = [targets + str(index + 1), *[""] * (len(parts) - 1)]
+    return [rf"\lgcode{{{number}}}{{{code(part)}}}" for number, part in zip(numbers, parts, strict=True)]
