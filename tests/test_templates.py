@@ -17,6 +17,7 @@ from lstmgen import finding, pipeline
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.numpy.module import build_context
 from lstmgen.backends.shell import Context, Entry
+from lstmgen.derivation.formats import html, latex
 from lstmgen.templating import environment, render, render_text
 
 # Every template with what it is filled from: a frozen dataclass, or names of plain strings.
@@ -25,6 +26,9 @@ CONTEXTS: dict[str, type | tuple[str, ...]] = {
     "numpy/module.py.jinja": Context,
     "cupy/module.py.jinja": Context,
     "new_cell.py.jinja": ("name",),
+    "derivation/article.tex.jinja": latex.Frame,
+    "derivation/article.html.jinja": html.Article,
+    "derivation/page.html.jinja": html.Page,
 }
 
 # What a template may consist of: text, the values themselves, loops over them, conditions that are one value, and

@@ -27,6 +27,11 @@ class Rows:
         """Whether there is more than one row."""
         return len(self.rows) > 1
 
+    def starts_with_sign(self, index: int) -> bool:
+        """Whether a row begins with a sign that stands between two formulas."""
+        first = self.rows[index][0].before
+        return bool(first) and first[0].kind in (Kind.RELATION, Kind.BINARY, Kind.TIMES)
+
     def carries_on(self, index: int) -> bool:
         """Whether a row is indented."""
         first = self.rows[index][0].before

@@ -102,12 +102,12 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
 
 def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "") -> str:
     """Equations with their notes, aligned at their signs."""
-    room = WIDE - (NOTE if any(note for _, note in equations) else 0)
-    heads = [sum(map(piece_width, rows(each.formula, room, piece_width, INDENT).head)) for each, _ in equations]
+    heads = [sum(map(piece_width, rows(each.formula, WIDE, piece_width, INDENT).head)) for each, _ in equations]
     widest = max(heads)
     aligned = widest <= NARROW / 3  # a column as wide as that would leave no room on a telephone
     lines = "\n".join(
-        _equation(each, note, room - widest + head) for (each, note), head in zip(equations, heads, strict=True)
+        _equation(each, note, WIDE - (NOTE if note else 0) - widest + head)
+        for (each, note), head in zip(equations, heads, strict=True)
     )
     style = f' style="--head: {widest:.2f}em"' if aligned and len(equations) > 1 else ""
     return f'<div class="equations{kind}"{style}>\n{lines}\n</div>'

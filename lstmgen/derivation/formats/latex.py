@@ -27,6 +27,7 @@ ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10
 NOTE = 13.0  # em at most for a note beside an equation
 NOTE_LEAST = 7.0
 GAP = 2.0
+DISPLAY = r"\begin{alignat*}{2}"
 CODE = 116  # letters in a line of code
 
 DISPLAYED = Tex(LATEX)
@@ -45,6 +46,7 @@ class Frame:
 
 # Shared by articles and fragments; a fragment defines them only where its document has not.
 MACROS = r"""\providecommand{\lgtarget}[1]{\raisebox{2.2ex}[0pt][0pt]{\hypertarget{#1}{}}}
+\providecommand{\lgclose}{\par\nobreak\vskip-\baselineskip\vskip-\parskip}
 \providecommand{\lgcode}[2]{\makebox[1.6em][r]{\textcolor{gray}{#1}}\quad\texttt{#2}\par}"""
 
 PACKAGES = "amsmath, amssymb, array, booktabs, xcolor, hyperref"
@@ -98,7 +100,18 @@ def _section(section: Section, links: Links) -> list[str]:
 
 
 def _blocks(blocks: tuple[Block, ...], links: Links) -> list[str]:
-    return [_group(group, links) for group in grouped(blocks)]
+    parts: list[str] = []
+    before: Block | None = None
+    for group in grouped(blocks):
+        part = _group(group, links)
+        if not part.startswith(DISPLAY):
+            parts.append(part)
+        elif isinstance(before, Paragraph):  # a display belongs to the paragraph before it
+            parts[-1] += "\n" + part
+        else:
+            parts.append("\\lgclose\n" + part)
+        before = group[-1]
+    return parts
 
 
 def _group(group: tuple[Block, ...], links: Links) -> str:
@@ -109,7 +122,7 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
             return running(pieces)
         case Derived() as derived:
             result = _shown(derived.result, _origin(derived, links))
-            display = _equations([*map(_shown, derived.steps), result])
+            display = _equations([*map(_shown, derived.steps), result], at_margin=True)
             return f"{running(derived.lead)}\n{display}" if derived.lead else display
         case Table() as table:
             return _table(table)
@@ -146,37 +159,44 @@ def _running_width(pieces: tuple[Inline, ...]) -> float:
     return sum(0.5 * len(each) if isinstance(each, str) else width(each) for each in pieces)
 
 
-def _equations(shown: list[_Shown]) -> str:
-    """Equations aligned at their signs, notes in a column of their own where there is room for one."""
+def _equations(shown: list[_Shown], at_margin: bool = False) -> str:
+    """Equations aligned at their signs; notes in a column of their own where there is room, or at the margin."""
     widest = min(max(each.width for each in shown), NOTE)
     whole = [rows(each.equation.formula, ROOM, piece_width, GAP) for each in shown]
     heads = [sum(map(piece_width, each.head)) for each in whole]
     beside = widest if any(each.note for each in shown) else -GAP
     room = ROOM - beside - GAP
-    if room - max(heads) < 20:  # a formula in many short rows is worse than a note below it
+    if at_margin or room - max(heads) < 20:  # a formula in many short rows is worse than a note below it
         room, beside = ROOM, 0.0
     broken = [
         rows(each.equation.formula, room - (max(heads) - head) * bool(found.head), piece_width, GAP)
         for each, head, found in zip(shown, heads, whole, strict=True)
     ]
-    lines = [line for each, found in zip(shown, broken, strict=True) for line in _lines(each, found, beside)]
-    return "\\begin{alignat*}{2}\n" + " \\\\\n".join(lines) + "\n\\end{alignat*}"
+    # A page may end between equations, not within one.
+    lines = [" \\\\*\n".join(_lines(each, found, beside, at_margin)) for each, found in zip(shown, broken, strict=True)]
+    return DISPLAY + "\n" + " \\\\\n".join(lines) + "\n\\end{alignat*}"
 
 
-def _lines(shown: _Shown, found: Rows, beside: float) -> list[str]:
+def _lines(shown: _Shown, found: Rows, beside: float, at_margin: bool) -> list[str]:
     equation = shown.equation
     target = rf"\lgtarget{{{_name(equation.anchor)}}}" if equation.anchor else ""
-    tag = rf" \tag{{{text(equation.number)}}}" if equation.number else ""
+    number = f"({text(equation.number)})" if equation.number else ""
+    last = sum(map(piece_width, found.rows[-1])) + sum(map(piece_width, found.head)) + GAP * found.broken
+    # Right of a short last row there is room for a note, and the number goes with it.
+    margin = at_margin and bool(shown.note) and last + shown.width + GAP <= ROOM
+    aside = rf"{{\small {shown.note}}}\quad " if margin else ""
+    tag = rf" \tag*{{{aside}{number}}}" if aside or number else ""
     lines = []
     for index, row in enumerate(found.rows):
         carry = r"\qquad " if found.carries_on(index) else ""
         head = target + DISPLAYED.row(found.head) if index == 0 else ""
         # An empty group before a sign gives it the space that it has between two terms.
-        lines.append(f"  {head} & {carry}{{}}{DISPLAYED.row(row)}")
+        group = "{}" if found.starts_with_sign(index) else ""
+        lines.append(f"  {head} & {carry}{group}{DISPLAYED.row(row)}")
     if shown.note and beside > 0:
         lines[0] += rf" & \qquad & {_box(shown, beside)}"
-    lines[0] += tag
-    if shown.note and not beside > 0:
+    lines[-1 if margin else 0] += tag
+    if shown.note and not beside > 0 and not margin:
         lines.append(rf"  & \qquad\parbox[t]{{{ROOM - 8:.0f}em}}{{\raggedright\small {shown.note}}}")
     return lines
 

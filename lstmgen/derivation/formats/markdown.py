@@ -106,7 +106,7 @@ def _display(equation: Equation) -> str:
     for index, row in enumerate(found.rows):
         head = DISPLAYED.row(found.head) + " " if index == 0 and found.head else ""
         carry = r"\qquad " if found.carries_on(index) else ""
-        lines.append(f"{head}& {carry}{{}}{DISPLAYED.row(row)}")
+        lines.append(f"{head}& {carry}{'{}' * found.starts_with_sign(index)}{DISPLAYED.row(row)}")
     inner = f" {MARKDOWN.newline}\n".join(lines)
     return f"$$\n\\begin{{aligned}}\n{inner}\n\\end{{aligned}}{tag}\n$$"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 
-from lstmgen.derivation.formats.brackets import Place, needs_brackets
+from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
 from lstmgen.derivation.formats.breaking import Rows
 from lstmgen.derivation.formats.letters import RELATIONS, sign
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
@@ -37,6 +38,7 @@ from lstmgen.derivation.formula import (
 INVISIBLE_TIMES = "\u2062"
 APPLY = "\u2061"
 ACCENTS = {Accent.TILDE: "~", Accent.BAR: "\u00af", Accent.HAT: "^"}
+STROKE = '<mo lspace="0" rspace="0">/</mo>'
 TIMES = {
     Times.ELEMENTWISE: "<mo>⊙</mo>",
     # A thin space keeps a matrix apart from what it multiplies.
@@ -49,148 +51,174 @@ TIMES = {
 }
 
 
+@dataclass(frozen=True)
+class MathMl:
+    """Prints formulas as elements; ``inline`` keeps them low enough for running text."""
+
+    inline: bool = False
+
+    def __call__(self, formula: Formula) -> str:
+        """``formula`` as one MathML element."""
+        if is_linear(formula):
+            return _mrow(self.row(pieces(formula, self.inline)))
+        match formula:
+            case Symbol():
+                return self._symbol(formula)
+            case Number(text):
+                return f"<mn>{escape(text)}</mn>"
+            case Fraction(above, below):
+                if self.inline:
+                    return _mrow(f"{self._at(above, Place.OVER)}{STROKE}{self._at(below, Place.OVER)}")
+                return f"<mfrac>{self(above)}{self(below)}</mfrac>"
+            case Power(base, exponent):
+                return f"<msup>{self._at(base, Place.RAISED)}{self(exponent)}</msup>"
+            case Root(of):
+                return f"<msqrt>{self(of)}</msqrt>"
+            case Call(function, arguments):
+                return _mrow(f"{self(function)}<mo>{APPLY}</mo>{self._list('(', arguments, ')')}")
+            case Size(of):
+                return _mrow(
+                    f'<mo form="prefix" stretchy="true">|</mo>{self(of)}<mo form="postfix" stretchy="true">|</mo>'
+                )
+            case Transposed(of):
+                return f'<msup>{self._at(of, Place.RAISED)}<mi mathvariant="normal">⊤</mi></msup>'
+            case Delta(of):
+                return _mrow(f'<mi mathvariant="normal">δ</mi>{self._at(of, Place.RAISED)}')
+            case Angled(of):
+                return _mrow(_open("⟨", False) + self(of) + _close("⟩", False))
+            case Derivative(of, by):
+                upper, lower = (_mrow(f"<mo>∂</mo>{self._at(each, Place.RAISED)}") for each in (of, by))
+                return _mrow(upper + STROKE + lower) if self.inline else f"<mfrac>{upper}{lower}</mfrac>"
+            case Total(of, index, first, last):
+                return _mrow(self._sum_sign(index, first, last) + self._at(of, Place.SUMMED))
+            case Column(entries):
+                if self.inline:
+                    return self._list("[", entries, "]", ";")
+                cells = "".join(f"<mtr><mtd>{self(entry)}</mtd></mtr>" for entry in entries)
+                return _mrow(f"{_open('[')}<mtable>{cells}</mtable>{_close(']')}")
+            case Row(entries):
+                return self._list("[", entries, "]")
+            case Cases(cases):
+                cells = "".join(self._case(value, condition) for value, condition in cases)
+                return _mrow(f'{_open("{")}<mtable columnalign="left left" class="cases">{cells}</mtable>')
+            case Words(text):
+                return _words(f" {text.strip()} ")
+            case Product(factors):
+                return _mrow(f"<mi>contract</mi><mo>{APPLY}</mo>{self._list('(', factors, ')')}")
+            case Sum() | Relation():
+                raise AssertionError("made of pieces")
+
+    def row(self, row: tuple[Piece, ...]) -> str:
+        """Pieces as they stand. Brackets that open and close in the row hold a group; the others stand alone."""
+        stack: list[list[str]] = [[]]
+        for piece in row:
+            for mark in piece.before:
+                if mark.kind is Kind.OPEN:
+                    stack.append([])
+                else:
+                    stack[-1].append(self._mark(mark, first=stack == [[]]))
+            stack[-1].append(self(piece.formula))
+            for mark in piece.after:
+                inner = "".join(stack.pop())
+                if stack:
+                    stack[-1].append(_mrow(_open("(", mark.tall) + _mrow(inner) + _close(")", mark.tall)))
+                else:  # opened in a row before
+                    stack = [[inner, _close(")", False)]]
+        found = "".join(stack[0])
+        for inside in stack[1:]:  # closes in a row after
+            found += _open("(", False) + "".join(inside)
+        return found
+
+    def _mark(self, mark: Mark, first: bool) -> str:
+        match mark.kind:
+            case Kind.RELATION if mark.text in RELATIONS:
+                return f'<mo form="infix">{escape(RELATIONS[mark.text])}</mo>'
+            case Kind.RELATION:
+                return _words(f" {mark.text} ")
+            case Kind.BINARY:  # at the start of a row it would be taken for a sign of what follows
+                return f'<mo form="infix">{"+" if mark.text == "+" else "−"}</mo>'
+            case Kind.UNARY:
+                return '<mo form="prefix">−</mo>'
+            case Kind.TIMES:
+                return (
+                    TIMES[Times(mark.text)].replace("<mo>", '<mo form="infix">') if first else TIMES[Times(mark.text)]
+                )
+            case Kind.OPEN | Kind.CLOSE:
+                raise AssertionError("brackets hold groups")
+
+    def _at(self, formula: Formula, place: Place) -> str:
+        if needs_brackets(formula, place, inline=self.inline):
+            tall = is_tall(formula) and not self.inline
+            return _mrow(_open("(", tall) + self(formula) + _close(")", tall))
+        return self(formula)
+
+    def _list(self, opening: str, entries: tuple[Formula, ...], closing: str, comma: str = ",") -> str:
+        tall = any(map(is_tall, entries)) and not self.inline
+        inner = f'<mo separator="true">{comma}</mo>'.join(map(self, entries))
+        return _mrow(_open(opening, tall) + inner + _close(closing, tall))
+
+    def _symbol(self, symbol: Symbol) -> str:
+        base = _base(symbol)
+        if symbol.accent is not Accent.NONE:
+            stretchy = "true" if len(sign(symbol.base)) > 1 else "false"
+            base = f'<mover accent="true">{base}<mo stretchy="{stretchy}">{ACCENTS[symbol.accent]}</mo></mover>'
+        below, above = self._script(symbol.below), self._script(symbol.above)
+        if below and above:
+            return f"<msubsup>{base}{below}{above}</msubsup>"
+        if below:
+            return f"<msub>{base}{below}</msub>"
+        return f"<msup>{base}{above}</msup>" if above else base
+
+    def _script(self, parts: tuple[Formula, ...]) -> str:
+        inner = '<mo separator="true" lspace="0" rspace="0">,</mo>'.join(map(self, parts))
+        return _mrow(inner) if len(parts) > 1 else inner
+
+    def _sum_sign(self, index: Formula, first: Formula | None, last: Formula | None) -> str:
+        lower = self(index) if first is None else _mrow(f"{self(index)}<mo>=</mo>{self(first)}")
+        total = '<mo movablelimits="false">∑</mo>'
+        return (
+            f"<munder>{total}{lower}</munder>"
+            if last is None
+            else f"<munderover>{total}{lower}{self(last)}</munderover>"
+        )
+
+    def _case(self, value: Formula, condition: Formula | None) -> str:
+        when = _words("otherwise") if condition is None else _mrow(_words("if ") + self(condition))
+        return f"<mtr><mtd>{self(value)}</mtd><mtd>{when}</mtd></mtr>"
+
+
+DISPLAYED = MathMl()
+RUNNING = MathMl(inline=True)
+
+
 def inline_math(formula: Formula) -> str:
     """``formula`` within running text."""
-    return f"<math>{mathml(formula)}</math>"
+    return f"<math>{RUNNING(formula)}</math>"
 
 
 def display_math(found: Rows, shown: str = "") -> str:
     """Rows of a formula as a display. ``shown`` is a class that says on which pages."""
     rows = []
     for index, row in enumerate(found.rows):
-        head = _row(found.head) if index == 0 else ""
+        head = DISPLAYED.row(found.head) if index == 0 else ""
         carry = '<mspace width="1.6em"/>' if found.carries_on(index) else ""
-        rows.append(f'<mtr><mtd class="head">{head}</mtd><mtd>{_mrow(carry + _row(row))}</mtd></mtr>')
+        rows.append(f'<mtr><mtd class="head">{head}</mtd><mtd>{_mrow(carry + DISPLAYED.row(row))}</mtd></mtr>')
     style = f' class="{shown}"' if shown else ""
     table = f'<mtable displaystyle="true" columnalign="right left">{"".join(rows)}</mtable>'
     return f'<math display="block"{style}>{table}</math>'
-
-
-def mathml(formula: Formula) -> str:
-    """``formula`` as one MathML element."""
-    if is_linear(formula):
-        return _mrow(_row(pieces(formula)))
-    match formula:
-        case Symbol():
-            return _symbol(formula)
-        case Number(text):
-            return f"<mn>{escape(text)}</mn>"
-        case Fraction(above, below):
-            return f"<mfrac>{mathml(above)}{mathml(below)}</mfrac>"
-        case Power(base, exponent):
-            return f"<msup>{_at(base, Place.RAISED)}{mathml(exponent)}</msup>"
-        case Root(of):
-            return f"<msqrt>{mathml(of)}</msqrt>"
-        case Call(function, arguments):
-            return _mrow(f"{mathml(function)}<mo>{APPLY}</mo>{_list('(', arguments, ')')}")
-        case Size(of):
-            return _mrow(
-                f'<mo form="prefix" stretchy="true">|</mo>{mathml(of)}<mo form="postfix" stretchy="true">|</mo>'
-            )
-        case Transposed(of):
-            return f'<msup>{_at(of, Place.RAISED)}<mi mathvariant="normal">⊤</mi></msup>'
-        case Delta(of):
-            return _mrow(f'<mi mathvariant="normal">δ</mi>{_at(of, Place.RAISED)}')
-        case Angled(of):
-            return _mrow(_open("⟨") + mathml(of) + _close("⟩"))
-        case Derivative(of, by):
-            upper, lower = (_mrow(f"<mo>∂</mo>{_at(each, Place.RAISED)}") for each in (of, by))
-            return f"<mfrac>{upper}{lower}</mfrac>"
-        case Total(of, index, first, last):
-            return _mrow(_sum_sign(index, first, last) + _at(of, Place.SUMMED))
-        case Column(entries):
-            cells = "".join(f"<mtr><mtd>{mathml(entry)}</mtd></mtr>" for entry in entries)
-            return _mrow(f"{_open('[')}<mtable>{cells}</mtable>{_close(']')}")
-        case Row(entries):
-            return _list("[", entries, "]")
-        case Cases(cases):
-            cells = "".join(_case(value, condition) for value, condition in cases)
-            return _mrow(f'{_open("{")}<mtable columnalign="left left" class="cases">{cells}</mtable>')
-        case Words(text):
-            return _words(f" {text.strip()} ")
-        case Product(factors):
-            return _mrow(f"<mi>contract</mi><mo>{APPLY}</mo>{_list('(', factors, ')')}")
-        case Sum() | Relation():
-            raise AssertionError("made of pieces")
-
-
-def _row(row: tuple[Piece, ...]) -> str:
-    """Pieces as they stand. Brackets that open and close in the row hold a group; the others stand alone."""
-    stack: list[list[str]] = [[]]
-    for piece in row:
-        for mark in piece.before:
-            if mark.kind is Kind.OPEN:
-                stack.append([])
-            else:
-                stack[-1].append(_mark(mark, first=stack == [[]]))
-        stack[-1].append(mathml(piece.formula))
-        for _ in piece.after:
-            inner = "".join(stack.pop())
-            if stack:
-                stack[-1].append(_mrow(_open("(") + _mrow(inner) + _close(")")))
-            else:  # opened in a row before
-                stack = [[inner, '<mo form="postfix" stretchy="false">)</mo>']]
-    found = "".join(stack[0])
-    for inside in stack[1:]:  # closes in a row after
-        found += '<mo form="prefix" stretchy="false">(</mo>' + "".join(inside)
-    return found
 
 
 def _mrow(inner: str) -> str:
     return f"<mrow>{inner}</mrow>"
 
 
-def _open(bracket: str) -> str:
-    return f'<mo form="prefix">{bracket}</mo>'
+def _open(bracket: str, tall: bool = True) -> str:
+    # What need not grow must not: the larger glyphs of a font have more room around them.
+    return f'<mo form="prefix" stretchy="{str(tall).lower()}">{bracket}</mo>'
 
 
-def _close(bracket: str) -> str:
-    return f'<mo form="postfix">{bracket}</mo>'
-
-
-def _mark(mark: Mark, first: bool) -> str:
-    match mark.kind:
-        case Kind.RELATION if mark.text in RELATIONS:
-            return f'<mo form="infix">{escape(RELATIONS[mark.text])}</mo>'
-        case Kind.RELATION:
-            return _words(f" {mark.text} ")
-        case Kind.BINARY:  # at the start of a row it would be taken for a sign of what follows
-            return f'<mo form="infix">{"+" if mark.text == "+" else "−"}</mo>'
-        case Kind.UNARY:
-            return '<mo form="prefix">−</mo>'
-        case Kind.TIMES:
-            return TIMES[Times(mark.text)].replace("<mo>", '<mo form="infix">') if first else TIMES[Times(mark.text)]
-        case Kind.OPEN | Kind.CLOSE:
-            raise AssertionError("brackets hold groups")
-
-
-def _at(formula: Formula, place: Place) -> str:
-    if needs_brackets(formula, place):
-        return _mrow(_open("(") + mathml(formula) + _close(")"))
-    return mathml(formula)
-
-
-def _list(opening: str, entries: tuple[Formula, ...], closing: str) -> str:
-    inner = '<mo separator="true">,</mo>'.join(map(mathml, entries))
-    return _mrow(_open(opening) + inner + _close(closing))
-
-
-def _symbol(symbol: Symbol) -> str:
-    base = _base(symbol)
-    if symbol.accent is not Accent.NONE:
-        stretchy = "true" if len(sign(symbol.base)) > 1 else "false"
-        base = f'<mover accent="true">{base}<mo stretchy="{stretchy}">{ACCENTS[symbol.accent]}</mo></mover>'
-    below, above = _script(symbol.below), _script(symbol.above)
-    if below and above:
-        return f"<msubsup>{base}{below}{above}</msubsup>"
-    if below:
-        return f"<msub>{base}{below}</msub>"
-    return f"<msup>{base}{above}</msup>" if above else base
-
-
-def _script(parts: tuple[Formula, ...]) -> str:
-    inner = '<mo separator="true" lspace="0" rspace="0">,</mo>'.join(map(mathml, parts))
-    return _mrow(inner) if len(parts) > 1 else inner
+def _close(bracket: str, tall: bool = True) -> str:
+    return f'<mo form="postfix" stretchy="{str(tall).lower()}">{bracket}</mo>'
 
 
 def _base(symbol: Symbol) -> str:
@@ -206,16 +234,3 @@ def _words(text: str) -> str:
     # White space at the ends of a text is lost, so that it is asked for by name.
     lead, trail = ("\u00a0" if text.startswith(" ") else ""), ("\u00a0" if text.endswith(" ") else "")
     return f"<mtext>{lead}{escape(text.strip())}{trail}</mtext>"
-
-
-def _sum_sign(index: Formula, first: Formula | None, last: Formula | None) -> str:
-    lower = mathml(index) if first is None else _mrow(f"{mathml(index)}<mo>=</mo>{mathml(first)}")
-    total = '<mo movablelimits="false">∑</mo>'
-    return (
-        f"<munder>{total}{lower}</munder>" if last is None else f"<munderover>{total}{lower}{mathml(last)}</munderover>"
-    )
-
-
-def _case(value: Formula, condition: Formula | None) -> str:
-    when = _words("otherwise") if condition is None else _mrow(_words("if ") + mathml(condition))
-    return f"<mtr><mtd>{mathml(value)}</mtd><mtd>{when}</mtd></mtr>"

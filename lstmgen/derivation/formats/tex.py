@@ -157,9 +157,10 @@ class Tex:
             for piece in row
         ).strip()
 
-    def words(self, text: str) -> str:
+    def words(self, text: str, command: str = r"\text") -> str:
         """Words among mathematics, set upright."""
-        return rf"\text{{{''.join(self._letter(each) for each in text)}}}".replace(r"\text{}", "")
+        whole = rf"\text{{{''.join(self._letter(each) for each in text)}}}".replace(r"\text{}", "")
+        return whole.replace(r"\text{", command + "{")
 
     def _letter(self, letter: str) -> str:
         if letter in self.dialect.literal:
@@ -213,21 +214,15 @@ class Tex:
         if len(text) == 1 and not text.isascii():
             found = SIGNS.get(text) or self.words(text)
             return rf"\boldsymbol{{{found}}}" if symbol.bold else found
+        if not re.fullmatch(r"[A-Za-z0-9]+", text):
+            return self.words(text, r"\textbf" if symbol.bold else r"\text" if upright else r"\textit")
         if symbol.bold:
-            return (r"\mathbf" if upright else r"\boldsymbol") + f"{{{self._name(text)}}}"
+            return (r"\mathbf" if upright else r"\boldsymbol") + f"{{{text}}}"
         if upright and text in OPERATORS:
             return f"\\{text}"
         if len(text) == 1 and not upright:
-            return text if text.isalnum() else self._name(text)
-        if not re.fullmatch(r"[A-Za-z0-9]+", text):
-            return self._name(text)
-        return (r"\mathrm" if upright else r"\mathit") + f"{{{text}}}"
-
-    def _name(self, text: str) -> str:
-        """A name that is no plain word."""
-        if re.fullmatch(r"[A-Za-z0-9]+", text):
             return text
-        return self.words(text)
+        return (r"\mathrm" if upright else r"\mathit") + f"{{{text}}}"
 
     def _accented(self, text: str, symbol: Symbol) -> str:
         if symbol.accent is Accent.NONE:

@@ -1,0 +1,103 @@
+"""Documents in HTML: well-formed, self-contained, with MathML that browsers set without help."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from sample_document import DOCUMENT, LONG, NODES, UNUSUAL
+
+from lstmgen.derivation.formats.breaking import rows
+from lstmgen.derivation.formats.html import NARROW, render
+from lstmgen.derivation.formats.mathml import MathMl, display_math
+from lstmgen.derivation.formats.measure import piece_width
+from lstmgen.derivation.formula import Formula
+
+PRINTED = render(DOCUMENT)
+ROOT = ElementTree.fromstring(PRINTED.removeprefix("<!DOCTYPE html>\n"))
+
+# Elements of MathML Core, with how many children they have; 0 for any number.
+ELEMENTS = {
+    "mi": 0, "mn": 0, "mo": 0, "mtext": 0, "mspace": 0, "mrow": 0, "mfrac": 2, "msqrt": 0, "msub": 2, "msup": 2,
+    "msubsup": 3, "mover": 2, "munder": 2, "munderover": 3, "mtable": 0, "mtr": 0, "mtd": 0,
+}  # fmt: skip
+
+
+def words(element: ElementTree.Element) -> str:
+    return "".join(element.itertext())
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("formula", [LONG, *NODES])
+def test_mathml_is_well_formed(formula: Formula, inline: bool) -> None:
+    root = ElementTree.fromstring(MathMl(inline)(formula))
+    for element in root.iter():
+        assert element.tag in ELEMENTS
+        children = ELEMENTS[element.tag]
+        assert len(element) == children or not children
+        assert len(element) == 0 or not (element.text or "").strip(), "letters stand in leaves alone"
+
+
+@pytest.mark.parametrize("limit", [8.0, NARROW, 100.0])
+@pytest.mark.parametrize("formula", [LONG, *NODES])
+def test_brackets_that_are_torn_apart_stay_in_pairs(formula: Formula, limit: float) -> None:
+    broken = rows(formula, limit, piece_width, 1.0)
+    printed = words(ElementTree.fromstring(display_math(broken)))
+    if UNUSUAL.split()[0] not in printed:
+        assert printed.count("(") == printed.count(")")
+    assert len(list(ElementTree.fromstring(display_math(broken)).iter("mtr"))) >= len(broken.rows)
+
+
+def test_nothing_is_requested_and_nothing_runs() -> None:
+    assert not list(ROOT.iter("script")) and not list(ROOT.iter("link")) and not list(ROOT.iter("img"))
+    for element in ROOT.iter():
+        assert not set(element.attrib) & {"src", "srcset", "onclick", "onload"}
+        assert element.get("href", "#").startswith("#")
+    assert "url(" not in PRINTED and "@import" not in PRINTED
+
+
+def test_links_have_targets_and_targets_are_one() -> None:
+    names = [element.get("id") for element in ROOT.iter() if element.get("id")]
+    assert len(names) == len(set(names))
+    links = [element.get("href", "")[1:] for element in ROOT.iter("a")]
+    assert set(links) <= set(names)
+    assert {"eq-4", "eq-5", "line-2", "line-3"} <= set(links)
+
+
+def test_it_can_be_read_aloud() -> None:
+    assert ROOT.get("lang") == "en"
+    assert ROOT.find("head/title") is not None
+    levels = [int(element.tag[1]) for element in ROOT.iter() if re.fullmatch(r"h[1-6]", element.tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    (picture,) = [element for element in ROOT.iter() if element.get("role") == "img"]
+    assert picture.get("aria-label") == "A circle, " + UNUSUAL
+    entries = [words(each) for each in ROOT.findall(".//nav//a")]
+    assert entries == [section.title for section in DOCUMENT.sections]
+
+
+def test_users_words_are_words() -> None:
+    assert not list(ROOT.iter("b")) and not list(ROOT.iter("i"))
+    headings = [words(element) for element in ROOT.iter("h1")]
+    assert headings == [DOCUMENT.title]
+    assert "&amp;amp;" not in PRINTED
+
+
+def test_a_long_equation_has_rows_for_narrow_pages() -> None:
+    equation = next(element for element in ROOT.iter() if element.get("id") == "eq-b2")
+    wide, narrow = equation.findall(".//math")
+    assert (wide.get("class"), narrow.get("class")) == ("wide", "narrow")
+    assert len(narrow.findall("mtable/mtr")) > len(wide.findall("mtable/mtr"))
+    torn = words(narrow).replace("\u00a0", "")
+    assert torn == words(wide).replace("\u00a0", "")
+
+
+def test_a_fragment_stands_within_a_page() -> None:
+    printed = render(DOCUMENT, fragment=True)
+    assert "<html" not in printed and "<nav" not in printed
+    ElementTree.fromstring(f"<div>{printed}</div>")
+    style = re.sub(r"@media[^{]*\{", "", printed[printed.index("<style>") + 7 : printed.index("</style>")])
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", style)
+    assert all(each.strip().startswith(".derivation") for rule in rules for each in rule.split(",")), "nothing leaks"

@@ -1,0 +1,98 @@
+"""Documents as text for a terminal: brackets, breaks, alignment."""
+
+from __future__ import annotations
+
+import pytest
+from sample_document import DOCUMENT, LISTING, LONG, NODES, UNUSUAL, affine, at, function, matrix, plus, product
+
+from lstmgen.derivation.formats.breaking import rows
+from lstmgen.derivation.formats.measure import piece_width
+from lstmgen.derivation.formats.pieces import pieces
+from lstmgen.derivation.formats.plain import line, plain
+from lstmgen.derivation.formats.text import WIDTH, columns, render
+from lstmgen.derivation.formula import Formula, Fraction, Number, Power, Product, Sum, Symbol, Times, Total, Transposed
+
+a, b, c = Symbol("a"), Symbol("b"), Symbol("c")
+
+
+def minus(*terms: Formula) -> Sum:
+    return Sum((("+", terms[0]), *(("-", term) for term in terms[1:])))
+
+
+@pytest.mark.parametrize(
+    ("formula", "printed"),
+    [
+        (product(plus(a, b), c), "(a + b) ⊙ c"),
+        (plus(product(a, b), c), "a ⊙ b + c"),
+        (minus(a, minus(b, c)), "a − (b − c)"),
+        (plus(a, minus(b, c)), "a + b − c"),
+        (minus(a, Number("-2")), "a − (−2)"),
+        (minus(a, product(Number("-2"), b, times=Times.SCALAR)), "a − (−2 b)"),
+        (product(a, product(b, c)), "a ⊙ b ⊙ c"),
+        (product(a, product(b, c, times=Times.MATRIX), times=Times.MATRIX), "a b c"),
+        (product(a, product(b, c), times=Times.MATRIX), "a (b ⊙ c)"),
+        (product(product(a, b, times=Times.MATRIX), c), "(a b) ⊙ c"),
+        (product(product(Number("2"), a, times=Times.SCALAR), c), "2 a ⊙ c"),
+        (product(a, Fraction(Number("1"), b)), "a ⊙ (1 / b)"),
+        (Fraction(plus(a, b), product(a, b)), "(a + b) / (a ⊙ b)"),
+        (Power(Power(a, Number("2")), Number("3")), "(a²)³"),
+        (Power(Number("-1"), Number("2")), "(−1)²"),
+        (Transposed(Power(a, Number("2"))), "(a²)ᵀ"),
+        (plus(a, Total(b, c)), "a + Σ_c b"),
+        (plus(Total(b, c), a), "(Σ_c b) + a"),
+        (product(Total(b, c), a), "(Σ_c b) ⊙ a"),
+        (Total(product(a, b), c), "Σ_c a ⊙ b"),
+        (Sum((("-", plus(a, b)), ("+", c))), "−(a + b) + c"),
+    ],
+)  # fmt: skip
+def test_brackets_stand_where_precedence_asks_for_them(formula: Formula, printed: str) -> None:
+    assert plain(formula) == printed
+
+
+def test_subscripts_are_small_letters_only_where_all_of_them_are() -> None:
+    assert plain(at("c")) == "cₜ"
+    assert plain(matrix("W", "f")) == "W_f"
+    assert plain(matrix("W", "i")) == "W_i"  # there is a small i, but W_f would look different
+    assert plain(at("a", "f")) == "a_{f,t}"
+
+
+@pytest.mark.parametrize("limit", [10.0, 18.0, 30.0, 200.0])
+@pytest.mark.parametrize("formula", [LONG, *NODES])
+def test_a_broken_formula_loses_nothing(formula: Formula, limit: float) -> None:
+    broken = rows(formula, limit, piece_width, 2.0)
+    assert (*broken.head, *(piece for row in broken.rows for piece in row)) == pieces(formula)
+
+
+def test_a_formula_is_broken_at_its_outermost_signs() -> None:
+    broken = rows(LONG, 30.0, piece_width, 2.0)
+    assert [line(row).strip()[:4] for row in broken.rows] == ["= U_", "+ U_", "+ U_", "+ U_"]
+
+
+def test_no_formula_is_wider_than_the_terminal() -> None:
+    listed = {f"  {number + 1}  {code}".rstrip() for number, code in enumerate(LISTING.lines)}
+    wide = [each for each in render(DOCUMENT).splitlines() if columns(each) > WIDTH and each not in listed]
+    assert not wide
+
+
+def test_equations_are_aligned_and_numbered() -> None:
+    lines = render(DOCUMENT).splitlines()
+    forward = [each for each in lines if each.startswith("  (") and " = " in each][:5]
+    assert [each.split(")")[0].strip(" (") for each in forward] == ["1", "2", "3", "4", "5"]
+    assert len({columns(each[: each.index(" = ")]) for each in forward}) == 1
+    assert forward[0] == "  (1)  fₜ = σ(W_f xₜ + U_f hₜ₋₁ + b_f)   forget gate, in [0, 1]"
+
+
+def test_what_comes_from_where_is_said_if_it_is_there() -> None:
+    printed = render(DOCUMENT)
+    assert "from (4), (5); lines 2, 3 of the listing" in printed
+    assert "eq-of-another-part" not in printed
+
+
+def test_users_words_stand_as_they_are() -> None:
+    assert UNUSUAL in render(DOCUMENT)
+    assert not render(DOCUMENT, fragment=True).startswith(DOCUMENT.title)
+
+
+def test_a_call_of_a_sum_has_one_pair_of_brackets() -> None:
+    assert plain(function("sigma", affine("f"))) == "σ(W_f xₜ + U_f hₜ₋₁ + b_f)"
+    assert plain(Product((a, b), Times.CONTRACTION)) == "contract(a, b)"
