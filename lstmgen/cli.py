@@ -301,9 +301,9 @@ def list_command(group: str | None, verbose: bool) -> None:
 def new(name: str) -> None:
     """Write NAME.py, a commented cell to begin with. It builds as it stands."""
     from lstmgen import api
-    from lstmgen.templating import render_text
     from lstmgen.declare.names import reason_against
     from lstmgen.files import write_files
+    from lstmgen.templating import render_text
 
     reason = reason_against(name)
     if reason:

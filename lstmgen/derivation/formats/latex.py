@@ -46,7 +46,6 @@ class Frame:
 
 # Shared by articles and fragments; a fragment defines them only where its document has not.
 MACROS = r"""\providecommand{\lgtarget}[1]{\raisebox{2.2ex}[0pt][0pt]{\hypertarget{#1}{}}}
-\providecommand{\lgclose}{\par\nobreak\vskip-\baselineskip\vskip-\parskip}
 \providecommand{\lgcode}[2]{\makebox[1.6em][r]{\textcolor{gray}{#1}}\quad\texttt{#2}\par}"""
 
 PACKAGES = "amsmath, amssymb, array, booktabs, xcolor, hyperref"
@@ -108,8 +107,8 @@ def _blocks(blocks: tuple[Block, ...], links: Links) -> list[str]:
             parts.append(part)
         elif isinstance(before, Paragraph):  # a display belongs to the paragraph before it
             parts[-1] += "\n" + part
-        else:
-            parts.append("\\lgclose\n" + part)
+        else:  # a paragraph that begins with a display would have an empty line first
+            parts.append("\\noindent\n" + part)
         before = group[-1]
     return parts
 
@@ -122,7 +121,7 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
             return running(pieces)
         case Derived() as derived:
             result = _shown(derived.result, _origin(derived, links))
-            display = _equations([*map(_shown, derived.steps), result], at_margin=True)
+            display = _equations([*map(_shown, derived.steps), result], at_once=True)
             return f"{running(derived.lead)}\n{display}" if derived.lead else display
         case Table() as table:
             return _table(table)
@@ -159,33 +158,32 @@ def _running_width(pieces: tuple[Inline, ...]) -> float:
     return sum(0.5 * len(each) if isinstance(each, str) else width(each) for each in pieces)
 
 
-def _equations(shown: list[_Shown], at_margin: bool = False) -> str:
-    """Equations aligned at their signs; notes in a column of their own where there is room, or at the margin."""
+def _equations(shown: list[_Shown], at_once: bool = False) -> str:
+    """Equations aligned at their signs; notes in a column of their own where there is room, or at once after."""
     widest = min(max(each.width for each in shown), NOTE)
     whole = [rows(each.equation.formula, ROOM, piece_width, GAP) for each in shown]
     heads = [sum(map(piece_width, each.head)) for each in whole]
     beside = widest if any(each.note for each in shown) else -GAP
     room = ROOM - beside - GAP
-    if at_margin or room - max(heads) < 20:  # a formula in many short rows is worse than a note below it
+    if at_once or room - max(heads) < 20:  # a formula in many short rows is worse than a note below it
         room, beside = ROOM, 0.0
     broken = [
         rows(each.equation.formula, room - (max(heads) - head) * bool(found.head), piece_width, GAP)
         for each, head, found in zip(shown, heads, whole, strict=True)
     ]
     # A page may end between equations, not within one.
-    lines = [" \\\\*\n".join(_lines(each, found, beside, at_margin)) for each, found in zip(shown, broken, strict=True)]
+    lines = [" \\\\*\n".join(_lines(each, found, beside, at_once)) for each, found in zip(shown, broken, strict=True)]
     return DISPLAY + "\n" + " \\\\\n".join(lines) + "\n\\end{alignat*}"
 
 
-def _lines(shown: _Shown, found: Rows, beside: float, at_margin: bool) -> list[str]:
+def _lines(shown: _Shown, found: Rows, beside: float, at_once: bool) -> list[str]:
     equation = shown.equation
     target = rf"\lgtarget{{{_name(equation.anchor)}}}" if equation.anchor else ""
     number = f"({text(equation.number)})" if equation.number else ""
     last = sum(map(piece_width, found.rows[-1])) + sum(map(piece_width, found.head)) + GAP * found.broken
-    # Right of a short last row there is room for a note, and the number goes with it.
-    margin = at_margin and bool(shown.note) and last + shown.width + GAP <= ROOM
-    aside = rf"{{\small {shown.note}}}\quad " if margin else ""
-    tag = rf" \tag*{{{aside}{number}}}" if aside or number else ""
+    # Right of a short last row there is room for a note.
+    after = at_once and bool(shown.note) and last + shown.width + GAP <= ROOM
+    tag = rf" \tag*{{{number}}}" if number else ""
     lines = []
     for index, row in enumerate(found.rows):
         carry = r"\qquad " if found.carries_on(index) else ""
@@ -195,8 +193,10 @@ def _lines(shown: _Shown, found: Rows, beside: float, at_margin: bool) -> list[s
         lines.append(f"  {head} & {carry}{group}{DISPLAYED.row(row)}")
     if shown.note and beside > 0:
         lines[0] += rf" & \qquad & {_box(shown, beside)}"
-    lines[-1 if margin else 0] += tag
-    if shown.note and not beside > 0 and not margin:
+    if after:
+        lines[-1] += rf"\qquad\text{{\small {shown.note}}}"
+    lines[0] += tag
+    if shown.note and not beside > 0 and not after:
         lines.append(rf"  & \qquad\parbox[t]{{{ROOM - 8:.0f}em}}{{\raggedright\small {shown.note}}}")
     return lines
 

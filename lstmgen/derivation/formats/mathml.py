@@ -38,6 +38,7 @@ from lstmgen.derivation.formula import (
 INVISIBLE_TIMES = "\u2062"
 APPLY = "\u2061"
 ACCENTS = {Accent.TILDE: "~", Accent.BAR: "\u00af", Accent.HAT: "^"}
+PARTIAL = '<mo form="prefix" lspace="0" rspace="0">∂</mo>'
 STROKE = '<mo lspace="0" rspace="0">/</mo>'
 TIMES = {
     Times.ELEMENTWISE: "<mo>⊙</mo>",
@@ -87,7 +88,7 @@ class MathMl:
             case Angled(of):
                 return _mrow(_open("⟨", False) + self(of) + _close("⟩", False))
             case Derivative(of, by):
-                upper, lower = (_mrow(f"<mo>∂</mo>{self._at(each, Place.RAISED)}") for each in (of, by))
+                upper, lower = (_mrow(f"{PARTIAL}{self._at(each, Place.RAISED)}") for each in (of, by))
                 return _mrow(upper + STROKE + lower) if self.inline else f"<mfrac>{upper}{lower}</mfrac>"
             case Total(of, index, first, last):
                 return _mrow(self._sum_sign(index, first, last) + self._at(of, Place.SUMMED))

@@ -29,6 +29,7 @@ from lstmgen.derivation.formula import (
     Words,
 )
 
+SCALE = 0.87  # the letters below are as wide as in the widest of usual fonts
 SMALL = 0.72  # how much smaller subscripts are
 BRACKET = 0.45
 TALL_BRACKET = 0.65
@@ -48,48 +49,52 @@ WIDE = frozenset("mwMWABCDGHKNOQRUVXYΓΔΘΛΠΣΦΨΩ")
 
 def piece_width(piece: Piece) -> float:
     """The width of a piece with its marks."""
-    return sum(map(_mark, (*piece.before, *piece.after))) + width(piece.formula)
+    return SCALE * (sum(map(_mark, (*piece.before, *piece.after))) + _width(piece.formula))
 
 
 def width(formula: Formula) -> float:
     """The width of a formula."""
+    return SCALE * _width(formula)
+
+
+def _width(formula: Formula) -> float:
     if is_linear(formula):
-        return sum(map(piece_width, pieces(formula)))
+        return sum(map(piece_width, pieces(formula))) / SCALE
     match formula:
         case Symbol():
-            scripts = max(sum(width(each) + 0.3 for each in part) for part in (formula.below, formula.above))
+            scripts = max(sum(_width(each) + 0.3 for each in part) for part in (formula.below, formula.above))
             return _letters(sign(formula.base)) + SMALL * scripts
         case Number(text) | Words(text):
             return _letters(text) + (0.5 if isinstance(formula, Words) else 0)
         case Fraction(above, below):
-            return max(width(above), width(below)) + 0.3
+            return max(_width(above), _width(below)) + 0.3
         case Power(base, exponent):
-            return _at(base, Place.RAISED) + SMALL * width(exponent)
+            return _at(base, Place.RAISED) + SMALL * _width(exponent)
         case Root(of):
-            return width(of) + 1.0
+            return _width(of) + 1.0
         case Call(function, arguments):
-            return width(function) + _list(arguments)
+            return _width(function) + _list(arguments)
         case Size(of):
-            return width(of) + 0.7
+            return _width(of) + 0.7
         case Transposed(of):
             return _at(of, Place.RAISED) + 0.6
         case Delta(of):
             return 0.5 + _at(of, Place.RAISED)
         case Angled(of):
-            return width(of) + 0.8
+            return _width(of) + 0.8
         case Derivative(of, by):
             return max(_at(of, Place.RAISED), _at(by, Place.RAISED)) + 0.9
         case Total(of, index, first, last):
-            lower = width(index) + (0 if first is None else width(first) + 0.8)
-            upper = 0 if last is None else width(last)
+            lower = _width(index) + (0 if first is None else _width(first) + 0.8)
+            upper = 0 if last is None else _width(last)
             return max(1.5, SMALL * lower, SMALL * upper) + 0.2 + _at(of, Place.SUMMED)
         case Column(entries):
-            return max(map(width, entries)) + 1.4
+            return max(map(_width, entries)) + 1.4
         case Row(entries):
             return _list(entries)
         case Cases(cases):
-            values = max(width(value) for value, _ in cases)
-            return values + 2.5 + max(4.5 if condition is None else 1 + width(condition) for _, condition in cases)
+            values = max(_width(value) for value, _ in cases)
+            return values + 2.5 + max(4.5 if condition is None else 1 + _width(condition) for _, condition in cases)
         case Product(factors):
             return 3.6 + _list(factors)
         case Sum() | Relation():
@@ -104,11 +109,11 @@ def _mark(mark: Mark) -> float:
 
 
 def _at(formula: Formula, place: Place) -> float:
-    return width(formula) + 2 * TALL_BRACKET * needs_brackets(formula, place)
+    return _width(formula) + 2 * TALL_BRACKET * needs_brackets(formula, place)
 
 
 def _list(entries: tuple[Formula, ...]) -> float:
-    return sum(width(entry) + COMMA for entry in entries) + 2 * TALL_BRACKET
+    return sum(_width(entry) + COMMA for entry in entries) + 2 * TALL_BRACKET
 
 
 def _letters(text: str) -> float:
