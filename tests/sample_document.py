@@ -90,12 +90,12 @@ T = Symbol("T")
 
 FORWARD = (
     Equation(
-        equals(f, function("sigma", affine("f"))), "eq-1", "1", ("forget gate, in ", Row((Number("0"), Number("1"))))
+        equals(f, function("sigma", affine("f"))), "eq-1", "(1)", ("forget gate, in ", Row((Number("0"), Number("1"))))
     ),
-    Equation(equals(i, function("sigma", affine("i"))), "eq-2", "2", ("input gate",)),
-    Equation(equals(g, function("tanh", affine("c"))), "eq-3", "3", ("candidate " + UNUSUAL,)),
-    Equation(equals(c, plus(product(f, before("c")), product(i, g))), "eq-4", "4", ("cell state",)),
-    Equation(equals(h, product(o, function("tanh", c))), "eq-5", "5"),
+    Equation(equals(i, function("sigma", affine("i"))), "eq-2", "(2)", ("input gate",)),
+    Equation(equals(g, function("tanh", affine("c"))), "eq-3", "(3)", ("candidate " + UNUSUAL,)),
+    Equation(equals(c, plus(product(f, before("c")), product(i, g))), "eq-4", "(4)", ("cell state",)),
+    Equation(equals(h, product(o, function("tanh", c))), "eq-5", "(5)"),
 )
 CHAIN = Derived(
     (c, " reaches the loss through ", h, " and through ", Symbol("c", below=(plus(Symbol("t"), Number("1")),)), "."),
@@ -115,7 +115,7 @@ CHAIN = Derived(
     Equation(
         equals(by(LOSS, c), plus(product(by(LOSS, h), o, one_minus), product(by(LOSS, before("c")), before("f")))),
         "eq-b1",
-        "B1",
+        "(B1)",
     ),
     ("eq-4", "eq-5", "eq-of-another-part"),
     ("line-2", "line-3"),
@@ -210,7 +210,7 @@ DOCUMENT = Document(
         Section(
             "backward",
             "Backward",
-            (Paragraph(("From the last step to the first.",)), CHAIN, Equation(LONG, "eq-b2", "B2")),
+            (Paragraph(("From the last step to the first.",)), CHAIN, Equation(LONG, "eq-b2", "(B2)")),
         ),
         Section("nodes", "Everything", tuple(Equation(node, f"node-{at}") for at, node in enumerate(NODES))),
         Section(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lstmgen.derivation.formats.pieces import Kind, Piece, pieces
+from lstmgen.derivation.formats.pieces import Kind, Piece, pieces, torn
 from lstmgen.derivation.formula import Formula, Relation
 
 Width = Callable[[Piece], float]
@@ -40,13 +40,21 @@ class Rows:
 
 def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bool = False) -> Rows:
     """``formula`` in rows no wider than ``limit``, where its pieces allow it; ``indent`` is that of what carries on."""
-    everything = pieces(formula, inline)
-    head_length = len(pieces(formula.sides[0], inline)) if isinstance(formula, Relation) else 0
+    everything = tuple(_fitting(pieces(formula, inline), 0.8 * limit, width, inline))
+    signs = (at for at, each in enumerate(everything) if each.before and each.before[0].kind is Kind.RELATION)
+    head_length = next(signs, 0) if isinstance(formula, Relation) else 0
     head = everything[:head_length]
     if _total(head, width) > limit / 2:  # nothing is gained by aligning what follows so far to the right
         head = ()
     room = limit - _total(head, width)
     return Rows(head, tuple(_fill(everything[len(head) :], room, width, indent)))
+
+
+def _fitting(of: tuple[Piece, ...], room: float, width: Width, inline: bool) -> Iterator[Piece]:
+    """The pieces, with those torn that are too wide for any row."""
+    for piece in of:
+        parts = torn(piece, inline) if width(piece) > room else (piece,)
+        yield from parts if parts == (piece,) else _fitting(parts, room, width, inline)
 
 
 def _total(of: tuple[Piece, ...], width: Width) -> float:

@@ -118,7 +118,7 @@ def _equation(equation: Equation, note: str, room: float) -> str:
     formula = display_math(wide) if wide == narrow else display_math(wide, "wide") + display_math(narrow, "narrow")
     name = f' id="{escape(equation.anchor)}"' if equation.anchor else ""
     aside = f'<span class="note">{note}</span>' if note else ""
-    number = f"({escape(equation.number)})" if equation.number else ""
+    number = escape(equation.number)
     if number and equation.anchor:
         number = f'<a href="#{escape(equation.anchor)}">{number}</a>'
     count = f'<span class="number">{number}</span>' if number else ""
@@ -128,7 +128,7 @@ def _equation(equation: Equation, note: str, room: float) -> str:
 def _derived(derived: Derived, links: Links) -> str:
     lead = f"<p>{running(derived.lead)}</p>\n" if derived.lead else ""
     sources = ", ".join(
-        f'<a href="#{escape(anchor)}">({escape(number)})</a>' for anchor, number in links.sources(derived)
+        f'<a href="#{escape(anchor)}">{escape(number)}</a>' for anchor, number in links.sources(derived)
     )
     lines = links.code(derived)
     code = ", ".join(f'<a href="#{escape(anchor)}">{number}</a>' for anchor, number in lines)

@@ -147,7 +147,7 @@ def _shown(equation: Equation, more: tuple[str, float] = ("", 0.0)) -> _Shown:
 
 
 def _origin(derived: Derived, links: Links) -> tuple[str, float]:
-    sources = [rf"(\hyperlink{{{_name(anchor)}}}{{{text(number)}}})" for anchor, number in links.sources(derived)]
+    sources = [rf"\hyperlink{{{_name(anchor)}}}{{{text(number)}}}" for anchor, number in links.sources(derived)]
     lines = [rf"\hyperlink{{{_name(anchor)}}}{{{number}}}" for anchor, number in links.code(derived)]
     words = [f"from {', '.join(sources)}"] if sources else []
     words += [f"line{'s' * (len(lines) > 1)} {', '.join(lines)}"] if lines else []
@@ -179,11 +179,10 @@ def _equations(shown: list[_Shown], at_once: bool = False) -> str:
 def _lines(shown: _Shown, found: Rows, beside: float, at_once: bool) -> list[str]:
     equation = shown.equation
     target = rf"\lgtarget{{{_name(equation.anchor)}}}" if equation.anchor else ""
-    number = f"({text(equation.number)})" if equation.number else ""
     last = sum(map(piece_width, found.rows[-1])) + sum(map(piece_width, found.head)) + GAP * found.broken
     # Right of a short last row there is room for a note.
     after = at_once and bool(shown.note) and last + shown.width + GAP <= ROOM
-    tag = rf" \tag*{{{number}}}" if number else ""
+    tag = rf" \tag*{{{text(equation.number)}}}" if equation.number else ""
     lines = []
     for index, row in enumerate(found.rows):
         carry = r"\qquad " if found.carries_on(index) else ""

@@ -99,7 +99,7 @@ def _equation(equation: Equation) -> list[str]:
 
 def _display(equation: Equation) -> str:
     found = rows(equation.formula, ROOM, piece_width, INDENT)
-    tag = f" \\tag{{{equation.number}}}" if equation.number else ""
+    tag = f" \\tag*{{{DISPLAYED.tag(equation.number)}}}" if equation.number else ""
     if not found.broken:
         return f"$$\n{DISPLAYED(equation.formula)}{tag}\n$$"
     lines = []
@@ -112,7 +112,7 @@ def _display(equation: Equation) -> str:
 
 
 def _derived(derived: Derived, links: Links) -> list[str]:
-    sources = ", ".join(f"[({text(number)})](#{quote(anchor)})" for anchor, number in links.sources(derived))
+    sources = ", ".join(f"[{text(number)}](#{quote(anchor)})" for anchor, number in links.sources(derived))
     code = ", ".join(str(number) for _, number in links.code(derived))
     plural = "s" * (len(links.code(derived)) > 1)
     words = [f"from {sources}"] if sources else []

@@ -144,6 +144,8 @@ class MathMl:
                 return (
                     TIMES[Times(mark.text)].replace("<mo>", '<mo form="infix">') if first else TIMES[Times(mark.text)]
                 )
+            case Kind.STROKE:
+                return STROKE
             case Kind.OPEN | Kind.CLOSE:
                 raise AssertionError("brackets hold groups")
 

@@ -34,7 +34,14 @@ SMALL = 0.72  # how much smaller subscripts are
 BRACKET = 0.45
 TALL_BRACKET = 0.65
 COMMA = 0.5
-MARKS = {Kind.RELATION: 1.4, Kind.BINARY: 1.3, Kind.UNARY: 0.8, Kind.OPEN: BRACKET, Kind.CLOSE: BRACKET}
+MARKS = {
+    Kind.STROKE: 0.6,
+    Kind.RELATION: 1.4,
+    Kind.BINARY: 1.3,
+    Kind.UNARY: 0.8,
+    Kind.OPEN: BRACKET,
+    Kind.CLOSE: BRACKET,
+}
 TIMES = {
     Times.ELEMENTWISE: 1.3,
     Times.STAR: 1.0,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formula import Formula, Number, Product, Relation, Sum, Times
+from lstmgen.derivation.formula import Formula, Fraction, Number, Product, Relation, Sum, Times
 
 
 class Kind(Enum):
@@ -20,6 +20,7 @@ class Kind(Enum):
     BINARY = auto()  # plus and minus between terms
     UNARY = auto()  # minus before the first
     TIMES = auto()
+    STROKE = auto()
     OPEN = auto()
     CLOSE = auto()
 
@@ -49,6 +50,18 @@ class Piece:
 def pieces(formula: Formula, inline: bool = False) -> tuple[Piece, ...]:
     """``formula`` as pieces. What is no relation, sum or product is one piece. ``inline``: fractions have a stroke."""
     return _pieces(formula, 0, inline)
+
+
+def torn(piece: Piece, inline: bool) -> tuple[Piece, ...]:
+    """A fraction that no row has room for, written with a stroke, so that it can be broken; else the piece alone."""
+    if not isinstance(piece.formula, Fraction):
+        return (piece,)
+    above = _placed(piece.formula.above, Place.OVER, None, piece.depth + 3, inline)
+    below = _placed(piece.formula.below, Place.OVER, None, piece.depth + 3, inline)
+    whole = [*above, *_led(Mark(Kind.STROKE), below, piece.depth + 2)]
+    whole[0] = replace(whole[0], before=(*piece.before, *whole[0].before), depth=piece.depth)
+    whole[-1] = replace(whole[-1], after=(*whole[-1].after, *piece.after))
+    return tuple(whole)
 
 
 def is_linear(formula: Formula) -> bool:

@@ -106,6 +106,8 @@ def _mark(mark: Mark) -> str:
             return "−"
         case Kind.TIMES:
             return TIMES[Times(mark.text)]
+        case Kind.STROKE:
+            return " / "
         case Kind.OPEN:
             return "("
         case Kind.CLOSE:

@@ -162,6 +162,10 @@ class Tex:
         whole = rf"\text{{{''.join(self._letter(each) for each in text)}}}".replace(r"\text{}", "")
         return whole.replace(r"\text{", command + "{")
 
+    def tag(self, text: str) -> str:
+        """A number beside an equation, which is set as words are."""
+        return "".join(self._letter(each) for each in text).replace("}", "").replace(r"\text{", "")
+
     def _letter(self, letter: str) -> str:
         if letter in self.dialect.literal:
             return self.dialect.literal[letter]
@@ -179,6 +183,8 @@ class Tex:
                 return "-"
             case Kind.TIMES:
                 return TIMES[Times(mark.text)].replace(r"\,", self.dialect.thin)
+            case Kind.STROKE:
+                return " / "
             case Kind.OPEN:
                 return r"\Bigl( " if mark.tall and not self.inline else "("
             case Kind.CLOSE:

@@ -41,13 +41,15 @@ def render(document: Document, fragment: bool = False) -> str:
 
 
 def _title(document: Document) -> str:
-    head = [document.title, "=" * columns(document.title)]
+    title = _wrapped(document.title)
+    head = [*title, "=" * max(map(columns, title))]
     return "\n".join([*head, *_wrapped(document.subtitle)] if document.subtitle else head)
 
 
 def _section(section: Section, links: Links) -> list[str]:
     rule = "-" if section.level == 1 else "·"
-    return [f"{section.title}\n{rule * columns(section.title)}", *_blocks(section.blocks, links)]
+    title = _wrapped(section.title)
+    return ["\n".join([*title, rule * max(map(columns, title))]), *_blocks(section.blocks, links)]
 
 
 def _blocks(blocks: tuple[Block, ...], links: Links) -> list[str]:
@@ -88,7 +90,7 @@ def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
 
 def _equations(equations: Sequence[Equation], margin: str = MARGIN) -> list[str]:
     """Equations one below the other: numbers, formulas aligned at their signs, notes where there is room."""
-    numbers = [f"({each.number})" if each.number else "" for each in equations]
+    numbers = [each.number for each in equations]
     left = max(map(columns, numbers)) + 2 if any(numbers) else 0
     room = WIDTH - len(margin) - left
     broken = [rows(each.formula, room, _width, len(CARRY), True) for each in equations]
@@ -143,7 +145,7 @@ def _derived(derived: Derived, links: Links) -> list[str]:
 
 def origin(derived: Derived, links: Links) -> str:
     """Where a quantity comes from and which lines compute it, in words."""
-    sources = ", ".join(f"({number})" for _, number in links.sources(derived))
+    sources = ", ".join(number for _, number in links.sources(derived))
     code = [str(number) for _, number in links.code(derived)]
     words = [f"from {sources}"] if sources else []
     words += [f"line{'s' * (len(code) > 1)} {', '.join(code)} of the listing"] if code else []
