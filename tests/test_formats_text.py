@@ -69,6 +69,15 @@ def test_a_formula_is_broken_at_its_outermost_signs() -> None:
     assert [line(row).strip()[:4] for row in broken.rows] == ["= U_", "+ U_", "+ U_", "+ U_"]
 
 
+def test_a_fraction_that_no_row_has_room_for_is_torn_at_its_stroke() -> None:
+    wide = plus(*(Symbol("x", below=(Number(str(number)),)) for number in range(20)))
+    broken = rows(Fraction(wide, product(a, Fraction(b, c))), 20.0, piece_width, 2.0, inline=True)
+    printed = "".join(line(row) for row in broken.rows)
+    assert broken.broken
+    assert printed.startswith("(x₀ + x₁ + ")
+    assert printed.endswith(" + x₁₉) / (a ⊙ (b / c))")
+
+
 def test_no_formula_is_wider_than_the_terminal() -> None:
     listed = {f"  {number + 1}  {code}".rstrip() for number, code in enumerate(LISTING.lines)}
     wide = [each for each in render(DOCUMENT).splitlines() if columns(each) > WIDTH and each not in listed]
