@@ -1,0 +1,97 @@
+"""Short formulas as lettering: runs of text on the line, raised or lowered, for what has no mathematics of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lstmgen.derivation.formula import (
+    Accent,
+    Call,
+    Formula,
+    Fraction,
+    Number,
+    Product,
+    Row,
+    Style,
+    Sum,
+    Symbol,
+    Transposed,
+    Words,
+)
+
+GREEK = dict(
+    zip(
+        (
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
+            "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+        ).split(),
+        "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
+        strict=True,
+    )
+)
+_ACCENTS = {Accent.TILDE: "\u0303", Accent.BAR: "\u0304", Accent.HAT: "\u0302"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of text: ``level`` 1 is raised, -1 lowered, 0 on the line."""
+
+    text: str
+    level: int = 0
+    italic: bool = False
+
+
+def runs(formula: Formula | str) -> tuple[Run, ...]:
+    """The lettering of a name or of a short formula; of anything longer what can be said in a line."""
+    if isinstance(formula, str):
+        return (Run(formula),)
+    match formula:
+        case Symbol():
+            text = GREEK.get(formula.base, formula.base) + _ACCENTS.get(formula.accent, "")
+            italic = formula.style is Style.ITALIC and formula.base not in GREEK
+            return (Run(text, 0, italic), *_listed(formula.below, -1), *_listed(formula.above, 1))
+        case Number(text) | Words(text):
+            return (Run(text.replace("-", "−")),)
+        case Transposed(of):
+            return (*runs(of), Run("T", 1))
+        case Call(function, arguments):
+            inner = [part for each in arguments for part in (Run(", "), *runs(each))][1:]
+            return (*runs(function), Run("("), *inner, Run(")"))
+        case Row(entries):
+            inner = [part for each in entries for part in (Run(", "), *runs(each))][1:]
+            return (Run("["), *inner, Run("]"))
+        case Sum(terms):
+            signs = ["−" if sign == "-" else "+" for sign, _ in terms]
+            signs[0] = signs[0].removeprefix("+")
+            return _joined(tuple(term for _, term in terms), tuple(signs))
+        case Product(factors):
+            return _joined(factors, ("",) * len(factors))
+        case Fraction(above, below):
+            return _joined((above, below), ("", "/"))
+    return (Run("…"),)
+
+
+def _listed(formulas: tuple[Formula, ...], level: int) -> list[Run]:
+    """What stands raised or lowered, with commas between."""
+    found = [Run(run.text, level, run.italic) for each in formulas for run in (Run(","), *runs(each))]
+    return found[1:]
+
+
+def _joined(formulas: tuple[Formula, ...], signs: tuple[str, ...]) -> tuple[Run, ...]:
+    """Formulas in a line, each after its sign."""
+    return tuple(run for each, sign in zip(formulas, signs, strict=True) for run in (Run(sign), *runs(each)) if run.text)
+
+
+def plain(formula: Formula | str) -> str:
+    """The lettering as plain text: ``c_t``, or ``c⟨t⟩`` where nothing can be raised."""
+    text, level = "", 0
+    for run in runs(formula):
+        joint = {1: "^", -1: "_"}.get(run.level, "") if run.level != level and run.level else ""
+        text += joint + run.text
+        level = run.level
+    return text
+
+
+def width(formula: Formula | str, size: float) -> float:
+    """About how wide the lettering is, in the unit of ``size``, the height of its letters."""
+    return sum(len(run.text) * (0.56 if run.level == 0 else 0.4) for run in runs(formula)) * size
