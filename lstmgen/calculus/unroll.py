@@ -31,11 +31,12 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Adjoints:
-    """Gradients of one run, by the names of what they belong to."""
+    """Gradients of one run, by the names of what they belong to; and every value of the adjoint graph at every step."""
 
     parameters: dict[str, Array]
     inputs: dict[str, Array]
     initial: dict[str, Array]
+    steps: tuple[dict[Value, Array], ...] = ()
 
 
 def run(
@@ -113,11 +114,13 @@ def run_adjoint(
         each.value.name: np.zeros([sizes[dim] for dim in each.value.dims]) for each in declaration.parameters
     }
     d_inputs: dict[str, list[Array]] = {value.name: [] for value in declaration.inputs}
+    backward = []
     for t in reversed(range(len(trajectory.steps))):
         values = {value: array for value, array in trajectory.steps[t].items() if value in set(gradient.adjoint.free)}
         for seed in gradient.seeds:
             values[seed.adjoint] = d_outputs[seed.of.name][t] if seed.origin is Origin.LOSS else carried[seed.of.name]
         found = interpreter(values, rows)
+        backward.append(found)
         for each in declaration.parameters:
             if each.value in adjoints:
                 d_parameters[each.value.name] = d_parameters[each.value.name] + found[adjoints[each.value]]
@@ -139,4 +142,5 @@ def run_adjoint(
             for value in declaration.inputs
         },
         carried,
+        tuple(reversed(backward)),
     )

@@ -35,6 +35,7 @@ class Times(StrEnum):
     AT = "at"  # the same, as programs write it: the sign @
     SCALAR = "scalar"  # side by side with a thin space: a number and a quantity
     OUTER = "outer"  # the sign of an outer product
+    NUMBERS = "numbers"  # the sign between numbers, such as a dot on the line: side by side they would read as one
     CONTRACTION = "contraction"  # a general sum over shared indices, written as a call would be
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lstmgen.derivation.picture.network import Kind
 from lstmgen.derivation.picture.ranks import Ranks, Slot, neighbours
@@ -34,7 +35,7 @@ def heights(ranks: Ranks) -> dict[str, float]:
                 if slot.lane is not None:
                     wanted[-1], weights[-1] = lanes[slot.lane], 1e4
             offsets = _offsets(row)
-            fitted = _isotonic([w - o for w, o in zip(wanted, offsets, strict=True)], weights)
+            fitted = isotonic([w - o for w, o in zip(wanted, offsets, strict=True)], weights)
             for slot, value, offset in zip(row, fitted, offsets, strict=True):
                 height[slot.key] = value + offset
     rounded = {}
@@ -53,13 +54,13 @@ def _pull(one: str, other: str) -> float:
 def _offsets(row: Sequence[Slot]) -> list[float]:
     """The least heights of a rank's slots: nodes a row apart, lines that pass half a row."""
     offsets = [0.0]
-    for above, below in zip(row, row[1:], strict=False):
+    for above, below in pairwise(row):
         thin = above.kind in (None, Kind.JUNCTION), below.kind in (None, Kind.JUNCTION)
         offsets.append(offsets[-1] + (0.5 if all(thin) else 1.0 if not any(thin) else 0.5))
     return offsets[: len(row)]
 
 
-def _isotonic(wanted: Sequence[float], weights: Sequence[float]) -> list[float]:
+def isotonic(wanted: Sequence[float], weights: Sequence[float]) -> list[float]:
     """The nondecreasing sequence closest to ``wanted`` in weighted squares."""
     pools: list[tuple[float, float, int]] = []
     for value, weight in zip(wanted, weights, strict=True):

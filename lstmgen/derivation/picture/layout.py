@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lstmgen.derivation.picture.heights import heights
 from lstmgen.derivation.picture.lettering import width
@@ -191,9 +192,7 @@ class _Router:
             right - left,
             low - high,
             tuple(Placed(p.node, p.x - left, p.y - high, p.width, p.height) for p in places),
-            tuple(
-                Wire(w.source, w.target, tuple((x - left, y - high) for x, y in w.points), w.mark) for w in wires
-            ),
+            tuple(Wire(w.source, w.target, tuple((x - left, y - high) for x, y in w.points), w.mark) for w in wires),
             tuple((x - left, y - high) for x, y in forks(wires)),
         )
 
@@ -211,7 +210,7 @@ class _Router:
         points: list[Point] = []
         if source.kind is not Kind.INPUT:
             points.append((self.x[self.rank[edge.source]] + size_of(source)[0] / 2, self.y[edge.source]))
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             if (before, after) in self.upright:
                 points += self._upright(before, after)
                 break
@@ -246,7 +245,7 @@ def forks(wires: Sequence[Wire]) -> tuple[Point, ...]:
     """The points where a source's lines leave in three directions or more."""
     by_source: dict[str, list[tuple[Point, Point]]] = {}
     for wire in wires:
-        by_source.setdefault(wire.source, []).extend(zip(wire.points, wire.points[1:], strict=False))
+        by_source.setdefault(wire.source, []).extend(pairwise(wire.points))
     found: dict[Point, None] = {}
     for segments in by_source.values():
         for point in dict.fromkeys(end for segment in segments for end in segment):

@@ -19,16 +19,11 @@ from lstmgen.derivation.formula import (
     Words,
 )
 
-GREEK = dict(
-    zip(
-        (
-            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
-            "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
-        ).split(),
-        "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
-        strict=True,
-    )
+_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi "
+    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
 )
+GREEK = dict(zip(_NAMES.split(), "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", strict=True))
 _ACCENTS = {Accent.TILDE: "\u0303", Accent.BAR: "\u0304", Accent.HAT: "\u0302"}
 
 
@@ -79,7 +74,9 @@ def _listed(formulas: tuple[Formula, ...], level: int) -> list[Run]:
 
 def _joined(formulas: tuple[Formula, ...], signs: tuple[str, ...]) -> tuple[Run, ...]:
     """Formulas in a line, each after its sign."""
-    return tuple(run for each, sign in zip(formulas, signs, strict=True) for run in (Run(sign), *runs(each)) if run.text)
+    return tuple(
+        run for each, sign in zip(formulas, signs, strict=True) for run in (Run(sign), *runs(each)) if run.text
+    )
 
 
 def plain(formula: Formula | str) -> str:

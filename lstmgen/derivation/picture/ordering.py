@@ -76,6 +76,6 @@ def crossings(ranks: Ranks) -> int:
         by_rank.setdefault(rank, []).append((where[a][1] if a in where else 1e3, at, a))
     total = 0
     for links in by_rank.values():
-        for i, (a, b, source) in enumerate(links):
-            total += sum((a - c) * (b - d) < 0 and source != other for c, d, other in links[:i])
+        for index, (start, end, source) in enumerate(links):
+            total += sum((start - a) * (end - b) < 0 and source != other for a, b, other in links[:index])
     return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, pairwise
 
 from lstmgen.derivation.picture.network import Kind, Network
 
@@ -51,7 +51,7 @@ def ranked(network: Network) -> Ranks:
     depth = _depths(network)
     lanes = _lanes(network)
     kinds = {node.key: node.kind for node in network.nodes}
-    along = {(a, b): lane for lane, path in enumerate(lanes) for a, b in zip(path, path[1:], strict=False)}
+    along = {(a, b): lane for lane, path in enumerate(lanes) for a, b in pairwise(path)}
     lane_of = {key: lane for lane, path in enumerate(lanes) for key in path}
     last = max(depth.values())
     slots: list[dict[str, Slot]] = [{} for _ in range(last + 1)]

@@ -28,14 +28,14 @@ STYLE = """
 
 def svg(layout: Layout) -> str:
     """The picture of a network."""
-    width, height = _n(layout.width), _n(layout.height)
+    width, height = number(layout.width), number(layout.height)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lg-picture" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" style="max-width: 100%; height: auto" role="img" '
         f'aria-label="{escape(described(layout))}">',
         f"<style>{STYLE}</style>",
         *(f'<path class="wire" d="{_path(wire.points)}"/>' for wire in layout.wires),
-        *(f'<circle class="fork" cx="{_n(x)}" cy="{_n(y)}" r="2.6"/>' for x, y in layout.forks),
+        *(f'<circle class="fork" cx="{number(x)}" cy="{number(y)}" r="2.6"/>' for x, y in layout.forks),
         *(arrow for wire in layout.wires for arrow in _arrow(layout, wire)),
         *(line for placed in layout.nodes for line in _node(placed)),
         "</svg>",
@@ -56,11 +56,11 @@ def described(layout: Layout) -> str:
 def lettering(letters: tuple[Run, ...], size: float = LETTERS) -> str:
     """Runs of text as ``tspan`` elements, raised and lowered."""
     pieces, level = [], 0
-    small = _n(size * 0.7)
+    small = number(size * 0.7)
     for run in letters:
         shift = (level - run.level) * size * 0.32
         level = run.level
-        place = f' dy="{_n(shift)}"' if shift else ""
+        place = f' dy="{number(shift)}"' if shift else ""
         form = ' class="it"' if run.italic else ""
         height = f' font-size="{small}"' if run.level else ""
         pieces.append(f"<tspan{place}{form}{height}>{escape(run.text)}</tspan>")
@@ -69,22 +69,22 @@ def lettering(letters: tuple[Run, ...], size: float = LETTERS) -> str:
 
 def _text(formula: Formula | str, x: float, y: float, kind: str = "", size: float = LETTERS) -> str:
     attribute = f' class="{kind}"' if kind else ""
-    return f'<text{attribute} x="{_n(x)}" y="{_n(y)}">{lettering(runs(formula), size)}</text>'
+    return f'<text{attribute} x="{number(x)}" y="{number(y)}">{lettering(runs(formula), size)}</text>'
 
 
 def _node(placed: Placed) -> list[str]:
     node, x, y = placed.node, placed.x, placed.y
     if node.kind is Kind.JUNCTION:
-        return [f'<circle class="junction" cx="{_n(x)}" cy="{_n(y)}" r="2.6"/>']
+        return [f'<circle class="junction" cx="{number(x)}" cy="{number(y)}" r="2.6"/>']
     if node.kind in (Kind.PRODUCT, Kind.SUM):
-        radius = _n(placed.width / 2)
-        shape = f'<circle class="box {node.kind}" cx="{_n(x)}" cy="{_n(y)}" r="{radius}"/>'
+        radius = number(placed.width / 2)
+        shape = f'<circle class="box {node.kind}" cx="{number(x)}" cy="{number(y)}" r="{radius}"/>'
     else:
         corner = {Kind.GATE: 3.0}.get(node.kind, placed.height / 2)
         kind = node.kind if node.kind in (Kind.GATE, Kind.FUNCTION) else "ends"
         shape = (
-            f'<rect class="box {kind}" x="{_n(x - placed.width / 2)}" y="{_n(y - placed.height / 2)}" '
-            f'width="{_n(placed.width)}" height="{_n(placed.height)}" rx="{_n(corner)}"/>'
+            f'<rect class="box {kind}" x="{number(x - placed.width / 2)}" y="{number(y - placed.height / 2)}" '
+            f'width="{number(placed.width)}" height="{number(placed.height)}" rx="{number(corner)}"/>'
         )
     lines = [shape, _text(node.sign, x, y + 5)]
     if node.name is not None:
@@ -102,7 +102,7 @@ def _arrow(layout: Layout, wire: Wire) -> list[str]:
     length = hypot(x - a, y - b) or 1.0
     dx, dy = (x - a) / length, (y - b) / length
     corners = [(x, y), (x - 7 * dx - 3 * dy, y - 7 * dy + 3 * dx), (x - 7 * dx + 3 * dy, y - 7 * dy - 3 * dx)]
-    points = " ".join(f"{_n(u)},{_n(v)}" for u, v in corners)
+    points = " ".join(f"{number(u)},{number(v)}" for u, v in corners)
     lines = [f'<polygon class="fork" points="{points}"/>']
     if wire.mark:
         lines.append(_text(wire.mark, x - 13 * dx + 9 * abs(dy), y - 13 * dy - 5 * abs(dx) + 4 * abs(dy), "small", 11))
@@ -111,12 +111,12 @@ def _arrow(layout: Layout, wire: Wire) -> list[str]:
 
 def _path(points: tuple[Point, ...], radius: float = 6.0) -> str:
     """A line with rounded bends."""
-    text = f"M{_n(points[0][0])} {_n(points[0][1])}"
+    text = f"M{number(points[0][0])} {number(points[0][1])}"
     for before, bend, after in zip(points, points[1:], points[2:], strict=False):
         near = min(radius, _distance(before, bend) / 2, _distance(bend, after) / 2)
         (ax, ay), (bx, by) = _towards(bend, before, near), _towards(bend, after, near)
-        text += f" L{_n(ax)} {_n(ay)} Q{_n(bend[0])} {_n(bend[1])} {_n(bx)} {_n(by)}"
-    return text + f" L{_n(points[-1][0])} {_n(points[-1][1])}"
+        text += f" L{number(ax)} {number(ay)} Q{number(bend[0])} {number(bend[1])} {number(bx)} {number(by)}"
+    return text + f" L{number(points[-1][0])} {number(points[-1][1])}"
 
 
 def _distance(a: Point, b: Point) -> float:
@@ -128,7 +128,7 @@ def _towards(start: Point, goal: Point, far: float) -> Point:
     return start[0] + (goal[0] - start[0]) * far / length, start[1] + (goal[1] - start[1]) * far / length
 
 
-def _n(value: float) -> str:
+def number(value: float) -> str:
     """A number of at most one decimal, the same on every machine."""
     rounded = f"{value:.1f}".removesuffix(".0")
     return "0" if rounded == "-0" else rounded
