@@ -40,7 +40,7 @@ def put_in(formula: Formula, values: Mapping[Formula, Formula]) -> Formula:
     made = replace(formula, **changed)
     if isinstance(made, Transposed) and isinstance(made.of, Number):
         return made.of
-    if isinstance(made, Product) and made != formula and any(isinstance(each, Number) for each in made.factors[1:]):
+    if isinstance(made, Product) and made != formula and any(isinstance(each, Number) for each in made.factors):
         return replace(made, times=Times.NUMBERS)
     return Sum(tuple(map(_signed, made.terms))) if isinstance(made, Sum) else made
 

@@ -84,6 +84,8 @@ class _Router:
             (edge.source, edge.target) for edge in network.edges if self.nodes[edge.target].kind is Kind.OUTPUT
         ]
         self.y = {key: row * ROW for key, row in rows.items()}
+        ends = [node for node in network.nodes if node.kind in (Kind.INPUT, Kind.OUTPUT)]
+        self.apart = max(size_of(node)[0] for node in ends) + 6  # what keeps them from each other
         self.top = min(self.y.values()) - ROW
         self.bottom = max(self.y.values()) + ROW
         self.y |= dict.fromkeys(self.inputs, self.bottom)
@@ -129,7 +131,7 @@ class _Router:
 
     def _free(self, source: str, target: str) -> bool:
         """Whether a line can run along the column of ``target`` from the height of ``source``."""
-        if source in self.inputs and len(self.targets[source]) > 1:
+        if source in self.inputs and (len(self.targets[source]) > 1 or len(self.inputs) > 1):
             return False
         low, high = sorted((self.y[source], self.y[target]))
         net = source.partition("@")[0]
@@ -150,7 +152,7 @@ class _Router:
             at += wide + GAP
             turns = tracks(self._turns(index))
             ends = [turn.net in self.inputs or any(turn.net == source for source, _ in self.outputs) for turn in turns]
-            step = TRACK if sum(ends) < 2 else 44.0
+            step = TRACK if sum(ends) < 2 else self.apart
             named = [self.nodes[slot.key].name for slot in row if slot.key in self.nodes]
             room = max((width(name, LETTERS) for name in named if name is not None), default=0.0)
             rising = {turn.net for turn in turns if min(turn.ends) < turn.start} - set(self.inputs)

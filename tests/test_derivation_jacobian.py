@@ -1,0 +1,164 @@
+"""What is said of a state's Jacobian: the direct paths, and curves that the generated kernels compute."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from formulas_for_tests import name_of, translator
+
+import lstmgen
+from lstmgen import plugins
+from lstmgen.calculus.text import Text
+from lstmgen.derivation.document import Equation, Figure, Paragraph, Section, Table
+from lstmgen.derivation.formula import Number
+from lstmgen.derivation.jacobian import (
+    Curve,
+    Curves,
+    can_be_drawn,
+    carried,
+    curves,
+    direct_path,
+    magnitude,
+    one_step_jacobians,
+    section,
+)
+from lstmgen.derivation.narration import narrate
+from lstmgen.derivation.plot import Line, Panel, plot
+from lstmgen.finding import find_cell
+from lstmgen.pipeline import derive_gradient
+
+CELLS = [each.name for each in plugins.available("cells")]
+
+
+def gradient_of(name: str, **options: Any) -> Any:
+    return derive_gradient(find_cell(name), options)
+
+
+def section_of(name: str, computed: Curves | None = None) -> Section:
+    told = narrate(gradient_of(name))
+    return section(told, translator(told.inlined_forward | told.inlined_backward), computed)
+
+
+def words(found: Section) -> str:
+    return " ".join(
+        piece for each in found.blocks if isinstance(each, Paragraph) for piece in each.pieces if isinstance(piece, str)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "path"),
+    [
+        ("lstm", "c", "f"),
+        ("lstm", "h", None),
+        ("lstm_1997", "c", "1"),
+        ("gru", "h", "z"),
+        ("rnn", "h", None),
+        ("mingru", "h", "1 - z"),
+        ("mlstm", "C", "f"),
+        ("lstm_layernorm", "c", "f"),
+        ("indrnn", "h", "u_h * where(h > 0, 1, 0)"),
+        ("cfn", "h", "f * (1 - tanh_h_prev**2)"),
+        ("lmu", "m", None),
+    ],
+)
+def test_the_direct_path_of_a_state(name: str, state: str, path: str | None) -> None:
+    gradient = gradient_of(name)
+    (found,) = [each for each in gradient.declaration.states if each.name == state]
+    partial = direct_path(gradient, found)
+    assert (None if partial is None else Text()(partial)) == path
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_has_a_section(name: str) -> None:
+    found = section_of(name)
+    states = gradient_of(name).declaration.states
+    equations = sum(isinstance(block, Equation) for block in found.blocks)
+    without = words(found).count("there is no direct path")
+    assert equations + without == len(states)
+    assert found.name == "jacobian"
+
+
+def test_a_cell_without_a_gate_is_told_what_holds_for_it() -> None:
+    assert "nothing in the equations holds it near 1" in words(section_of("rnn"))
+    assert "the same at every step" in words(section_of("scrn"))
+    assert "comes from a sigmoid" in words(section_of("lstm"))
+    assert carried(gradient_of("rnn")) is None
+    state, bias = carried(gradient_of("lstm")) or (None, None)
+    assert state is not None and bias is not None and (state.name, bias.name) == ("c", "b_f")
+
+
+@pytest.fixture(scope="module")
+def computed() -> Curves:
+    return curves(lstmgen.load("lstm"), "c", "b_f", lstmgen.load("rnn"), "U_h")
+
+
+def test_one_step_jacobians_are_those_of_finite_differences() -> None:
+    module = lstmgen.load("lstm")
+    p = module.Parameters.initialize(features=3, hidden=3, dtype=np.float64, seed=1)
+    jacobians, places = one_step_jacobians(module, p, 2)
+    assert jacobians.shape == (2, 6, 6) and places == {"h": slice(0, 3), "c": slice(3, 6)}
+    inputs = np.random.default_rng(0).standard_normal((2, 1, 3))
+    _, before = module.step(p, inputs[0])
+
+    def after(shift: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        state = np.concatenate(before, axis=1) + shift
+        return np.concatenate(module.step(p, inputs[1], state=module.State(state[:, :3], state[:, 3:]))[1], axis=1)[0]
+
+    eye = 1e-6 * np.eye(6)
+    differences = np.stack([(after(each) - after(-each)) / 2e-6 for each in eye], axis=1)
+    assert np.allclose(jacobians[1], differences, atol=1e-8)
+
+
+def test_the_curves_have_the_published_shape(computed: Curves) -> None:
+    """Even the LSTM's full Jacobian vanishes without a forget bias, and with a large one it grows."""
+    ends = [curve.norms[-1] for curve in computed.full]
+    assert 1e-24 < ends[0] < 1e-19 and 1e-10 < ends[1] < 1e-7 and 1e-3 < ends[2] < 1 and 1 < ends[3] < 1e3
+    paths = [curve.norms[-1] for curve in computed.paths]
+    assert paths == sorted(paths) and all(path < end for path, end in zip(paths, ends, strict=True))
+    plain = [curve.norms[-1] for curve in computed.plain]
+    assert plain[0] < 1e-28 and 1e-15 < plain[1] < 1e-8
+    assert all(len(each.norms) == 100 for each in (*computed.paths, *computed.full, *computed.plain))
+
+
+def test_the_section_shows_the_curves(computed: Curves) -> None:
+    found = section_of("lstm", computed)
+    (picture,) = [block for block in found.blocks if isinstance(block, Figure)]
+    root = ElementTree.fromstring(picture.svg)
+    assert len(root.findall("{*}polyline")) == 4 + 4 + 2
+    assert not re.search(r"url\(|@import|<script|href", picture.svg)
+    (table,) = [block for block in found.blocks if isinstance(block, Table)]
+    assert len(table.rows) == 4 + 2 and all(len(row) == len(table.head) for row in table.rows)
+    assert section_of("lstm", computed) == found
+
+
+def test_labels_are_escaped_and_do_not_overlap() -> None:
+    odd = '<i>&"'
+    picture = plot((Panel(odd, tuple(Line(odd, (1.0, 1e-9 * k), k) for k in (1, 2, 3))),), odd, odd, range(1, 3))
+    root = ElementTree.fromstring(picture)
+    labels = [each for each in root.iter("{http://www.w3.org/2000/svg}text") if each.get("class", "").startswith("t")]
+    heights = sorted(float(each.get("y", "")) for each in labels if each.text == odd and each.get("class") != "title")
+    assert len(heights) == 3 and all(b - a >= 13.9 for a, b in pairwise(heights))
+
+
+def test_what_vanishes_altogether_is_drawn_at_the_foot() -> None:
+    flat = Curve("bias 0", (1.0, 0.0))
+    curve = Curves("c", 1, (flat,), (flat,), ())
+    assert ElementTree.fromstring(next(b.svg for b in section_of("lstm", curve).blocks if isinstance(b, Figure)))
+    assert magnitude(0.0) == Number("0")
+
+
+def test_which_cells_the_curves_can_follow() -> None:
+    assert can_be_drawn(gradient_of("lstm").declaration)
+    assert not can_be_drawn(gradient_of("mlstm").declaration)
+    assert not can_be_drawn(gradient_of("lstm_dropout").declaration)
+
+
+def test_names_are_written_by_the_notation() -> None:
+    told = narrate(gradient_of("lstm"))
+    (equation,) = [block for block in section(told, name_of).blocks if isinstance(block, Equation)]
+    assert equation.anchor == "jacobian-c"

@@ -1,0 +1,194 @@
+"""Pictures of cells: what is in them, where it stands, and that each printed form is sound."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from formulas_for_tests import name_of
+from sympy import Expr
+
+from lstmgen import plugins
+from lstmgen.api import cell, sigmoid
+from lstmgen.derivation.formula import Formula, Symbol
+from lstmgen.derivation.picture import draw, figure
+from lstmgen.derivation.picture.heights import isotonic
+from lstmgen.derivation.picture.layout import Layout
+from lstmgen.derivation.picture.lettering import plain
+from lstmgen.derivation.picture.network import Kind, Network, network
+from lstmgen.derivation.picture.svg import svg
+from lstmgen.derivation.picture.text import dot, mermaid
+from lstmgen.finding import find_cell
+from lstmgen.pipeline import derive_gradient
+
+CELLS = [each.name for each in plugins.available("cells")]
+
+
+def declared(name: str, **options: Any) -> Any:
+    return derive_gradient(find_cell(name), options).declaration
+
+
+def layout_of(name: str, **options: Any) -> Layout:
+    return draw(declared(name, **options), name_of)
+
+
+def signs(net: Network) -> dict[Kind, list[str]]:
+    return {kind: sorted(plain(node.sign) for node in net.nodes if node.kind is kind) for kind in Kind}
+
+
+def test_the_lstm_is_drawn_as_everyone_draws_it() -> None:
+    found = signs(network(declared("lstm"), name_of))
+    assert found[Kind.GATE] == ["tanh", "σ", "σ", "σ"]
+    assert found[Kind.PRODUCT] == ["×"] * 3
+    assert found[Kind.SUM] == ["+"]
+    assert found[Kind.FUNCTION] == ["tanh"]
+    assert len(found[Kind.JUNCTION]) == 1
+    assert (found[Kind.PREVIOUS], found[Kind.NEXT]) == (["c_t−1", "h_t−1"], ["c_t", "h_t"])
+    assert (found[Kind.INPUT], found[Kind.OUTPUT]) == (["x_t"], ["h_t"])
+
+
+def test_gates_read_through_one_junction_and_peepholes_beside_it() -> None:
+    net = network(declared("lstm", peephole=True), name_of)
+    assert {edge.source for edge in net.edges if edge.target == "f"} >= {"c_prev"} or any(
+        edge.source == "c_prev" and net.node(edge.target).kind is Kind.JUNCTION for edge in net.edges
+    )
+    assert {edge.source for edge in net.edges if edge.target == "o"} >= {"c"}
+
+
+def test_a_joint_normalisation_with_its_maps_is_one_node() -> None:
+    found = signs(network(declared("lstm_layernorm"), name_of))
+    assert found[Kind.FUNCTION] == ["norm"] * 3
+    assert found[Kind.GATE] == ["tanh", "tanh", "σ", "σ", "σ"]
+
+
+def test_the_grus_products_are_told_from_its_maps() -> None:
+    """What is only added to an affine map is not multiplied by its matrix, and enters a sum behind it."""
+    net = network(declared("gru"), name_of)
+    (tanh,) = [node.key for node in net.nodes if plain(node.sign) == "tanh"]
+    (sources,) = [[edge.source for edge in net.edges if edge.target == tanh]]
+    assert [net.node(each).kind for each in sources] == [Kind.SUM]
+
+
+def test_signs_of_terms_and_divisors_are_marked() -> None:
+    marks = {edge.mark for edge in network(declared("mlstm"), name_of).edges}
+    assert {"−", "÷"} <= marks
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_can_be_drawn(name: str) -> None:
+    layout = layout_of(name)
+    net = layout.network
+    declaration = declared(name)
+    kinds = [node.kind for node in net.nodes]
+    assert kinds.count(Kind.PREVIOUS) == kinds.count(Kind.NEXT) == len(declaration.states)
+    assert kinds.count(Kind.OUTPUT) == len(declaration.outputs)
+    assert {(wire.source, wire.target) for wire in layout.wires} == {(e.source, e.target) for e in net.edges}
+    check_geometry(layout)
+    root = ElementTree.fromstring(svg(layout))
+    assert len(root.findall("{*}path")) == len(net.edges)
+    assert dot(net).count(" -> ") == mermaid(net).count(" -->") == len(net.edges)
+
+
+def check_geometry(layout: Layout) -> None:
+    """Lines are level or upright and lie in the picture; nodes do not touch; no line runs through another's node."""
+    boxes = {
+        p.node.key: (p.x - p.width / 2, p.y - p.height / 2, p.x + p.width / 2, p.y + p.height / 2) for p in layout.nodes
+    }
+    for key, (left, top, right, bottom) in boxes.items():
+        assert left >= 0 and top >= 0 and right <= layout.width and bottom <= layout.height
+        for other, (a, b, c, d) in boxes.items():
+            assert key == other or right <= a or c <= left or bottom <= b or d <= top, (key, other)
+    for wire in layout.wires:
+        for (x, y), (u, v) in pairwise(wire.points):
+            assert abs(x - u) < 1e-6 or abs(y - v) < 1e-6, (wire, "is slanted")
+            for key, (left, top, right, bottom) in boxes.items():
+                if key in (wire.source, wire.target):
+                    continue
+                apart = max(x, u) <= left or min(x, u) >= right or max(y, v) <= top or min(y, v) >= bottom
+                assert apart, f"{wire.source} -> {wire.target} runs through {key}"
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "sru", "indrnn", "lstm_layernorm"])
+def test_the_states_lines_are_straight(name: str) -> None:
+    layout = layout_of(name)
+    height = {placed.node.key: placed.y for placed in layout.nodes}
+    for state in declared(name).states:
+        assert height[state.previous.name] == height[f"{state.next.name}_next"]
+
+
+def test_equal_cells_give_equal_bytes_whatever_the_hash_seed() -> None:
+    script = (
+        "from formulas_for_tests import name_of\nfrom test_derivation_picture import layout_of\n"
+        "from lstmgen.derivation.picture.svg import svg\nfrom lstmgen.derivation.picture.text import dot, mermaid\n"
+        "for name in ('lstm', 'mlstm', 'gru', 'slstm'):\n    each = layout_of(name)\n"
+        "    print(svg(each), dot(each.network), mermaid(each.network))"
+    )
+    printed = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys\nsys.path[:0] = {sys.path!r}\n{script}"],
+            env={"PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            check=True,
+        )
+        printed.append(done.stdout)
+    assert printed[0] == printed[1] != b""
+
+
+def test_user_text_is_escaped() -> None:
+    odd = '<b>&"$%\\{}]'
+
+    def spell(expression: Expr) -> Formula:
+        return Symbol(odd)
+
+    layout = draw(declared("lstm"), spell)
+    picture = svg(layout)
+    texts = [
+        "".join(each.itertext()) for each in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert odd in texts
+    assert "<b>" not in picture
+    assert '"' not in re.sub(r'\["[^"]*"\]|\(+\[?"[^"]*"\]?\)+', "", mermaid(layout.network))
+    assert r"<b>&\"$%\\{}]" in dot(layout.network)
+
+
+def test_a_picture_is_self_contained() -> None:
+    picture = svg(layout_of("lstm")).replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"http|url\(|@import|<script|href", picture)
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+@pytest.mark.parametrize("name", ["lstm", "mlstm"])
+def test_graphviz_reads_the_text(name: str) -> None:
+    text = dot(layout_of(name).network)
+    done = subprocess.run(["dot", "-Tsvg"], input=text.encode(), capture_output=True, check=True)
+    assert b"<svg" in done.stdout and not done.stderr
+
+
+def test_the_figure_says_in_words_what_it_shows() -> None:
+    assert "c_t−1" in figure(layout_of("lstm")).alternative
+
+
+def test_numbers_stand_in_the_nodes_that_they_are_part_of() -> None:
+    @cell("spare")
+    def spare(eq: Any) -> None:
+        """A product with a number, powers, a shift."""
+        x, h_prev = eq.input("x"), eq.state("h")
+        g = eq.let("g", sigmoid(eq.affine("g", W=x, U=h_prev)) ** 2)
+        eq.output(eq.next("h", 0.5 * h_prev + (1 - g) / (1 + g**2)))
+
+    layout = draw(derive_gradient(spare, {}).declaration, name_of)
+    found = signs(layout.network)
+    assert {"×0.5", "1−", "1+", "( )²"} <= {each.replace("×1/2", "×0.5") for each in found[Kind.FUNCTION]}
+    check_geometry(layout)
+
+
+def test_the_closest_ordered_heights() -> None:
+    assert isotonic([3.0, 1.0, 2.0, 5.0], [1.0] * 4) == [2.0, 2.0, 2.0, 5.0]
+    assert isotonic([1.0, 0.0], [3.0, 1.0]) == [0.75, 0.75]
