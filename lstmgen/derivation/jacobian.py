@@ -43,7 +43,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of a cell by its forget bias, and of simple recurrent networks by the scale of their matrix.
+    """Curves of a cell by the bias of its gate, and of simple recurrent networks by the scale of their matrix.
 
     ``paths`` follow the state ``state`` alone, all other states held fixed; ``full`` are of all states together.
     """
@@ -120,7 +120,7 @@ def can_be_drawn(declaration: Declaration) -> bool:
 def curves(
     module: ModuleType, state: str, bias: str, plain: ModuleType, matrix: str, hidden: int = HIDDEN, steps: int = STEPS
 ) -> Curves:
-    """Norms of products of Jacobians over 1 to ``steps`` steps, for forget biases 0 to 3.
+    """Norms of products of Jacobians over 1 to ``steps`` steps, for the biases in :data:`BIASES`.
 
     ``module`` and ``plain`` are loaded modules for NumPy, of a cell whose states have the dimension ``hidden`` and of a
     simple recurrent network. ``bias`` and ``matrix`` name the parameters that are set to a bias and scaled.
@@ -251,7 +251,7 @@ def _gated(state: State, gate: Expr | None, formula_of: FormulaOf) -> list[Block
                 "The direct path is not the whole Jacobian. ",
                 "With pre-activations near 0 a gate stands half open, and ",
                 Relation((Power(Number("0.5"), Number("100")), magnitude(0.5**100)), ("approx",)),
-                " is left after 100 steps: with a forget bias of 0 the gradient vanishes here too. A bias that opens "
+                " is left after 100 steps: with a bias of 0 the gradient vanishes here too. A bias that opens "
                 "the gate is what keeps it; the other ways through the step can then even make it explode.",
             )
         ),
@@ -306,7 +306,7 @@ def _shown(computed: Curves) -> list[Block]:
         "its recurrent matrix times the number given; with 1.7 its spectral radius is about 1."
     )
     head: tuple[tuple[Inline, ...], ...] = (
-        ("forget bias",),
+        ("the gate's bias",),
         (f"path through {computed.state}, {steps} steps",),
         (f"full Jacobian, {steps} steps",),
     )

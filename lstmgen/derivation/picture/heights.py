@@ -42,8 +42,29 @@ def heights(ranks: Ranks) -> dict[str, float]:
     for row in ranks.ranks:
         for slot, offset in zip(row, _offsets(row), strict=True):
             rounded[slot.key] = round(2 * (height[slot.key] - offset) + 1e-6) / 2 + offset
+    _straighten(ranks, rounded)
     lowest = min(rounded.values())
     return {key: value - lowest for key, value in rounded.items()}
+
+
+def _straighten(ranks: Ranks, height: dict[str, float]) -> None:
+    """Levels the pieces of passing lines with those before them, and then after them, where there is room."""
+    before, after = neighbours(ranks)
+    for rows, near in ((ranks.ranks, before), (ranks.ranks[::-1], after)):
+        for row in rows:
+            offsets = _offsets(row)
+            for index, slot in enumerate(row):
+                beside = [height[each] for each in before.get(slot.key, ()) if each in height]
+                level = [height[each] for each in near.get(slot.key, ()) if each in height]
+                if slot.kind is not None or slot.lane is not None or not level or height[slot.key] in beside:
+                    continue
+                low, high = float("-inf"), float("inf")
+                if index:
+                    low = height[row[index - 1].key] + offsets[index] - offsets[index - 1]
+                if index + 1 < len(row):
+                    high = height[row[index + 1].key] - offsets[index + 1] + offsets[index]
+                if low <= level[0] <= high:
+                    height[slot.key] = level[0]
 
 
 def _pull(one: str, other: str) -> float:

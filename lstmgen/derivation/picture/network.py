@@ -17,7 +17,7 @@ from sympy import Add, Basic, Expr, Mul, Number, Pow
 from lstmgen.calculus.graph import is_call, operands_of
 from lstmgen.calculus.text import Text, split_quotient, split_sign
 from lstmgen.declare.declaration import Declaration
-from lstmgen.declare.functions import sigmoid, written_name
+from lstmgen.declare.functions import maximum, minimum, sigmoid, written_name
 from lstmgen.declare.normalizations import Normalization, Softmax
 from lstmgen.declare.operations import (
     Flatten,
@@ -218,11 +218,11 @@ class _Reader:
             if mapped is not None and not mapped.plain:
                 inputs = [(self._of(each), "") for each in mapped.operands]
                 return self._add(key, Kind.GATE, sign, value, inputs)
-        reads: dict[str | None, None] = {}
-        for argument in expression.args:  # a condition is no value: its sides are what is read
+        reads: dict[tuple[str | None, str], None] = {}
+        for argument in _arguments(expression):  # a condition is no value: its sides are what is read
             parts = [argument] if isinstance(argument, Expr) else operands_of(argument)
-            reads |= dict.fromkeys(self._of(each) for each in parts)
-        return self._add(key, Kind.FUNCTION, sign, value, [(each, "") for each in reads])
+            reads |= {(self._of(body), "−" if minus == "-" else ""): None for minus, body in map(split_sign, parts)}
+        return self._add(key, Kind.FUNCTION, sign, value, list(reads))
 
     def _terms(self, terms: Sequence[Expr]) -> list[tuple[str | None, str]]:
         return [(self._of(body), "−" if sign == "-" else "") for sign, body in map(split_sign, terms)]
@@ -327,6 +327,15 @@ def _identity(expression: Expr) -> Any:
     if isinstance(expression, Normalization):
         return (type(expression), expression.values, expression.given_dim)
     return expression
+
+
+def _arguments(expression: Expr) -> list[Any]:
+    """The arguments of a call; the largest of three values is one call."""
+    nested = isinstance(expression, maximum | minimum)
+    found = []
+    for argument in expression.args:
+        found += _arguments(argument) if nested and isinstance(argument, type(expression)) else [argument]
+    return found
 
 
 def _terms_of(expression: Expr) -> list[Expr]:

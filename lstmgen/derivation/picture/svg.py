@@ -20,7 +20,7 @@ STYLE = """
 .lg-picture .product, .lg-picture .sum { fill: var(--point) } .lg-picture .ends { fill: var(--ends) }
 .lg-picture text { fill: currentColor; text-anchor: middle } .lg-picture .it { font-style: italic }
 .lg-picture .name { font-size: 13px; text-anchor: start }
-.lg-picture .small { font-size: 11px }
+.lg-picture .small { font-size: 12px; paint-order: stroke; stroke: var(--paper); stroke-width: 3px }
 @media (prefers-color-scheme: dark) {
   .lg-picture { --gate: #6b5514; --point: #7a3a35; --ends: #274a6b; --paper: #16181c } }
 """
