@@ -83,11 +83,8 @@ def derive(cell: str | Cell, notation: str = "standard", **options: Any) -> Prin
     Notebooks show it with its formulas. ``notation`` is one of ``lstmgen list notations``; ``options`` are the cell's.
     ``.render("latex", part="backward")`` gives another format, or one part.
     """
-    from lstmgen import finding, pipeline
-    from lstmgen.derivation.narration import narrate
-    from lstmgen.derivation.printed import Printed
+    from lstmgen import deriving, finding, pipeline
 
-    chosen = finding.find_notation(notation)
-    gradient = pipeline.derive_gradient(finding.find_cell(cell), options)
-    pipeline.tell(gradient.declaration)
-    return Printed(narrate(gradient), chosen)
+    printed = deriving.derive(finding.find_cell(cell), finding.find_notation(notation), options)
+    pipeline.tell(printed.derivation.gradient.declaration)
+    return printed

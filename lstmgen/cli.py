@@ -232,15 +232,13 @@ def derive(
     settings: tuple[str, ...],
 ) -> None:
     """Print how the cell's gradient is derived, step by step."""
-    from lstmgen import files, finding, pipeline
-    from lstmgen.derivation.narration import narrate
-    from lstmgen.derivation.printed import Printed
+    from lstmgen import deriving, files, finding
 
     chosen = finding.find_notation(notation)
     found = _find(cell)
-    gradient = pipeline.derive_gradient(found, _options(found, settings))
-    _tell_warnings(gradient.declaration.warnings)
-    text = Printed(narrate(gradient), chosen).render(form, part=part, detail=detail, fragment=fragment)
+    printed = deriving.derive(found, chosen, _options(found, settings))
+    _tell_warnings(printed.derivation.gradient.declaration.warnings)
+    text = printed.render(form, part=part, detail=detail, fragment=fragment)
     if out is None:
         click.echo(text, nl=False)
     else:

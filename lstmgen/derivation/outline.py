@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lstmgen.derivation.additions import Additions, with_lines
 from lstmgen.derivation.backward import backward_section, sums_section
 from lstmgen.derivation.document import Block, Document, Paragraph, Section
 from lstmgen.derivation.forward import forward_sections
@@ -17,6 +18,7 @@ from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.page import Page, open_page
 from lstmgen.errors import UserError
 
+NOTHING = Additions()
 PARTS = ("forward", "backward", "sums", "matrix")
 """The parts that every derivation has; sections that are handed in are parts besides."""
 
@@ -27,27 +29,27 @@ def outline(
     *,
     part: str = "",
     detail: str = "full",
-    extra: Sequence[Section] = (),
+    additions: Additions = NOTHING,
 ) -> Document:
     """The document: all of it, or one ``part`` alone. ``detail`` "brief" leaves out the steps of the backward pass.
 
     Raises :class:`UserError` (LG401) for a part that there is not.
     """
-    parts = (*PARTS, *(section.name for section in extra if section.level == 1))
+    parts = (*PARTS, *(section.name for section in additions.sections if section.level == 1))
     if part and part not in parts:
         raise UserError(f"there is no part {part!r}", code="LG401", hint=f"there are: {', '.join(parts)}")
     page = open_page(derivation, notation)
-    sections = (
+    own = (
         *forward_sections(page),
         backward_section(page, brief=detail == "brief"),
         sums_section(page),
         matrix_section(page),
-        *extra,
     )
+    sections = (*with_lines(own, additions.lines), *additions.sections)
     declaration = derivation.gradient.declaration
     first = declaration.doc.split("\n\n")[0].split(". ")[0].rstrip(".") if declaration.doc else ""
     title = f"{declaration.name}: {first}" if first else declaration.name
-    lead = () if part else tuple(_lead(page))
+    lead = () if part else (*_lead(page), *([additions.picture] if additions.picture else []))
     return Document(title, declaration.reference, lead, tuple(_of_part(sections, part) if part else sections))
 
 

@@ -48,6 +48,7 @@ TIMES = {
     Times.STAR: "<mo>∗</mo>",
     Times.AT: '<mo lspace="0.22em" rspace="0.22em">@</mo>',
     Times.OUTER: "<mo>⊗</mo>",
+    Times.NUMBERS: "<mo>⋅</mo>",
     Times.CONTRACTION: '<mo separator="true">,</mo>',
 }
 

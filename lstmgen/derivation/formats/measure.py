@@ -47,6 +47,7 @@ TIMES = {
     Times.STAR: 1.0,
     Times.AT: 1.3,
     Times.OUTER: 1.3,
+    Times.NUMBERS: 0.8,
     Times.MATRIX: 0.25,
     Times.SCALAR: 0.25,
     Times.CONTRACTION: COMMA,

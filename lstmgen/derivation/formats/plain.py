@@ -39,6 +39,7 @@ TIMES = {
     Times.STAR: " * ",
     Times.AT: " @ ",
     Times.OUTER: " ⊗ ",
+    Times.NUMBERS: " · ",
     Times.CONTRACTION: ", ",
 }
 

@@ -44,6 +44,7 @@ TIMES = {
     Times.STAR: r" \ast ",
     Times.AT: r" \mathbin{@} ",
     Times.OUTER: r" \otimes ",
+    Times.NUMBERS: r" \cdot ",
     Times.CONTRACTION: ", ",
 }
 SIGNS = {
