@@ -16,6 +16,7 @@ from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import run, run_adjoint
 from lstmgen.declare.declaration import Equation as CellEquation
+from lstmgen.derivation.additions import Additions
 from lstmgen.derivation.document import Derived, Document, Equation, Paragraph, Section, Table
 from lstmgen.derivation.narration import narrate
 from lstmgen.derivation.notation import Notation
@@ -207,8 +208,9 @@ def test_every_part_can_be_had_alone() -> None:
 
 def test_sections_that_are_handed_in_are_parts() -> None:
     extra = Section("example", "A worked example", (Paragraph(("numbers",)),))
-    assert document("lstm", extra=[extra]).sections[-1] == extra
-    assert document("lstm", extra=[extra], part="example").sections == (extra,)
+    additions = Additions(sections=(extra,))
+    assert document("lstm", additions=additions).sections[-1] == extra
+    assert document("lstm", additions=additions, part="example").sections == (extra,)
     with pytest.raises(UserError, match="there is no part 'example'") as caught:
         document("lstm", part="example")
     assert caught.value.code == "LG401"

@@ -161,7 +161,7 @@ WRONG = {
     ),
     "notation of another name": (
         "notations",
-        "from lstmgen.derivation.notation import code as it",
+        "from lstmgen.derivation.notations.code import code as it",
         "it calls itself 'code'",
     ),
     "format that is no function": ("formats", "it = 3", "its type is int, which cannot be called"),
