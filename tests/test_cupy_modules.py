@@ -56,8 +56,7 @@ def worst(made: pipeline.Compiled, source: str, seed: int = 0, **chunks: int) ->
 @pytest.mark.parametrize("label", CASES)
 def test_a_trial_cell_is_right_in_every_order_of_threads(label: str) -> None:
     made = compiled(label)
-    assert worst(made, made.source, seed=1) < 1e-11
-    assert worst(made, made.source, seed=2, rows=1, steps=3) < 1e-11
+    assert worst(made, made.source, seed=1, rows=1, steps=3) < 1e-11
 
 
 @pytest.mark.parametrize("label", [*BUILT_IN, *CASES])
