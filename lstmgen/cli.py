@@ -403,20 +403,9 @@ def _find(cell: str) -> Cell:
 
 
 def _options(cell: Cell, settings: Iterable[str]) -> dict[str, Any]:
-    """The options of ``--set key=value``, by the cell's own types; raises :class:`UserError` (LG113)."""
-    known = {option.name: option for option in cell.options}
-    found: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set needs KEY=VALUE, not {setting!r}", code="LG113", hint=f"--set {key}=...")
-        if key in found:
-            raise UserError(f"--set gives {key!r} twice", code="LG113", hint="give it once")
-        if key in known:
-            found[key] = known[key].parse(text)
-        else:
-            cell.settings({key: text})  # raises, and names the options there are
-    return found
+    from lstmgen import finding
+
+    return finding.find_options(cell, settings)
 
 
 def _compile(cell: str, backend: str, settings: Iterable[str], name: str = "") -> Compiled:

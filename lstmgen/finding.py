@@ -1,4 +1,4 @@
-"""Finds cells, back ends and notations by what a user calls them: a registered name, or a file."""
+"""Finds cells, their options, back ends and notations by what a user calls them: a registered name, or a file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import linecache
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from lstmgen import plugins
 from lstmgen.backends.base import Backend
@@ -85,6 +87,23 @@ def _line_in(error: BaseException, path: Path) -> str:
         return f":{error.lineno}"
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     return f":{lines[-1]}" if lines else ""
+
+
+def find_options(cell: Cell, settings: Iterable[str], flag: str = "--set") -> dict[str, Any]:
+    """The options of ``key=value``, by the cell's own types; raises :class:`UserError` (LG113)."""
+    known = {option.name: option for option in cell.options}
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"{flag} needs KEY=VALUE, not {setting!r}", code="LG113", hint=f"{flag} {key}=...")
+        if key in found:
+            raise UserError(f"{flag} gives {key!r} twice", code="LG113", hint="give it once")
+        if key in known:
+            found[key] = known[key].parse(text)
+        else:
+            cell.settings({key: text})  # raises, and names the options there are
+    return found
 
 
 def find_backend(name: str) -> Backend:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from lstmgen import api, pipeline, plugins
+from lstmgen import api, pipeline, plugins, stages
 from lstmgen.backends.numpy import backend
 from lstmgen.declare.builder import Equations
 from lstmgen.declare.cell import Cell
@@ -54,3 +55,20 @@ def test_the_table_lists_every_built_in_cell_with_its_publication_and_options() 
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+CODE = (DOCS / "code.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("quoted", re.findall(r"^```console\n(.*?)^```$", CODE, re.DOTALL | re.MULTILINE))
+def test_the_page_on_code_quotes_what_stages_print(quoted: str) -> None:
+    command, _, passage = quoted.partition("\n")
+    match = re.fullmatch(r"\$ lstmgen show (\w+) --stage (\w+)", command)
+    assert match and passage in stages.describe(pipeline.compile_cell(find_cell(match[1]), backend, {}), match[2])
+
+
+def test_the_page_on_code_quotes_the_cell() -> None:
+    (quoted,) = re.findall(r"^```python\n(.*?)^```$", CODE, re.DOTALL | re.MULTILINE)
+    assert quoted in textwrap.dedent(
+        (DOCS.parent / "lstmgen/cells/rnn.py").read_text(encoding="utf-8").split('"""')[-1]
+    )
