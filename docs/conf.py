@@ -25,6 +25,7 @@ html_theme_options = {
     "fixed_sidebar": True,
 }
 html_show_sourcelink = False
+html_show_copyright = False
 latex_engine = "xelatex"  # pages hold signs that pdflatex does not know
 
 DERIVATIONS = Path(__file__).parent / "derivations"
@@ -36,12 +37,22 @@ PAGE = """# {name}
 ```
 """
 
+INDEX = """# Derivations
+
+How the gradient of each built-in cell is derived, equation by equation; from the same steps the kernels are made.
+
+```{{toctree}}
+{names}
+```
+"""
+
 
 def write_derivations() -> None:
-    """A page for each built-in cell; one that is as it should be is left alone, so that it is not built again."""
+    """A page for each built-in cell, and their list. A file that need not change is left alone, lest it be built again."""
     DERIVATIONS.mkdir(exist_ok=True)
     built_in = [each.name for each in plugins.available("cells") if each.target.startswith("lstmgen.cells.")]
     pages = {f"{name}.md": PAGE.format(name=name, reference=finding.find_cell(name).reference) for name in built_in}
+    pages["index.md"] = INDEX.format(names="\n".join(built_in))
     for file in DERIVATIONS.glob("*.md"):
         if file.name not in pages:
             file.unlink()

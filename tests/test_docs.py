@@ -60,7 +60,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 CODE = (DOCS / "code.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("quoted", re.findall(r"^```console\n(.*?)^```$", CODE, re.DOTALL | re.MULTILINE))
+@pytest.mark.parametrize("quoted", re.findall(r"^```text\n(.*?)^```$", CODE, re.DOTALL | re.MULTILINE))
 def test_the_page_on_code_quotes_what_stages_print(quoted: str) -> None:
     command, _, passage = quoted.partition("\n")
     match = re.fullmatch(r"\$ lstmgen show (\w+) --stage (\w+)", command)
