@@ -48,7 +48,7 @@ How the gradient of each built-in cell is derived, equation by equation; from th
 
 
 def write_derivations() -> None:
-    """A page for each built-in cell, and their list. A file that need not change is left alone, lest it be built again."""
+    """A page for each built-in cell, and their list. A file that is current is left alone."""
     DERIVATIONS.mkdir(exist_ok=True)
     built_in = [each.name for each in plugins.available("cells") if each.target.startswith("lstmgen.cells.")]
     pages = {f"{name}.md": PAGE.format(name=name, reference=finding.find_cell(name).reference) for name in built_in}
