@@ -91,7 +91,7 @@ def test_what_there_is_no_time_for_is_said() -> None:
     said: list[str] = []
     began = time.monotonic()  # CuPy's process cannot even say what there is
     with pytest.raises(TooLong, match=NO_TIME):
-        command.run(command.Request(seconds=0.0, host=True, out=None, cells=("lstm",)), said.append, lambda text: None)
+        command.run(command.Request(seconds=-1.0, host=True, out=None, cells=("lstm",)), said.append, lambda text: None)
     assert time.monotonic() - began < 30
     with Crew(Budget(60.0), host=True) as crew:
         budget = Budget(5.0)

@@ -152,7 +152,7 @@ def test_what_a_surface_imports_late_is_what_it_tells_type_checkers(module: Modu
     tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     told = {alias.name: node.module for node in block.body for alias in node.names}  # type: ignore[attr-defined]
-    (late,) = [each for name, each in vars(module).items() if name in ("_BACK_ENDS", "_HOMES")]
+    (late,) = [each for name, each in vars(module).items() if name in ("_LATER", "_HOMES")]
     found = {name: home if "." in home else f"{module.__name__}.{home}" for home in late for name in late[home]}
     assert found == told
     assert set(told) <= set(module.__all__)
