@@ -97,7 +97,7 @@ def test_every_missing_barrier_of_a_reduction_is_found() -> None:
 
 
 def test_the_proof_finds_a_missing_barrier(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = compiled("lstm_layernorm")
+    made = compiled("softmax_units")
     place = barriers(made.source)[0]
     broken = f"{made.source[:place]}{made.source[place + 16 :]}"
     files = {**made.files, f"{made.module}.py": broken}

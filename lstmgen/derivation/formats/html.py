@@ -34,8 +34,9 @@ INDENT = 1.6
 
 @dataclass(frozen=True)
 class Article:
-    """What the template of an article lays out, all of it markup."""
+    """What the template of an article lays out, all of it markup. ``classes`` say what it has and where it stands."""
 
+    classes: str
     title: str
     subtitle: str
     contents: tuple[str, ...]
@@ -54,12 +55,9 @@ def render(document: Document, fragment: bool = False) -> str:
     """``document`` as HTML. A fragment is the article with its style, to stand within a page."""
     links = links_of(document)
     body = [*_blocks(document.lead, links), *(_section(section, links) for section in document.sections)]
-    article = Article(
-        escape(document.title),
-        escape(document.subtitle),
-        () if fragment else tuple(_entry(section) for section in document.sections),
-        "\n".join(body),
-    )
+    contents = () if fragment else tuple(_entry(section) for section in document.sections)
+    classes = ["derivation", *(["contents"] if contents else []), *([] if document.title else ["embedded"])]
+    article = Article(" ".join(classes), escape(document.title), escape(document.subtitle), contents, "\n".join(body))
     inner = fill("derivation/article.html.jinja", article)
     return inner if fragment else fill("derivation/page.html.jinja", Page(escape(document.title), inner))
 
