@@ -49,6 +49,11 @@ def wrapped(line: str) -> list[str]:
     return [head, *parts, f"{indent}){comma}"]
 
 
+def indented(lines: list[str]) -> tuple[str, ...]:
+    """The lines of a function's body as they stand in it, long ones broken."""
+    return tuple(part for line in lines for part in wrapped(f"    {line}" if line else ""))
+
+
 def comment(text: str, indent: str) -> list[str]:
     """A comment of any length, its later lines set in."""
     return [f"{indent}# {line}" for line in filled(text, WIDTH - len(indent) - 2)]

@@ -33,6 +33,7 @@ from lstmgen.schedule.kernel import (
     Use,
     View,
     views_in,
+    walk,
 )
 from lstmgen.schedule.work import stack_count
 
@@ -84,7 +85,7 @@ def _is_plain_outer(product: Product) -> bool:
 
 def is_wide(statement: Statement) -> bool:
     """Whether a statement computes a matrix or more for each row: more than the threads that a row would have."""
-    return sum(stack_count(axis) is None for axis in _units_of(written(statement))) > 1
+    return sum(stack_count(axis) is None for axis in units_of(written(statement))) > 1
 
 
 def rows_of(statement: Statement) -> Axes:
@@ -156,7 +157,7 @@ def _taken_in(before: Sequence[Statement], loop: Loop, kernel: Kernel) -> tuple[
     A step has the entries at hand that the work reads or makes: it spares a pass over the arrays of all steps. What is
     returned stays out of steps that a graph may replay: it lies elsewhere at every call.
     """
-    units = {_units_of(written(each)) for each in loop.body if isinstance(each, Block)}
+    units = {units_of(written(each)) for each in loop.body if isinstance(each, Block)}
     replayed = not _is_one_launch(loop, kernel)
     left: list[_Unit] = []
     taken: list[_Unit] = []
@@ -166,7 +167,7 @@ def _taken_in(before: Sequence[Statement], loop: Loop, kernel: Kernel) -> tuple[
         fits = fits and not (replayed and _returns(statement))
         if (
             fits
-            and _units_of(written(statement)) in units
+            and units_of(written(statement)) in units
             and not any(_conflict(statement, other.statement) for other in left)
         ):
             taken.insert(0, unit)
@@ -181,7 +182,8 @@ def _returns(statement: Statement) -> bool:
     return any(view.buffer.use is Use.RESULT for view in views_in((statement,)))
 
 
-def _units_of(view: View) -> Axes:
+def units_of(view: View) -> Axes:
+    """The axes of a view within a row."""
     return tuple(axis for axis in view.axes if axis not in ROW_AXES)
 
 
@@ -217,7 +219,7 @@ def _loop(loop: Loop, kernel: Kernel, names: _Names) -> Statement:
 def _is_one_launch(loop: Loop, kernel: Kernel) -> bool:
     """Whether every value of every step is computed elementwise, from entries at the same place."""
     whole = [each for each in loop.body if not isinstance(each, Note)]
-    units = {_units_of(written(each)) for each in whole}
+    units = {units_of(written(each)) for each in whole}
     return all(isinstance(each, Block | Clear) for each in whole) and len(units) == 1 and bool(kernel.carried)
 
 
@@ -337,14 +339,14 @@ def kept_views(kernel: Kernel) -> Mapping[str, frozenset[View]]:
 
     Of several values that share a place the last is left there, unless another statement in between reads it.
     """
-    launches = [each for each in _all(kernel.body) if isinstance(each, Launch)]
+    launches = [each for each in walk(kernel.body) if isinstance(each, Launch)]
     lasting = {*kernel.saved, *kernel.checkpoints}
     found: dict[str, frozenset[View]] = {}
     for launch in launches:
         inside = set(map(id, launch.body))
         outside = [
             view
-            for each in _all(kernel.body)
+            for each in walk(kernel.body)
             if id(each) not in inside and not isinstance(each, Launch | Loop | Chunks)
             for view in _reads(each)
         ]
@@ -367,13 +369,6 @@ def _reads(statement: Statement) -> list[View]:
     views = list(views_in((statement,)))
     onto = isinstance(statement, Product | Reduce) and statement.onto
     return views if onto else views[:-1]
-
-
-def _all(statements: Sequence[Statement]) -> Iterator[Statement]:
-    for statement in statements:
-        yield statement
-        if isinstance(statement, Loop | Chunks | Launch):
-            yield from _all(statement.body)
 
 
 def _covers(one: View, two: View) -> bool:

@@ -16,7 +16,7 @@ from lstmgen.backends.cupy.compiled import compiled_kernels
 from lstmgen.backends.cupy.driver import Driver
 from lstmgen.backends.cupy.functions import HELPERS
 from lstmgen.backends.cupy.source import Source, print_launch
-from lstmgen.backends.layout import wrapped
+from lstmgen.backends.layout import indented
 from lstmgen.backends.shell import CUPY, Bodies, load_source, module_text
 from lstmgen.calculus.interpreter import all_dims
 from lstmgen.calculus.reverse import Gradient, Origin
@@ -167,12 +167,12 @@ def _bodies(gradient: Gradient, schedule: Schedule, module: str) -> Bodies:
         kind="for CuPy",
         arrays=CUPY,
         reading=_READING,
-        forward_arrays=_indented(of_forward[0]),
-        forward=_indented(of_forward[1]),
-        backward_arrays=_indented(of_backward[0]),
-        backward=_indented(of_backward[1]),
-        rebuild_arrays=_indented(of_rebuild[0]),
-        rebuild=_indented(of_rebuild[1]),
+        forward_arrays=indented(of_forward[0]),
+        forward=indented(of_forward[1]),
+        backward_arrays=indented(of_backward[0]),
+        backward=indented(of_backward[1]),
+        rebuild_arrays=indented(of_rebuild[0]),
+        rebuild=indented(of_rebuild[1]),
         given=tuple(forward.driver.given(value.name) for value in declaration.given),
         seeds=tuple(backward.driver.given(seed) for seed in seeds),
         chunk_rows=schedule.chunk_rows,
@@ -199,10 +199,6 @@ _READING = (
     "one array, and several may share a place: a value is overwritten once nothing reads it any more, and many never "
     "leave registers."
 )
-
-
-def _indented(lines: list[str]) -> tuple[str, ...]:
-    return tuple(part for line in lines for part in wrapped(f"    {line}" if line else ""))
 
 
 def cuda_source(sources: tuple[Source, ...], *, totals: bool) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from lstmgen.schedule.kernel import (
     views_in,
     views_of,
 )
-from lstmgen.schedule.launches import ROW_AXES, same_place, written
+from lstmgen.schedule.launches import ROW_AXES, same_place, units_of, written
 from lstmgen.schedule.work import is_joint, stack_count
 
 THREADS = 256
@@ -102,11 +102,6 @@ def _is_elementwise(launch: Launch) -> bool:
     return (
         all(isinstance(each, Block | Clear) for each in work) and len({units_of(written(each)) for each in work}) == 1
     )
-
-
-def units_of(view: View) -> Axes:
-    """The axes of a view within a row."""
-    return tuple(axis for axis in view.axes if axis not in ROW_AXES)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lstmgen.backends.base import Provenance
 from lstmgen.backends.bodies import backward_body, forward_body, rebuild_body
-from lstmgen.backends.layout import wrapped
+from lstmgen.backends.layout import indented
 from lstmgen.backends.numpy.functions import ERFC_COEFFICIENTS, FOLDS, FUNCTIONS
 from lstmgen.backends.shell import Bodies, Context, load_source, module_text, shell_context
 from lstmgen.backends.statements import Printer
@@ -67,12 +67,12 @@ def _bodies(gradient: Gradient, schedule: Schedule) -> Bodies:
     return Bodies(
         kind="for NumPy",
         reading=_reading(schedule),
-        forward_arrays=_indented(forward[0]),
-        forward=_indented(forward[1]),
-        backward_arrays=_indented(backward[0]),
-        backward=_indented(backward[1]),
-        rebuild_arrays=_indented(rebuild[0]),
-        rebuild=_indented(rebuild[1]),
+        forward_arrays=indented(forward[0]),
+        forward=indented(forward[1]),
+        backward_arrays=indented(backward[0]),
+        backward=indented(backward[1]),
+        rebuild_arrays=indented(rebuild[0]),
+        rebuild=indented(rebuild[1]),
         given=tuple(printers[0].given(value.name) for value in declaration.given),
         seeds=tuple(printers[1].given(seed) for seed in seeds),
         chunk_rows=schedule.chunk_rows,
@@ -96,7 +96,3 @@ _READING = (
     "overwritten once nothing reads it any more. The functions before each kernel make its arrays and windows, once "
     "for calls that share a workspace."
 )
-
-
-def _indented(lines: list[str]) -> tuple[str, ...]:
-    return tuple(part for line in lines for part in wrapped(f"    {line}" if line else ""))
