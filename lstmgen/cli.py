@@ -214,7 +214,7 @@ def _made_by(place: Path, head: str) -> tuple[str, str, tuple[str, ...], str]:
 @click.argument("cell")
 @click.option("--format", "form", default="text", show_default=True, help="The format (lstmgen list formats).")
 @click.option("--notation", default="standard", show_default=True, help="The notation (lstmgen list notations).")
-@click.option("--part", default="", help="One part only: forward, backward, sums or matrix.")
+@click.option("--part", default="", help="One part only: forward, backward, sums, matrix, example or jacobian.")
 @click.option(
     "--detail", type=click.Choice(DETAILS), default="full", help="brief leaves out the steps of the backward pass."
 )

@@ -286,14 +286,18 @@ class _Writer:
             self._declare("_here", rows)
         elif BATCH in axes:
             self._declare("_row", rows)
-        for position, (axis, name) in enumerate(zip(units, self._variables(units), strict=True)):
-            below = [self.size(each) for each in units[position + 1 :]]
-            text = "_index" + (f" / ({' * '.join(below)})" if len(below) > 1 else f" / {below[0]}" if below else "")
-            self._declare(name, text + (f" % {self.size(axis)}" if position or self.extents[:1] != axes[-1:] else ""))
+        self._indices(units, rows=len(units) < len(axes))
         self._rows(axes)
 
     def _declare(self, name: str, text: str) -> None:
         self.emit(f"const long long {name} = {text};")
+
+    def _indices(self, units: Axes, *, rows: bool) -> None:
+        """Takes ``_index`` apart, which counts the entries of a row, or with ``rows`` those of all rows."""
+        for position, (axis, name) in enumerate(zip(units, self._variables(units), strict=True)):
+            below = [self.size(each) for each in units[position + 1 :]]
+            text = "_index" + (f" / ({' * '.join(below)})" if len(below) > 1 else f" / {below[0]}" if below else "")
+            self._declare(name, text + (f" % {self.size(axis)}" if position or rows else ""))
 
     def _rows(self, axes: Axes) -> None:
         """Where rows lie, for what turns out to be used: see :meth:`source`."""
@@ -314,18 +318,11 @@ class _Writer:
 
     def _loads(self, work: Sequence[Statement], variables: Sequence[str], known: set[str]) -> list[str]:
         """Declarations of what is read and not computed here; the values are in scope from then on."""
-        lines = []
-        computed = set(known)
-        for each in work:
-            if isinstance(each, Block):
-                for assign in each.assignments:
-                    for view in views_of(assign.value):
-                        if view.name not in computed:
-                            computed.add(view.name)
-                            place = self.place(view, self.aligned(view, assign.out, variables))
-                            lines.append(f"const real {self.value(view.name)} = {place};")
-                    computed.add(assign.out.name)
-        return lines
+        out = written(work[0])
+        return [
+            f"const real {self.value(view.name)} = {self.place(view, self.aligned(view, out, variables))};"
+            for view in self._read(work, known)
+        ]
 
     def _compute(self, body: Sequence[Statement], variables: Sequence[str]) -> dict[View, str]:
         """Prints what is computed; returns what each result is called, the last of a place only."""
@@ -508,10 +505,7 @@ class _Writer:
         else:
             self.emit(f"for (long long _index = threadIdx.x; _index < {lengths}; _index += blockDim.x) {{")
             self.indent += 1
-            for position, (axis, name) in enumerate(zip(units, variables, strict=True)):
-                inner = [self.size(each) for each in units[position + 1 :]]
-                text = "_index" + (f" / ({' * '.join(inner)})" if len(inner) > 1 else f" / {inner[0]}" if inner else "")
-                self.emit(f"const long long {name} = {text}{f' % {self.size(axis)}' if position else ''};")
+            self._indices(units, rows=False)
         return variables
 
     def _close(self) -> None:
