@@ -22,6 +22,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Sum,
     Symbol,
@@ -87,6 +88,8 @@ def plain(formula: Formula) -> str:
             return f"[{', '.join(map(plain, entries))}]"
         case Cases(cases):
             return "{" + "; ".join(f"{plain(v)} if {plain(c) if c else 'else'}" for v, c in cases) + "}"
+        case Several(relations):
+            return "   ".join(map(plain, relations))
         case Relation(sides, signs):
             return plain(sides[0]) + "".join(f" {s} {plain(e)}" for s, e in zip(signs, sides[1:], strict=True))
     raise AssertionError(formula)

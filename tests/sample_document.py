@@ -28,6 +28,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Style,
     Sum,
@@ -121,6 +122,11 @@ CHAIN = Derived(
     ("line-2", "line-3"),
 )
 gates = [by(LOSS, at("a", gate)) for gate in "fico"]
+SUMS = Several(
+    tuple(
+        equals(by(LOSS, matrix("b", gate)), Total(part, Symbol("t"))) for gate, part in zip("fico", gates, strict=True)
+    )
+)
 LONG = equals(
     by(LOSS, before("h")),
     plus(
@@ -163,6 +169,8 @@ NODES: tuple[Formula, ...] = (
     Cases(((Symbol("x"), Relation((Symbol("x"), Number("0")), (">",))), (Number("0"), None))),
     Relation((Symbol("x"), Symbol("y"), Words(UNUSUAL), T), ("<=", "in", "approx")),
     Relation((Symbol("a"), Symbol("b"), Number("3")), ("<", ">=")),
+    SUMS,
+    Several((equals(Symbol("a"), Column((by(LOSS, c), by(LOSS, h)))), equals(Symbol("b"), Number("-1")))),
 )
 SVG = (
     '<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 60" width="200">'

@@ -17,7 +17,7 @@ from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.operations import Operation, ShapeMistake
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Derived, Document, Equation
-from lstmgen.derivation.formula import Column, Derivative, Formula, Relation, Symbol
+from lstmgen.derivation.formula import Column, Derivative, Formula, Relation, Several, Symbol
 from lstmgen.derivation.narration import narrate
 from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.notations.ad import ad
@@ -91,18 +91,27 @@ def check(document: Document, known: dict[Formula, Named]) -> int:
             if isinstance(block, Derived):
                 check_steps(block, known)
                 block = block.result
-            if not isinstance(block, Equation) or not isinstance(block.formula, Relation):
-                continue
-            left, right = block.formula.sides
-            if isinstance(left, Symbol) and isinstance(right, Column):
-                known[left] = value_of(right, known)  # letters of the matrix form
-                known.setdefault(Derivative(Symbol("L"), left), stacked_adjoints(right, known))
-            elif isinstance(left, Derivative) and isinstance(right, Column):
-                known[left] = value_of(right, known)
-            elif left in known and block.evidence:
-                agree(value_of(right, known), known[left], block.formula)
-                checked += 1
+            for relation in relations_of(block) if isinstance(block, Equation) else ():
+                left, right = relation.sides
+                if isinstance(left, Symbol) and isinstance(right, Column):
+                    known[left] = value_of(right, known)  # letters of the matrix form
+                    known.setdefault(Derivative(Symbol("L"), left), stacked_adjoints(right, known))
+                elif isinstance(left, Derivative) and isinstance(right, Column):
+                    known[left] = value_of(right, known)
+                elif left in known and block.evidence:
+                    agree(value_of(right, known), known[left], relation)
+                    checked += 1
     return checked
+
+
+def relations_of(equation: Equation) -> tuple[Relation, ...]:
+    """The relations that an equation prints, beside each other or alone."""
+    match equation.formula:
+        case Several(relations):
+            return relations
+        case Relation() as relation:
+            return (relation,)
+    return ()
 
 
 def stacked_adjoints(column: Column, known: dict[Formula, Named]) -> Named:
@@ -114,7 +123,7 @@ def stacked_adjoints(column: Column, known: dict[Formula, Named]) -> Named:
 def check_steps(derived: Derived, known: dict[Formula, Named]) -> None:
     """The local derivatives put into the chain rule give the adjoint; before and after simplification."""
     local = dict(known)
-    relations = [step.formula for step in derived.steps if isinstance(step.formula, Relation)]
+    relations = [relation for step in derived.steps for relation in relations_of(step)]
     for relation in relations:
         if isinstance(relation.sides[0], Derivative) and relation.sides[0] not in known:
             first, *rest = (value_of(side, known) for side in relation.sides[1:])

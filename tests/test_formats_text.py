@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from sample_document import DOCUMENT, LISTING, LONG, NODES, UNUSUAL, affine, at, function, matrix, plus, product
+from sample_document import DOCUMENT, LISTING, LONG, NODES, SUMS, UNUSUAL, affine, at, function, matrix, plus, product
 
-from lstmgen.derivation.formats.breaking import rows
+from lstmgen.derivation.formats.breaking import rows, spread
 from lstmgen.derivation.formats.measure import piece_width
 from lstmgen.derivation.formats.pieces import pieces
 from lstmgen.derivation.formats.plain import line, plain
 from lstmgen.derivation.formats.text import WIDTH, columns, render
-from lstmgen.derivation.formula import Formula, Fraction, Number, Power, Product, Sum, Symbol, Times, Total, Transposed
+from lstmgen.derivation.formula import (
+    Formula,
+    Fraction,
+    Number,
+    Power,
+    Product,
+    Several,
+    Sum,
+    Symbol,
+    Times,
+    Total,
+    Transposed,
+)
 
 a, b, c = Symbol("a"), Symbol("b"), Symbol("c")
 
@@ -67,6 +79,16 @@ def test_a_broken_formula_loses_nothing(formula: Formula, limit: float) -> None:
 def test_a_formula_is_broken_at_its_outermost_signs() -> None:
     broken = rows(LONG, 30.0, piece_width, 2.0)
     assert [line(row).strip()[:4] for row in broken.rows] == ["= U_", "+ U_", "+ U_", "+ U_"]
+
+
+def test_relations_stand_beside_each_other_where_there_is_room() -> None:
+    one = pieces(SUMS.relations[0])
+    whole = sum(map(piece_width, pieces(SUMS)))
+    assert spread(SUMS, whole, piece_width) == (SUMS,)
+    halves = spread(SUMS, whole - 1, piece_width)
+    assert halves == (Several(SUMS.relations[:2]), Several(SUMS.relations[2:])), "as many in each row"
+    assert spread(SUMS, sum(map(piece_width, one)) / 2, piece_width) == SUMS.relations
+    assert line(pieces(SUMS)) == "    ".join(line(pieces(each)) for each in SUMS.relations)
 
 
 def test_a_fraction_that_no_row_has_room_for_is_torn_at_its_stroke() -> None:

@@ -6,8 +6,9 @@ what they add up to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from sympy import Add, Expr
 
@@ -19,7 +20,7 @@ from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
 from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section
-from lstmgen.derivation.formula import Derivative, Formula, Product, Relation, Sum, Times, Total, Transposed
+from lstmgen.derivation.formula import Derivative, Formula, Product, Relation, Several, Sum, Times, Total, Transposed
 from lstmgen.derivation.naming import LOSS, at_time, lowered
 from lstmgen.derivation.notation import Adjoints, Time
 from lstmgen.derivation.page import Page, anchor, listed
@@ -42,8 +43,19 @@ def sums_section(page: Page) -> Section:
             "sums below go over the steps of one row.",
         )
     )
-    equations = [_result(page, told) for told in page.telling.sums]
+    by_reader = groupby(page.telling.sums, lambda told: tuple(way.target for way in told.ways if way.steps))
+    equations = [beside([_result(page, told) for told in group]) for _, group in by_reader]
     return Section("sums", "Sums over time", (lead, *equations))
+
+
+def beside(equations: Sequence[Equation]) -> Equation:
+    """Equations without notes as one that has them beside each other; it has the anchor of the first."""
+    first, *others = equations
+    if not others:
+        return first
+    relations = tuple(each.formula for each in equations if isinstance(each.formula, Relation))
+    evidence = tuple(part for each in equations if isinstance(each.evidence, tuple) for part in each.evidence)
+    return replace(first, formula=Several(relations), evidence=evidence or None)
 
 
 def _incoming(page: Page) -> Iterator[Block]:
@@ -161,9 +173,9 @@ def _steps(page: Page, told: Told) -> Iterator[Equation]:
     if len(found) == len(terms):
         chain = Sum(tuple(("+", term) for term in found)) if len(found) > 1 else found[0]
         yield Equation(Relation((page.own_adjoint(told.value), chain), ("=",)))
-        for group in groups:
-            if group[0].seed is None:
-                yield Equation(_local(page, told.value, group))
+        local = [Equation(_local(page, told.value, group)) for group in groups if group[0].seed is None]
+        if local:
+            yield beside(local)
     elif len(told.ways) > 1:
         for way in told.ways:
             if way.seed is None:

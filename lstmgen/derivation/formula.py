@@ -195,6 +195,13 @@ class Relation:
     signs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Several:
+    """Relations of one kind beside each other. A format that lacks the room sets fewer in a row."""
+
+    relations: tuple[Relation, ...]
+
+
 Formula = (
     Symbol
     | Number
@@ -215,6 +222,7 @@ Formula = (
     | Cases
     | Words
     | Relation
+    | Several
 )
 """Brackets are not in the tree: a format sets them where precedence asks for them (:func:`binds`)."""
 
@@ -232,7 +240,7 @@ class Binding(StrEnum):
 def binds(formula: Formula) -> Binding:
     """How tightly a formula holds together; what stands in a tighter place needs brackets."""
     match formula:
-        case Relation() | Words():
+        case Relation() | Several() | Words():
             return Binding.RELATION
         case Sum() | Total() | Cases():
             return Binding.SUM

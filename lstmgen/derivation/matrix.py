@@ -9,7 +9,7 @@ from lstmgen.calculus.graph import Dependence
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import AffineMap, affine_maps
-from lstmgen.derivation.backward import contribution
+from lstmgen.derivation.backward import beside, contribution
 from lstmgen.derivation.document import Block, Equation, Paragraph, Section
 from lstmgen.derivation.formula import (
     Accent,
@@ -92,8 +92,7 @@ def _forward(page: Page, stack: _Stack) -> Iterator[Block]:
     yield Paragraph(
         (*listed([page.write(target) for target in stack.targets]), " read the same vectors. One below the other,")
     )
-    for definition in definitions:
-        yield Equation(definition)
+    yield beside([Equation(definition) for definition in definitions])
     yield Paragraph(("they are one affine map:",))
     total = Sum(tuple(("+", term) for term in terms)) if len(terms) > 1 else terms[0]
     evidence = tuple(part for each in stack.members for part in page.telling.parts(each.equation))
@@ -114,13 +113,11 @@ def _backward(page: Page, stack: _Stack) -> Iterator[Block]:
     told = {each.value: each for each in (*page.telling.backward, *page.telling.sums)}
     members = {each.equation.target for each in stack.members}
     yield Paragraph(("what the vectors receive is",))
-    for operand in stack.operands:
-        if operand in told:
-            yield _to_operand(page, stack, told[operand], members)
+    yield beside([_to_operand(page, stack, told[each], members) for each in stack.operands if each in told])
     sums = list(_to_parameters(page, stack, told))
     if sums:
         yield Paragraph(("and the parameters, by one product over all steps,",))
-        yield from sums
+        yield beside(sums)
 
 
 def _to_operand(page: Page, stack: _Stack, told: Told, members: set[Value]) -> Equation:

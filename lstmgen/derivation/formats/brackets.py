@@ -20,6 +20,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Sum,
     Symbol,
@@ -59,7 +60,7 @@ def needs_brackets(formula: Formula, place: Place, times: Times | None = None, i
         case Place.ALONE:
             return False
         case Place.SIDE:
-            return isinstance(formula, Relation)
+            return isinstance(formula, Relation | Several)
         case Place.FIRST_TERM:
             return binding == Binding.RELATION or isinstance(formula, Total | Cases)
         case Place.TERM:
@@ -116,6 +117,8 @@ def is_tall(formula: Formula) -> bool:
             return any(is_tall(factor) for factor in factors)
         case Relation(sides):
             return any(is_tall(side) for side in sides)
+        case Several(relations):
+            return any(is_tall(relation) for relation in relations)
         case Call(function, arguments):
             return any(is_tall(each) for each in (function, *arguments))
         case Row(entries):

@@ -1,12 +1,13 @@
-"""Long formulas in several rows: broken before signs, the outermost first."""
+"""Long formulas in several rows: broken before signs, the outermost first; and no more relations in a row than fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from lstmgen.derivation.formats.pieces import Kind, Piece, pieces, torn
-from lstmgen.derivation.formula import Formula, Relation
+from lstmgen.derivation.formula import Formula, Relation, Several
 
 Width = Callable[[Piece], float]
 """How wide a format prints a piece, in a unit of its own."""
@@ -42,12 +43,26 @@ def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bo
     """``formula`` in rows no wider than ``limit``, where its pieces allow it; ``indent`` is that of what carries on."""
     everything = tuple(_fitting(pieces(formula, inline), 0.8 * limit, width, inline))
     signs = (at for at, each in enumerate(everything) if each.before and each.before[0].kind is Kind.RELATION)
-    head_length = next(signs, 0) if isinstance(formula, Relation) else 0
+    head_length = next(signs, 0) if isinstance(formula, Relation | Several) else 0
     head = everything[:head_length]
     if _total(head, width) > limit / 2:  # nothing is gained by aligning what follows so far to the right
         head = ()
     room = limit - _total(head, width)
     return Rows(head, tuple(_fill(everything[len(head) :], room, width, indent)))
+
+
+def spread(formula: Formula, limit: float, width: Width, inline: bool = False) -> tuple[Formula, ...]:
+    """Relations that are to stand beside each other, as many in a row as fit and equally many; others as they are."""
+    if not isinstance(formula, Several):
+        return (formula,)
+    relations = formula.relations
+    for count in range(1, len(relations) + 1):
+        size = ceil(len(relations) / count)
+        parts = [relations[at : at + size] for at in range(0, len(relations), size)]
+        made: tuple[Formula, ...] = tuple(Several(part) if len(part) > 1 else part[0] for part in parts)
+        if all(_total(pieces(each, inline), width) <= limit for each in made):
+            return made
+    return relations
 
 
 def _fitting(of: tuple[Piece, ...], room: float, width: Width, inline: bool) -> Iterator[Piece]:

@@ -18,7 +18,7 @@ from lstmgen.derivation.document import (
     Section,
     Table,
 )
-from lstmgen.derivation.formats.breaking import rows
+from lstmgen.derivation.formats.breaking import Rows, rows, spread
 from lstmgen.derivation.formats.groups import grouped
 from lstmgen.derivation.formats.links import Links, links_of
 from lstmgen.derivation.formats.mathml import display_math, inline_math
@@ -100,7 +100,7 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
 
 def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "") -> str:
     """Equations with their notes, aligned at their signs."""
-    heads = [sum(map(piece_width, rows(each.formula, WIDE, piece_width, INDENT).head)) for each, _ in equations]
+    heads = [sum(map(piece_width, _rows(each, WIDE)[0].head)) for each, _ in equations]
     widest = max(heads)
     aligned = widest <= NARROW / 3  # a column as wide as that would leave no room on a telephone
     lines = "\n".join(
@@ -112,7 +112,7 @@ def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "") -> s
 
 
 def _equation(equation: Equation, note: str, room: float) -> str:
-    wide, narrow = (rows(equation.formula, each, piece_width, INDENT) for each in (max(room, LEAST), NARROW))
+    wide, narrow = (_rows(equation, each) for each in (max(room, LEAST), NARROW))
     formula = display_math(wide) if wide == narrow else display_math(wide, "wide") + display_math(narrow, "narrow")
     name = f' id="{escape(equation.anchor)}"' if equation.anchor else ""
     aside = f'<span class="note">{note}</span>' if note else ""
@@ -121,6 +121,10 @@ def _equation(equation: Equation, note: str, room: float) -> str:
         number = f'<a href="#{escape(equation.anchor)}">{number}</a>'
     count = f'<span class="number">{number}</span>' if number else ""
     return f'<div class="equation"{name}><div class="formula">{formula}</div>{aside}{count}</div>'
+
+
+def _rows(equation: Equation, limit: float) -> list[Rows]:
+    return [rows(each, limit, piece_width, INDENT) for each in spread(equation.formula, limit, piece_width)]
 
 
 def _derived(derived: Derived, links: Links) -> str:

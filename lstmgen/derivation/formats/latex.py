@@ -17,7 +17,7 @@ from lstmgen.derivation.document import (
     Table,
 )
 from lstmgen.derivation.formats.breaking import Rows, rows
-from lstmgen.derivation.formats.groups import grouped
+from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, links_of
 from lstmgen.derivation.formats.measure import piece_width, width
 from lstmgen.derivation.formats.tex import LATEX, SIGNS, Tex, latin
@@ -116,12 +116,12 @@ def _blocks(blocks: tuple[Block, ...], links: Links) -> list[str]:
 def _group(group: tuple[Block, ...], links: Links) -> str:
     match group[0]:
         case Equation():
-            return _equations([_shown(each) for each in group if isinstance(each, Equation)])
+            return _equations([shown for each in group if isinstance(each, Equation) for shown in _spread(each)])
         case Paragraph(pieces):
             return running(pieces)
         case Derived() as derived:
             result = _shown(derived.result, _origin(derived, links))
-            display = _equations([*map(_shown, derived.steps), result], at_once=True)
+            display = _equations([*(shown for step in derived.steps for shown in _spread(step)), result], at_once=True)
             return f"{running(derived.lead)}\n{display}" if derived.lead else display
         case Table() as table:
             return _table(table)
@@ -144,6 +144,10 @@ def _shown(equation: Equation, more: tuple[str, float] = ("", 0.0)) -> _Shown:
     note = running(equation.note)
     joint = ", " if note and more[0] else ""
     return _Shown(equation, note + joint + more[0], _running_width(equation.note) + more[1])
+
+
+def _spread(equation: Equation) -> list[_Shown]:
+    return [_shown(each) for each in spread_out(equation, ROOM, piece_width)]
 
 
 def _origin(derived: Derived, links: Links) -> tuple[str, float]:

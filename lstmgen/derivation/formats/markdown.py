@@ -23,7 +23,7 @@ from lstmgen.derivation.document import (
     Section,
     Table,
 )
-from lstmgen.derivation.formats.breaking import rows
+from lstmgen.derivation.formats.breaking import rows, spread
 from lstmgen.derivation.formats.links import Links, links_of
 from lstmgen.derivation.formats.measure import piece_width
 from lstmgen.derivation.formats.tex import MARKDOWN, Tex
@@ -98,15 +98,16 @@ def _equation(equation: Equation) -> list[str]:
 
 
 def _display(equation: Equation) -> str:
-    found = rows(equation.formula, ROOM, piece_width, INDENT)
+    formulas = [rows(each, ROOM, piece_width, INDENT) for each in spread(equation.formula, ROOM, piece_width)]
     tag = f" \\tag*{{{DISPLAYED.tag(equation.number)}}}" if equation.number else ""
-    if not found.broken:
+    if len(formulas) == 1 and not formulas[0].broken:
         return f"$$\n{DISPLAYED(equation.formula)}{tag}\n$$"
     lines = []
-    for index, row in enumerate(found.rows):
-        head = DISPLAYED.row(found.head) + " " if index == 0 and found.head else ""
-        carry = r"\qquad " if found.carries_on(index) else ""
-        lines.append(f"{head}& {carry}{'{}' * found.starts_with_sign(index)}{DISPLAYED.row(row)}")
+    for found in formulas:
+        for index, row in enumerate(found.rows):
+            head = DISPLAYED.row(found.head) + " " if index == 0 and found.head else ""
+            carry = r"\qquad " if found.carries_on(index) else ""
+            lines.append(f"{head}& {carry}{'{}' * found.starts_with_sign(index)}{DISPLAYED.row(row)}")
     inner = f" {MARKDOWN.newline}\n".join(lines)
     return f"$$\n\\begin{{aligned}}\n{inner}\n\\end{{aligned}}{tag}\n$$"
 

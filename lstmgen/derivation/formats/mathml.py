@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -25,6 +26,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Style,
     Sum,
@@ -96,7 +98,8 @@ class MathMl:
             case Column(entries):
                 if self.inline:
                     return self._list("[", entries, "]", ";")
-                cells = "".join(f"<mtr><mtd>{self(entry)}</mtd></mtr>" for entry in entries)
+                # Fractions would touch those above and below.
+                cells = "".join(f"<mtr><mtd>{RUNNING(entry)}</mtd></mtr>" for entry in entries)
                 return _mrow(f"{_open('[')}<mtable>{cells}</mtable>{_close(']')}")
             case Row(entries):
                 return self._list("[", entries, "]")
@@ -107,7 +110,7 @@ class MathMl:
                 return _words(f" {text.strip()} ")
             case Product(factors):
                 return _mrow(f"<mi>contract</mi><mo>{APPLY}</mo>{self._list('(', factors, ')')}")
-            case Sum() | Relation():
+            case Sum() | Relation() | Several():
                 raise AssertionError("made of pieces")
 
     def row(self, row: tuple[Piece, ...]) -> str:
@@ -133,6 +136,8 @@ class MathMl:
 
     def _mark(self, mark: Mark, first: bool) -> str:
         match mark.kind:
+            case Kind.GAP:
+                return '<mspace width="2em"/>'
             case Kind.RELATION if mark.text in RELATIONS:
                 return f'<mo form="infix">{escape(RELATIONS[mark.text])}</mo>'
             case Kind.RELATION:
@@ -200,13 +205,14 @@ def inline_math(formula: Formula) -> str:
     return f"<math>{RUNNING(formula)}</math>"
 
 
-def display_math(found: Rows, shown: str = "") -> str:
-    """Rows of a formula as a display. ``shown`` is a class that says on which pages."""
+def display_math(formulas: Sequence[Rows], shown: str = "") -> str:
+    """Formulas one below the other, each in its rows, as a display. ``shown`` is a class that says on which pages."""
     rows = []
-    for index, row in enumerate(found.rows):
-        head = DISPLAYED.row(found.head) if index == 0 else ""
-        carry = '<mspace width="1.6em"/>' if found.carries_on(index) else ""
-        rows.append(f'<mtr><mtd class="head">{head}</mtd><mtd>{_mrow(carry + DISPLAYED.row(row))}</mtd></mtr>')
+    for found in formulas:
+        for index, row in enumerate(found.rows):
+            head = DISPLAYED.row(found.head) if index == 0 else ""
+            carry = '<mspace width="1.6em"/>' if found.carries_on(index) else ""
+            rows.append(f'<mtr><mtd class="head">{head}</mtd><mtd>{_mrow(carry + DISPLAYED.row(row))}</mtd></mtr>')
     style = f' class="{shown}"' if shown else ""
     table = f'<mtable displaystyle="true" columnalign="right left">{"".join(rows)}</mtable>'
     return f'<math display="block"{style}>{table}</math>'

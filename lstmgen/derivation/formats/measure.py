@@ -20,6 +20,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Sum,
     Symbol,
@@ -35,6 +36,7 @@ BRACKET = 0.45
 TALL_BRACKET = 0.65
 COMMA = 0.5
 MARKS = {
+    Kind.GAP: 2.3,
     Kind.STROKE: 0.6,
     Kind.RELATION: 1.4,
     Kind.BINARY: 1.3,
@@ -97,7 +99,7 @@ def _width(formula: Formula) -> float:
             upper = 0 if last is None else _width(last)
             return max(1.5, SMALL * lower, SMALL * upper) + 0.2 + _at(of, Place.SUMMED)
         case Column(entries):
-            return max(map(_width, entries)) + 1.4
+            return max(map(_stroked, entries)) + 1.4
         case Row(entries):
             return _list(entries)
         case Cases(cases):
@@ -105,8 +107,15 @@ def _width(formula: Formula) -> float:
             return values + 2.5 + max(4.5 if condition is None else 1 + _width(condition) for _, condition in cases)
         case Product(factors):
             return 3.6 + _list(factors)
-        case Sum() | Relation():
+        case Sum() | Relation() | Several():
             raise AssertionError("made of pieces")
+
+
+def _stroked(entry: Formula) -> float:
+    """The width of an entry of a column, where a derivative is written with a stroke."""
+    if isinstance(entry, Derivative):
+        return _at(entry.of, Place.RAISED) + _at(entry.by, Place.RAISED) + 2.4
+    return _width(entry)
 
 
 def _mark(mark: Mark) -> float:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formula import Formula, Fraction, Number, Product, Relation, Sum, Times
+from lstmgen.derivation.formula import Formula, Fraction, Number, Product, Relation, Several, Sum, Times
 
 
 class Kind(Enum):
     """What a mark is."""
 
+    GAP = auto()  # the space between relations beside each other
     RELATION = auto()
     BINARY = auto()  # plus and minus between terms
     UNARY = auto()  # minus before the first
@@ -66,13 +67,18 @@ def torn(piece: Piece, inline: bool) -> tuple[Piece, ...]:
 
 def is_linear(formula: Formula) -> bool:
     """Whether ``formula`` is made of more pieces than itself."""
-    return isinstance(formula, Relation | Sum) or (
+    return isinstance(formula, Relation | Several | Sum) or (
         isinstance(formula, Product) and formula.times is not Times.CONTRACTION
     )
 
 
 def _pieces(formula: Formula, depth: int, inline: bool) -> tuple[Piece, ...]:
     match formula:
+        case Several(relations):
+            found = list(_pieces(relations[0], depth + 1, inline))
+            for relation in relations[1:]:
+                found += _led(Mark(Kind.GAP), _pieces(relation, depth + 1, inline), depth)
+            return tuple(found)
         case Relation(sides, signs):
             found = list(_placed(sides[0], Place.SIDE, None, depth + 1, inline))
             for name, side in zip(signs, sides[1:], strict=True):

@@ -20,6 +20,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Sum,
     Symbol,
@@ -83,7 +84,7 @@ def plain(formula: Formula) -> str:
             return f" {text.strip()} "
         case Product(factors):
             return f"contract({', '.join(map(plain, factors))})"
-        case Sum() | Relation():
+        case Sum() | Relation() | Several():
             raise AssertionError("made of pieces")
 
 
@@ -99,6 +100,8 @@ def piece_text(piece: Piece) -> str:
 
 def _mark(mark: Mark) -> str:
     match mark.kind:
+        case Kind.GAP:
+            return "    "
         case Kind.RELATION:
             return f" {RELATIONS.get(mark.text, mark.text)} "
         case Kind.BINARY:

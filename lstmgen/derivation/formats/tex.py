@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
 from lstmgen.derivation.formats.letters import GREEK, sign
@@ -24,6 +24,7 @@ from lstmgen.derivation.formula import (
     Relation,
     Root,
     Row,
+    Several,
     Size,
     Style,
     Sum,
@@ -148,7 +149,7 @@ class Tex:
                 return self._symbol(Symbol("contract", Style.UPRIGHT)) + self._bracketed(
                     ", ".join(map(self, factors)), any(map(is_tall, factors)) and not self.inline
                 )
-            case Sum() | Relation():
+            case Sum() | Relation() | Several():
                 raise AssertionError("made of pieces")
 
     def row(self, row: tuple[Piece, ...]) -> str:
@@ -176,6 +177,8 @@ class Tex:
 
     def _mark(self, mark: Mark) -> str:
         match mark.kind:
+            case Kind.GAP:
+                return r"\qquad "
             case Kind.RELATION:
                 return f" {self.dialect.relations.get(mark.text) or self.words(mark.text)} "
             case Kind.BINARY:
@@ -248,7 +251,8 @@ class Tex:
     def _column(self, entries: tuple[Formula, ...]) -> str:
         if self.inline:
             return rf"\lbrack {'; '.join(map(self, entries))} \rbrack"
-        lines = f" {self.dialect.newline} ".join(map(self, entries))
+        low = replace(self, inline=True)  # fractions would touch those above and below
+        lines = f" {self.dialect.newline} ".join(map(low, entries))
         return rf"\begin{{bmatrix}} {lines} \end{{bmatrix}}"
 
     def _case(self, value: Formula, condition: Formula | None) -> str:

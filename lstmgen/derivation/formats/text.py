@@ -19,7 +19,7 @@ from lstmgen.derivation.document import (
     Table,
 )
 from lstmgen.derivation.formats.breaking import Rows, rows
-from lstmgen.derivation.formats.groups import grouped
+from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, links_of
 from lstmgen.derivation.formats.pieces import Piece
 from lstmgen.derivation.formats.plain import line, piece_text, plain
@@ -93,6 +93,8 @@ def _equations(equations: Sequence[Equation], margin: str = MARGIN) -> list[str]
     numbers = [each.number for each in equations]
     left = max(map(columns, numbers)) + 2 if any(numbers) else 0
     room = WIDTH - len(margin) - left
+    equations = [part for each in equations for part in spread_out(each, room, _width, True)]
+    numbers = [each.number for each in equations]
     broken = [rows(each.formula, room, _width, len(CARRY), True) for each in equations]
     heads = max(columns(line(each.head)) for each in broken)
     heads = heads if heads <= room // 3 else 0
