@@ -68,7 +68,7 @@ THREE = {
         "∂L/∂a_{f,t} = ∂L/∂f_t * f_t * (1 - f_t)",
     ),
     "torch": (
-        "a_{f,t} = W_{if} x_t + W_{hf} h_{t - 1} + b_f",
+        "a_{f,t} = W_{if} x_t + b_{if} + W_{hf} h_{t - 1} + b_{hf}",
         "c_t = f_t ⊙ c_{t - 1} + i_t ⊙ g_t",
         "∂L/∂a_{f,t} = ∂L/∂f_t ⊙ f_t ⊙ (1 - f_t)",
     ),
@@ -122,8 +122,18 @@ def test_no_two_quantities_of_a_cell_look_alike(name: str, notation: str) -> Non
     symbols: dict[Formula, str] = {}
     for value in values:
         assert symbols.setdefault(page.write(value), value.name) == value.name
-    stems = {page.write.stem(joined.matrix) for joined in page.write.joined.values()}
-    assert not stems & symbols.keys()
+    stems = [joined.matrix for joined in page.write.joined.values()]
+    stems += [stem for paired in page.write.paired.values() for stem in paired.stems if len(paired.stems) > 1]
+    assert len(set(stems)) == len(stems)
+    assert not set(map(page.write.stem, stems)) & symbols.keys()
+
+
+def test_a_bias_for_each_matrix_where_pytorch_keeps_one() -> None:
+    page = opened("gru", "torch")
+    assert forward(page, "m") == "m_t = W_{hn} h_{t - 1} + b_{hn}"
+    assert forward(page, "a_n") == "a_{n,t} = W_{in} x_t + b_{in} + r_t ⊙ m_t"
+    told = {each.value.name: each.value for each in page.telling.sums}
+    assert [*map(plain, page.own_adjoints(told["b_r"]))] == ["∂L/∂b_{ir}", "∂L/∂b_{hr}"]
 
 
 def test_the_candidate_has_the_letter_of_its_state() -> None:

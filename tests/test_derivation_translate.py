@@ -69,6 +69,12 @@ def known_values(page: Page) -> dict[Formula, Named]:
     for value, array in adjoint(free, 1).items():
         if value in page.write.adjoints:
             found[page.write(value)] = named(value, array, adjoint.has_rows(value))
+    for bias, paired in page.write.paired.items():
+        whole = found[page.write(bias)] = named(bias, primal[bias], False)
+        parts = np.linspace(0.2, 0.8, len(paired.stems))
+        for stem, part in zip(paired.stems, parts / parts.sum(), strict=True):
+            found[page.write.stem(stem)] = Named(bias.dims, part * whole.array)
+            found[page.write.names.adjoint(bias, page.write.stem(stem))] = found[page.own_adjoint(bias)]
     for joined in page.write.joined.values():
         blocks = [found[page.write(weight)].array for weight in joined.weights]
         found[page.write.stem(joined.matrix)] = Named(("hidden", "joined"), np.concatenate(blocks, axis=1))
@@ -92,14 +98,15 @@ def check(document: Document, known: dict[Formula, Named]) -> int:
                 check_steps(block, known)
                 block = block.result
             for relation in relations_of(block) if isinstance(block, Equation) else ():
-                left, right = relation.sides
+                left, *_, right = relation.sides
                 if isinstance(left, Symbol) and isinstance(right, Column):
                     known[left] = value_of(right, known)  # letters of the matrix form
                     known.setdefault(Derivative(Symbol("L"), left), stacked_adjoints(right, known))
                 elif isinstance(left, Derivative) and isinstance(right, Column):
                     known[left] = value_of(right, known)
                 elif left in known and block.evidence:
-                    agree(value_of(right, known), known[left], relation)
+                    for side in relation.sides[:-1]:
+                        agree(value_of(right, known), known[side], relation)
                     checked += 1
     return checked
 

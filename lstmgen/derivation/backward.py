@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 from sympy import Add, Expr
 
@@ -43,8 +42,10 @@ def sums_section(page: Page) -> Section:
             "sums below go over the steps of one row.",
         )
     )
-    by_reader = groupby(page.telling.sums, lambda told: tuple(way.target for way in told.ways if way.steps))
-    equations = [beside([_result(page, told) for told in group]) for _, group in by_reader]
+    by_reader: dict[tuple[Value, ...], list[Equation]] = {}
+    for told in page.telling.sums:
+        by_reader.setdefault(tuple(way.target for way in told.ways if way.steps), []).append(_result(page, told))
+    equations = map(beside, by_reader.values())
     return Section("sums", "Sums over time", (lead, *equations))
 
 
@@ -125,11 +126,10 @@ def _derived(page: Page, told: Told, *, brief: bool) -> Derived:
 
 
 def _result(page: Page, told: Told) -> Equation:
-    left = page.own_adjoint(told.value)
-    if told.borrowed:
-        return Equation(Relation((left, page.adjoint(told.value)), ("=",)), f"backward-{told.value.name}")
-    right = page.write(told.equation.expression)
-    return Equation(Relation((left, right), ("=",)), f"backward-{told.value.name}", evidence=told.evidence)
+    lefts = page.own_adjoints(told.value)
+    right = page.adjoint(told.value) if told.borrowed else page.write(told.equation.expression)
+    relation = Relation((*lefts, right), ("=",) * len(lefts))
+    return Equation(relation, f"backward-{told.value.name}", evidence=None if told.borrowed else told.evidence)
 
 
 def _lead(page: Page, told: Told) -> tuple[Inline, ...]:

@@ -38,7 +38,7 @@ def symbol_table(page: Page) -> Table:
     rows: dict[tuple[str, tuple[Inline, ...]], list[Formula]] = {}
     for value, meaning in _meanings(page):
         dims = " × ".join(value.dims) or "number"
-        rows.setdefault((dims, meaning), []).append(page.write(value))
+        rows.setdefault((dims, meaning), []).extend(page.write.symbols(value))
     head = (("symbol",), ("dimensions",), ("meaning",))
     return Table(head, tuple((listed(symbols, ", "), (dims,), meaning) for (dims, meaning), symbols in rows.items()))
 

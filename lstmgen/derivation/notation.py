@@ -37,6 +37,7 @@ class Affine(StrEnum):
 
     SPLIT = "split"  # a matrix for each operand
     JOINED = "joined"  # one matrix times the operands in one vector
+    PAIRED = "paired"  # a matrix and a bias for each operand
 
 
 @dataclass(frozen=True)

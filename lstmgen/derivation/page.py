@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sympy import Expr
 
 from lstmgen.calculus.reverse import Gradient, adjoint_name
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.symbols import Value
-from lstmgen.derivation.affine import joined_maps
+from lstmgen.derivation.affine import joined_maps, paired_biases
 from lstmgen.derivation.document import Inline
 from lstmgen.derivation.formula import Formula
 from lstmgen.derivation.naming import name_values, roles
@@ -44,6 +44,10 @@ class Page:
         """The gradient of the loss by ``value``, by its own name."""
         return self.write.names.adjoint(value, self.write(value))
 
+    def own_adjoints(self, value: Value) -> tuple[Formula, ...]:
+        """The same for everything that stands for ``value``: the biases that it is the sum of."""
+        return tuple(self.write.names.adjoint(value, each) for each in self.write.symbols(value))
+
     def formula_of(self, expression: Expr) -> Formula:
         """The formula of an expression."""
         return self.write(expression)
@@ -74,12 +78,17 @@ def open_page(derivation: Derivation, notation: Notation) -> Page:
     telling = tell(derivation, in_place=notation.time is not Time.SPELLED)
     names = name_values(gradient, notation)
     known = roles(gradient)
-    plain = Translator(names, telling.inline, joined=joined_maps(gradient.primal, names, known))
+    plain = Translator(
+        names,
+        telling.inline,
+        joined=joined_maps(gradient.primal, names, known),
+        paired=paired_biases(gradient.primal, names, known),
+    )
     adjoints: dict[Value, Formula] = {seed.adjoint: names.seed(seed) for seed in gradient.seeds}
     for value, symbol in gradient.adjoints.items():
         if symbol.name == adjoint_name(value) and symbol not in telling.inline:
             adjoints[symbol] = names.adjoint(value, plain(value))
-    write = Translator(names, telling.inline, adjoints, joined=plain.joined)
+    write = replace(plain, adjoints=adjoints)
     numbers = {equation.target: number for number, equation in enumerate(telling.forward, 1)}
     return Page(telling, notation, write, known, numbers)
 

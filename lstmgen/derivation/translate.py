@@ -5,7 +5,7 @@ Factors and terms stand in the calculus' own order. Values in ``inline`` are pri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from sympy import Add, Expr, Integer, Mul, NumberSymbol, Pow, Rational
@@ -33,7 +33,7 @@ from lstmgen.declare.operations import (
 )
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Value
-from lstmgen.derivation.affine import Joined
+from lstmgen.derivation.affine import Joined, Paired
 from lstmgen.derivation.formula import (
     Call,
     Cases,
@@ -78,7 +78,8 @@ class Translator:
     """Writes expressions in a notation.
 
     ``adjoints`` are the formulas of adjoints, by their symbols. ``shift`` moves everything by that many steps, and
-    ``instead`` are formulas that stand for values; ``joined`` are affine maps that the notation writes with one matrix.
+    ``instead`` are formulas that stand for values; ``joined`` are affine maps that the notation writes with one matrix,
+    ``paired`` biases that it writes as one with each matrix.
     """
 
     names: Names
@@ -86,6 +87,7 @@ class Translator:
     adjoints: Mapping[Value, Formula] = field(default_factory=dict)
     instead: Mapping[Value, Formula] = field(default_factory=dict)
     joined: Mapping[Value, Joined] = field(default_factory=dict)
+    paired: Mapping[Value, Paired] = field(default_factory=dict)
     shift: int = 0
 
     def __call__(self, expression: Expr) -> Formula:
@@ -138,7 +140,7 @@ class Translator:
         if isinstance(expression, Operation):
             return self._operation(expression)
         if isinstance(expression, Add):
-            return Sum(tuple((sign, self._write(term)) for sign, term in map(split_sign, expression.args)))
+            return Sum(tuple(self._terms(expression)))
         if isinstance(expression, Mul):
             return self._product(expression)
         if isinstance(expression, Pow):
@@ -147,9 +149,30 @@ class Translator:
             return self._condition(expression)
         return self._call(expression)
 
+    def _terms(self, expression: Add) -> Iterator[tuple[str, Formula]]:
+        """The terms of a sum, a bias beside its matrix where the notation has it so."""
+        paired = [self.paired[term] for term in expression.args if term in self.paired]
+        beside = {weight: stem for each in paired for weight, stem in zip(each.weights, each.stems, strict=True)}
+        matrices = [term.values[0] if isinstance(term, calculus.Contract) else None for term in expression.args]
+        if not beside.keys() <= set(matrices):
+            beside = {}  # a product has an equation of its own
+        for (sign, term), matrix in zip(map(split_sign, expression.args), matrices, strict=True):
+            if beside and term in self.paired:
+                continue
+            yield sign, self._write(term)
+            if matrix in beside:
+                yield "+", self.stem(beside[matrix])
+
+    def symbols(self, value: Value) -> tuple[Formula, ...]:
+        """What stands for ``value``: its symbol, or those of the biases that it is the sum of."""
+        return tuple(map(self.stem, self.paired[value].stems)) if value in self.paired else (self(value),)
+
     def _value(self, value: Value) -> Formula:
         if value in self.instead:
             return self.instead[value]
+        if value in self.paired:
+            first, *others = map(self.stem, self.paired[value].stems)
+            return Sum((("+", first), *(("+", each) for each in others))) if others else first
         return self.adjoints[value] if value in self.adjoints else self.names.symbol(value, self.shift)
 
     def _product(self, expression: Mul) -> Formula:

@@ -1,6 +1,6 @@
 """The notation of PyTorch's documentation."""
 
-from lstmgen.derivation.notation import Letter, Notation, Weight
+from lstmgen.derivation.notation import Affine, Letter, Notation, Weight
 
 torch = Notation(
     name="torch",
@@ -9,9 +9,11 @@ torch = Notation(
     weights={
         "input weights": Weight("W", "i", operand_first=True),
         "recurrent weights": Weight("W", "h", operand_first=True),
+        "bias": Weight("b"),
     },
+    affine=Affine.PAIRED,
     remarks={
-        "affine": "PyTorch keeps two biases a gate, one with each matrix. Where only their sum enters an equation, it "
-        "is written as one bias here, whose gradient is that of both.",
+        "affine": "PyTorch keeps a bias with each matrix. Where two of them enter one sum, both have the same "
+        "gradient; the worked example has their sum as one number.",
     },
 )
