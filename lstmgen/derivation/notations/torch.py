@@ -4,7 +4,7 @@ from lstmgen.derivation.notation import Affine, Letter, Notation, Weight
 
 torch = Notation(
     name="torch",
-    description="i_t, f_t, g_t, o_t with W_{if} and W_{hf}, as PyTorch's documentation writes them",
+    description="i_t, f_t, g_t, o_t with W_{if} and W_{hf}, and a bias with each, as PyTorch's documentation has it",
     letters={"hidden state": Letter("h"), "cell state": Letter("c")},
     weights={
         "input weights": Weight("W", "i", operand_first=True),
