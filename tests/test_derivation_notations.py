@@ -13,7 +13,7 @@ from lstmgen import pipeline, plugins
 from lstmgen.api import cell, sigmoid, tanh
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.cell import Cell
-from lstmgen.derivation.formula import Accent, Formula
+from lstmgen.derivation.formula import Accent, Formula, Number
 from lstmgen.derivation.narration import narrate
 from lstmgen.derivation.notation import Letter, Notation
 from lstmgen.derivation.page import Page, open_page
@@ -179,6 +179,28 @@ def test_a_notation_is_data() -> None:
     """One of a user's own: other letters, nothing else to write."""
     mine = Notation("mine", "a hat for the cell state", letters={"cell state": Letter("s", accent=Accent.HAT)})
     assert forward(opened("lstm", mine), "h") == "h_t = o_t ⊙ tanh(ŝ_t)"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("standard", "c_1"), ("greff", "c^1"), ("ng", "c^{⟨1⟩}"), ("ad", "c_1"), ("words", "ltm_1"), ("code", "c_prev")],
+)
+def test_a_page_of_one_step_names_that_step(name: str, expected: str) -> None:
+    gradient = pipeline.derive_gradient(find_cell("lstm"), {})
+    page = open_page(narrate(gradient), NOTATIONS[name], Number("2"))
+    assert plain(page.write(gradient.declaration.states[1].previous)) == expected
+
+
+def test_a_gate_called_t_is_no_time() -> None:
+    @cell("highway")
+    def highway(eq: Any) -> None:
+        x, h_prev = eq.input("x"), eq.state("h")
+        t = eq.let("t", sigmoid(eq.affine("t", W=x, U=h_prev)), "transform gate of its own")
+        eq.output(eq.next("h", t * h_prev, "hidden state"))
+
+    page = open_page(narrate(pipeline.derive_gradient(highway, {})), NOTATIONS["standard"], Number("2"))
+    assert forward(page, "h") == "h_2 = t_2 ⊙ h_1"
+    assert forward(page, "a_t") == "a_{t,2} = W_t x_2 + U_t h_1 + b_t"
 
 
 def test_what_is_no_notation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lstmgen.calculus.graph import is_call, operands_of
@@ -10,8 +10,8 @@ from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
-from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row, Sum, Symbol
-from lstmgen.derivation.naming import at_time, is_preactivation
+from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row, Symbol
+from lstmgen.derivation.naming import is_preactivation
 from lstmgen.derivation.notation import BIAS, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
 from lstmgen.derivation.page import Page, anchor, listed
 
@@ -117,21 +117,19 @@ def _blocks_of_joined(page: Page) -> tuple[Inline, ...]:
 
 
 def _unrolled(page: Page) -> Iterator[Block]:
-    declaration, how = page.gradient.declaration, page.notation.time
-    states = [state.next for state in declaration.states]
-    names = page.write.names
+    declaration, names = page.gradient.declaration, page.write.names
+    states = declaration.states
 
-    def at(value: Value, when: Formula) -> Formula:
-        timeless = replace(names, timed=frozenset())
-        return at_time(timeless.symbol(value), how, when=when)
+    def all_of(values: Sequence[Value], now: Formula) -> tuple[Formula, ...]:
+        return tuple(replace(names, now=now).symbol(value) for value in values)
 
-    def all_at(when: Formula) -> Formula:
-        symbols = tuple(at(state, when) for state in states)
+    def together(symbols: tuple[Formula, ...]) -> Formula:
         return symbols[0] if len(symbols) == 1 else Row(symbols)
 
-    def step(now: Formula, before: Formula) -> Relation:
-        inputs = tuple(at(value, now) for value in declaration.inputs)
-        return Relation((all_at(now), Call(_STEP, (*inputs, all_at(before)))), ("=",))
+    def step(now: Formula) -> Relation:
+        after = together(all_of([state.next for state in states], now))
+        before = together(all_of([state.previous for state in states], now))
+        return Relation((after, Call(_STEP, (*all_of(declaration.inputs, now), before))), ("=",))
 
     last = Symbol("T")
     states_word = "state" if len(states) == 1 else "states"
@@ -143,9 +141,9 @@ def _unrolled(page: Page) -> Iterator[Block]:
             f"{'es' if len(states) == 1 else ''} from one step to the next:",
         )
     )
-    yield Equation(step(Number("1"), Number("0")))
-    yield Equation(step(Number("2"), Number("1")))
-    yield Equation(step(last, Sum((("+", last), ("-", Number("1"))))), note=("and so on, to the last step",))
+    yield Equation(step(Number("1")))
+    yield Equation(step(Number("2")))
+    yield Equation(step(last), note=("and so on, to the last step",))
     yield from _two_steps(page)
 
 

@@ -81,6 +81,10 @@ GREEK = frozenset(
 """The letters that are called by their English names."""
 
 
+NOW = Symbol("t")
+"""The index of the step that equations are told of."""
+
+
 @dataclass(frozen=True)
 class Stem:
     """A symbol without its time: what tells one quantity from another."""
@@ -93,21 +97,22 @@ class Stem:
 
 @dataclass(frozen=True)
 class Names:
-    """Every value's symbol in one notation."""
+    """Every value's symbol in one notation, at the step ``now``: t, or the number of one."""
 
     notation: Notation
     stems: Mapping[Value, Stem]
     timed: frozenset[Value]
     before: frozenset[Value]
     several_outputs: bool
+    now: Formula = NOW
 
     def symbol(self, value: Value, shift: int = 0) -> Symbol:
-        """The symbol of ``value``, at a step that is ``shift`` steps from this one."""
+        """The symbol of ``value``, at a step that is ``shift`` steps from now."""
         stem = self.stems.get(value) or spelled(value.name)
         symbol = Symbol(stem.base, stem.style, stem.accent, tuple(lowered(each) for each in stem.below))
         if value not in self.timed:
             return symbol
-        return at_time(symbol, self.notation.time, shift - (value in self.before))
+        return self._at(symbol, shift - (value in self.before))
 
     def adjoint(self, value: Value, of: Formula, shift: int = 0) -> Formula:
         """The gradient of the loss by ``value``, which is printed as ``of``.
@@ -137,15 +142,18 @@ class Names:
             case Adjoints.DELTA:
                 stem = self.stems[seed.of]
                 below = (Symbol(stem.base, stem.style, stem.accent),) if self.several_outputs else ()
-                return at_time(Symbol("Delta", below=below), self.notation.time, shift)
+                return self._at(Symbol("Delta", below=below), shift)
             case Adjoints.BAR:
                 return replace(of, accent=Accent.BAR, above=(*of.above, Symbol("out", Style.UPRIGHT)))
-        return Derivative(at_time(LOSS, self.notation.time, shift), of)
+        return Derivative(self._at(LOSS, shift), of)
+
+    def _at(self, symbol: Symbol, shift: int) -> Symbol:
+        return at_time(symbol, self.notation.time, shift, self.now)
 
     def _sent_back(self, of: Formula, shift: int) -> Formula:
         assert isinstance(of, Symbol)
         if self.notation.adjoints is Adjoints.PARTIAL:
-            later = at_time(LOSS, self.notation.time, shift)
+            later = self._at(LOSS, shift)
             return Derivative(replace(later, above=(*later.above, LATER)), of)
         marked = replace(of, above=(*of.above, LATER))
         return Delta(marked) if self.notation.adjoints is Adjoints.DELTA else replace(marked, accent=Accent.BAR)
@@ -166,16 +174,18 @@ def lowered(name: str) -> Symbol:
     return Symbol(name, Style.ITALIC if len(name) <= 2 or name in GREEK else Style.UPRIGHT)
 
 
-def time(shift: int = 0) -> Formula:
-    """The index of the step that is ``shift`` steps from this one."""
+def time(shift: int = 0, now: Formula = NOW) -> Formula:
+    """The index of the step that is ``shift`` steps from ``now``: ``t - 1``, or a number."""
     if not shift:
-        return Symbol("t")
-    return Sum((("+", Symbol("t")), ("+" if shift > 0 else "-", Number(str(abs(shift))))))
+        return now
+    if isinstance(now, Number):
+        return Number(str(int(now.text) + shift))
+    return Sum((("+", now), ("+" if shift > 0 else "-", Number(str(abs(shift))))))
 
 
-def at_time(symbol: Symbol, how: Time, shift: int = 0, when: Formula | None = None) -> Symbol:
-    """``symbol`` at a step: ``shift`` steps from this one, or at the step ``when``."""
-    index = when or time(shift)
+def at_time(symbol: Symbol, how: Time, shift: int = 0, now: Formula = NOW) -> Symbol:
+    """``symbol`` at the step that is ``shift`` steps from ``now``."""
+    index = time(shift, now)
     match how:
         case Time.LOWERED:
             return replace(symbol, below=(*symbol.below, index))
@@ -183,7 +193,7 @@ def at_time(symbol: Symbol, how: Time, shift: int = 0, when: Formula | None = No
             return replace(symbol, above=(*symbol.above, index))
         case Time.ANGLED:
             return replace(symbol, above=(*symbol.above, Angled(index)))
-        case Time.SPELLED:
+        case Time.SPELLED:  # a name in a loop, which stands for another value at every step: it tells no number
             ending = {-1: "_prev", 0: "", 1: "_next"}.get(shift, f"_{shift}")
             return replace(symbol, base=symbol.base + ending)
 

@@ -14,7 +14,7 @@ from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import joined_maps, paired_biases
 from lstmgen.derivation.document import Inline
 from lstmgen.derivation.formula import Formula
-from lstmgen.derivation.naming import name_values, roles
+from lstmgen.derivation.naming import NOW, name_values, roles
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation, Time
 from lstmgen.derivation.telling import Telling, tell
@@ -72,11 +72,11 @@ class Page:
         return re.sub(pattern, lambda match: words[match[1]], description)
 
 
-def open_page(derivation: Derivation, notation: Notation) -> Page:
-    """Tells a derivation and gives its values their symbols."""
+def open_page(derivation: Derivation, notation: Notation, now: Formula = NOW) -> Page:
+    """Tells a derivation of the step ``now``, t or the number of one, and gives its values their symbols."""
     gradient = derivation.gradient
     telling = tell(derivation, in_place=notation.time is not Time.SPELLED)
-    names = name_values(gradient, notation)
+    names = replace(name_values(gradient, notation), now=now)
     known = roles(gradient)
     plain = Translator(
         names,
