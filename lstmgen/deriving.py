@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lstmgen import finding, pipeline
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.cell import Cell
-from lstmgen.derivation import example, jacobian, picture
+from lstmgen.derivation import jacobian, picture, worked
 from lstmgen.derivation.additions import Additions, listing_section
 from lstmgen.derivation.document import Figure
 from lstmgen.derivation.narration import Derivation, narrate
-from lstmgen.derivation.notation import Affine, Notation
+from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.page import open_page
 from lstmgen.derivation.printed import Printed
 
@@ -38,17 +37,15 @@ def _additions(
     cell: Cell, options: Mapping[str, Any], derivation: Derivation, notation: Notation, form: str, part: str
 ) -> Additions:
     gradient = derivation.gradient
-    # Numbers stand in for symbols there, which a matrix for several operands has none for.
-    page = open_page(derivation, replace(notation, affine=Affine.SPLIT))
-    own = open_page(derivation, notation)
+    page = open_page(derivation, notation)
     curves = _curves(cell, options, gradient) if form in PICTURED and part in ("", "jacobian") else None
     sections = [
-        example.section(derivation, page.formula_of, page.equation_of),
-        jacobian.section(derivation, own.formula_of, curves),
+        worked.section(derivation, notation),
+        jacobian.section(derivation, page.formula_of, curves),
     ]
     drawn: Figure | None = None
     if form in PICTURED and not part:
-        drawn = picture.figure(picture.draw(gradient.declaration, own.formula_of))
+        drawn = picture.figure(picture.draw(gradient.declaration, page.formula_of))
     lines: dict[str, tuple[str, ...]] = {}
     if form in LISTED and not part:
         source = pipeline.compile_cell(cell, finding.find_backend("numpy"), options).source

@@ -8,10 +8,9 @@ from sympy import Add, Basic, Expr, Mul, Pow
 
 from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.text import Text, split_sign
-from lstmgen.declare.declaration import Equation
 from lstmgen.declare.operations import Operation
 from lstmgen.declare.symbols import Role, Value
-from lstmgen.derivation.formula import Call, Formula, Number, Power, Product, Relation, Style, Sum, Symbol, Times, Words
+from lstmgen.derivation.formula import Call, Formula, Number, Power, Product, Style, Sum, Symbol, Times, Words
 
 BEFORE = Sum((("+", Symbol("t")), ("-", Number("1"))))
 
@@ -51,9 +50,3 @@ def translator(inline: Mapping[Value, Expr]) -> Callable[[Expr], Formula]:
         return Call(Symbol(type(expression).__name__, Style.UPRIGHT), tuple(map(translate, arguments)))
 
     return translate
-
-
-def equation_translator(inline: Mapping[Value, Expr]) -> Callable[[Equation], Formula]:
-    """Formulas of equations: the target's name, and what it equals."""
-    translate = translator(inline)
-    return lambda equation: Relation((name_of(equation.target), translate(equation.expression)), ("=",))

@@ -1,39 +1,32 @@
-"""A worked example: two steps of one unit with small numbers, forward and backward, beside finite differences."""
+"""The numbers of a worked example: two steps of one unit, forward and backward, beside finite differences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
-from sympy import Expr
 
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import derived_sizes, size_names
 from lstmgen.calculus.operations import Gauge
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import Adjoints, Trajectory, run, run_adjoint
-from lstmgen.declare.declaration import Declaration, Equation
+from lstmgen.declare.declaration import Declaration
 from lstmgen.declare.operations import MaxOver, StopGradient, SumOver
 from lstmgen.declare.symbols import Value
-from lstmgen.derivation.document import Block, Inline, Paragraph, Section, Table
-from lstmgen.derivation.formula import Formula, Relation
-from lstmgen.derivation.narration import Derivation
-from lstmgen.derivation.numbers import put_in, rounded, written
 from lstmgen.errors import InternalError
 
 Array = Any
-FormulaOf = Callable[[Expr], Formula]
-EquationOf = Callable[[Equation], Formula]
 NICE = (0.5, -0.25, 1.0, 0.75, -0.5, 0.25, -1.0)
 STEPS, SMALL = 2, 1e-4
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The gradient by one number: ``of`` says by which, ``at`` at which step if it has one, ``index`` which entry."""
+    """The gradient by one number: ``of`` says by which, ``at`` of which step, if any, ``index`` which entry."""
 
     of: Value
     at: int | None
@@ -153,106 +146,3 @@ class _Given:
             for index in np.ndindex(array.shape)
         ]
         return Example(self.sizes, self.trajectory, self.adjoints, tuple(entries))
-
-
-def section(derivation: Derivation, formula_of: FormulaOf, equation_of: EquationOf) -> Section:
-    """The example as a part of a document."""
-    example = work_out(derivation.gradient)
-    declaration = derivation.gradient.declaration
-    forward = [line.equation for line in derivation.forward]
-    backward = [passage.equation for passage in derivation.backward]
-    backward = list({equation.target: equation for equation in backward}.values())
-    blocks: list[Block] = [
-        Paragraph(_introduction(declaration, example.sizes, formula_of)),
-        _given(declaration, example, formula_of),
-    ]
-    for t in range(STEPS):
-        blocks.append(Paragraph((f"Step {t + 1}, forward:",)))
-        blocks.append(_steps(forward, example.trajectory.steps[t], formula_of, equation_of))
-    for t in reversed(range(STEPS)):
-        after = "nothing comes from the step after" if t == STEPS - 1 else f"step {t + 2} sends its adjoints back"
-        blocks.append(Paragraph((f"Step {t + 1}, backward; {after}:",)))
-        blocks.append(_steps(backward, example.adjoints.steps[t], formula_of, equation_of))
-    blocks.append(
-        Paragraph(
-            (
-                "A parameter's gradient is the sum over both steps. Beside each gradient stands what moving the number "
-                f"by {SMALL:g} up and down changes in the loss, divided by the distance:",
-            )
-        )
-    )
-    blocks.append(_gradients(example, formula_of))
-    return Section("example", "A worked example", tuple(blocks))
-
-
-def _introduction(declaration: Declaration, sizes: Mapping[str, int], formula_of: FormulaOf) -> tuple[Inline, ...]:
-    larger = [f"{dim} of {size}" for dim, size in sizes.items() if size > 1]
-    size = "every dimension of size 1" + (f" but {', '.join(larger)}" if larger else "")
-    outputs = [piece for value in declaration.outputs for piece in (" and ", formula_of(value))][1:]
-    return (
-        f"Two steps with {size}, so that every quantity is a number that can be followed by hand. The loss is the sum "
-        "of ",
-        *outputs,
-        " over both steps: at each the gradient that comes in from it is 1. Numbers are rounded to four digits.",
-    )
-
-
-def _given(declaration: Declaration, example: Example, formula_of: FormulaOf) -> Table:
-    first, second = example.trajectory.steps
-    values = [*(each.value for each in declaration.parameters), *(each.previous for each in declaration.states)]
-    row = [Relation((formula_of(value), written(first[value])), ("=",)) for value in values]
-    cells: list[tuple[Inline, ...]] = [(each,) for each in row]
-    for value in declaration.given:
-        cells.append((Relation((formula_of(value), written(first[value])), ("=",)), ", then ", written(second[value])))
-    columns = 4
-    cells += [("",)] * (-len(cells) % columns)
-    return Table((), tuple(tuple(cells[k : k + columns]) for k in range(0, len(cells), columns)))
-
-
-def _steps(
-    equations: list[Equation], values: Mapping[Value, Array], formula_of: FormulaOf, equation_of: EquationOf
-) -> Table:
-    """Each equation of a step with its numbers put in, and what comes out."""
-    numbers = {formula_of(value): written(array) for value, array in values.items()}
-    rows: list[tuple[tuple[Inline, ...], ...]] = []
-    for equation in equations:
-        formula = equation_of(equation)
-        assert isinstance(formula, Relation)
-        target, *rest = formula.sides
-        value = written(values[equation.target])
-        shown = [put_in(each, numbers) for each in rest[-1:]]
-        sides = [target, *(each for each in shown if each != value), value]
-        signs = ["="] * (len(sides) - 1)
-        if not _exact(values[equation.target]):
-            signs[-1] = "approx"
-        rows.append(((Relation(tuple(sides), tuple(signs)),),))
-    return Table((), tuple(rows))
-
-
-def _exact(array: Array) -> bool:
-    """Whether four digits say all of it."""
-    return all(float(f"{each:.4g}") == each for each in np.asarray(array).reshape(-1))
-
-
-def _gradients(example: Example, formula_of: FormulaOf) -> Table:
-    head: tuple[tuple[Inline, ...], ...] = (("by",), ("number",), ("gradient",), ("finite difference",))
-    rows = tuple(
-        (
-            _which(entry, formula_of),
-            (rounded(entry.given),),
-            (rounded(entry.gradient, 6),),
-            (rounded(entry.difference, 6),),
-        )
-        for entry in example.entries
-    )
-    return Table(head, rows, (1, 2, 3))
-
-
-def _which(entry: Entry, formula_of: FormulaOf) -> tuple[Inline, ...]:
-    place = f"[{', '.join(str(each + 1) for each in entry.index)}]" if any(_indices(entry)) else ""
-    at = "" if entry.at is None else f" at step {entry.at + 1}"
-    return (formula_of(entry.of), f"{place}{at}") if place or at else (formula_of(entry.of),)
-
-
-def _indices(entry: Entry) -> Iterator[bool]:
-    return (each > 0 for each in entry.index)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lstmgen.derivation.formula import Formula, Number, Power, Product, Row, Sum, Times, Transposed
+from lstmgen.derivation.formula import (
+    Formula,
+    Number,
+    Power,
+    Product,
+    Relation,
+    Row,
+    Sum,
+    Symbol,
+    Times,
+    Total,
+    Transposed,
+)
 
 Array = Any
 
@@ -29,31 +41,69 @@ def written(array: Array, digits: int = 4) -> Formula:
     return Row(tuple(written(each, digits) for each in values))
 
 
-def put_in(formula: Formula, values: Mapping[Formula, Formula]) -> Formula:
-    """``formula`` with values for the symbols that have one.
+def put_in(formula: Formula, values: Mapping[Formula, Formula], single: Collection[Formula] = ()) -> Formula:
+    """``formula`` with values for the parts that have one.
 
-    A number needs no transpose, and numbers side by side would read as one: their product gets a sign.
+    A number needs no transpose, and numbers side by side would read as one: their product gets a sign. The sum over an
+    index in ``single``, which takes one value only, is what it is of.
     """
     if formula in values:
         return values[formula]
-    changed = {each.name: _each(getattr(formula, each.name), values) for each in fields(formula)}
-    made = replace(formula, **changed)
-    if isinstance(made, Transposed) and isinstance(made.of, Number):
-        return made.of
-    if isinstance(made, Product) and made != formula and any(isinstance(each, Number) for each in made.factors):
-        return replace(made, times=Times.NUMBERS)
-    return Sum(tuple(map(_signed, made.terms))) if isinstance(made, Sum) else made
+    made = _rebuilt(formula, lambda part: put_in(part, values, single))
+    match made:
+        case Total(of, index) if index in single:
+            return of
+        case Transposed(Number() as of):
+            return of
+        case Sum((("-", Number(text)),)) if not text.startswith("-"):
+            return Number(f"-{text}")
+        case Sum(terms):
+            return Sum(tuple(map(_signed, terms)))
+        case Product(factors) if made != formula and any(isinstance(each, Number) for each in factors):
+            return replace(made, times=Times.NUMBERS)
+    return made
+
+
+def found_in(formula: Formula, wanted: Callable[[Formula], bool]) -> tuple[Formula, ...]:
+    """The largest parts of ``formula`` that are ``wanted``, of those that :func:`put_in` can put values in for."""
+    if wanted(formula):
+        return (formula,)
+    found: dict[Formula, None] = {}
+
+    def look(part: Formula) -> Formula:
+        found.update(dict.fromkeys(found_in(part, wanted)))
+        return part
+
+    _rebuilt(formula, look)
+    return tuple(found)
+
+
+def added(terms: Iterable[Formula]) -> Formula:
+    """The sum of numbers, or of products of numbers, each with one sign."""
+    return Sum(tuple(_signed(("+", each)) for each in terms))
 
 
 def _signed(term: tuple[str, Formula]) -> tuple[str, Formula]:
-    """A term whose number brings its sign along, with one sign."""
+    """A term whose number, or first number, brings its sign along, with one sign."""
     sign, formula = term
-    if isinstance(formula, Number) and formula.text.startswith("-"):
-        return ("-" if sign == "+" else "+", Number(formula.text[1:]))
+    turned = "-" if sign == "+" else "+"
+    match formula:
+        case Number(text) if text.startswith("-"):
+            return turned, Number(text[1:])
+        case Product((Number(text), *rest), Times.NUMBERS) if text.startswith("-"):
+            return turned, replace(formula, factors=(Number(text[1:]), *rest))
     return term
 
 
-def _each(part: Any, values: Mapping[Formula, Formula]) -> Any:
+def _rebuilt(formula: Formula, change: Callable[[Formula], Formula]) -> Formula:
+    """``formula`` with every part changed that can have a value of its own."""
+    if isinstance(formula, Symbol):  # what stands below is part of the name, but for the condition of an indicator
+        below = tuple(change(each) if isinstance(each, Relation) else each for each in formula.below)
+        return replace(formula, below=below)
+    return replace(formula, **{each.name: _changed(getattr(formula, each.name), change) for each in fields(formula)})
+
+
+def _changed(part: Any, change: Callable[[Formula], Formula]) -> Any:
     if isinstance(part, tuple):
-        return tuple(_each(each, values) for each in part)
-    return put_in(part, values) if is_dataclass(part) and not isinstance(part, type) else part  # type: ignore[arg-type]
+        return tuple(_changed(each, change) for each in part)
+    return change(part) if is_dataclass(part) and not isinstance(part, type) else part  # type: ignore[arg-type]

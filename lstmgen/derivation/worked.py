@@ -1,0 +1,248 @@
+"""The worked example as a part of a document: every equation of two steps with its numbers put in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lstmgen.calculus.reverse import Origin
+from lstmgen.declare.declaration import Equation
+from lstmgen.declare.symbols import Value
+from lstmgen.derivation.document import Block, Inline, Paragraph, Section, Table
+from lstmgen.derivation.example import SMALL, STEPS, Entry, Example, work_out
+from lstmgen.derivation.formula import Formula, Number, Relation, Sum, Total
+from lstmgen.derivation.naming import LOSS, NOW, lowered
+from lstmgen.derivation.narration import Derivation
+from lstmgen.derivation.notation import Affine, Notation
+from lstmgen.derivation.numbers import added, found_in, put_in, rounded, written
+from lstmgen.derivation.page import Page, listed, open_page
+
+Array = Any
+COLUMNS = 4
+"""Of the table of given numbers."""
+
+NOISE = 1e-13
+"""Numbers smaller than this are rounding, not results: those of the example are far larger."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step: how it is written, and the value of everything in it, forward and backward.
+
+    ``numbers`` are what the reader has seen of these values, by the formulas they are written as; ``lines`` are the
+    targets of the equations that are shown. ``single`` are the indices of dimensions of size 1.
+    """
+
+    page: Page
+    values: Mapping[Value, Array]
+    numbers: Mapping[Formula, Formula]
+    lines: frozenset[Value]
+    single: frozenset[Formula]
+
+    def counted(self, formula: Formula, but: Formula | None = None) -> Formula:
+        """``formula`` with numbers put in for all its parts ``but`` one."""
+        numbers = {part: number for part, number in self.numbers.items() if part != but}
+        return put_in(formula, numbers, self.single)
+
+    def line(self, equation: Equation) -> Relation:
+        """An equation with its numbers put in, and what comes out."""
+        target = self.page.write(equation.target)
+        return _result(target, self.counted(_right(self.page, equation), target), self.values[equation.target])
+
+
+def section(derivation: Derivation, notation: Notation) -> Section:
+    """The example as a part of a document."""
+    example = work_out(derivation.gradient)
+    # Numbers are put in for symbols, and a matrix for several operands has none.
+    split = replace(notation, affine=Affine.SPLIT)
+    forward = [line.equation for line in derivation.forward]
+    backward = list({passage.equation.target: passage.equation for passage in derivation.backward}.values())
+    steps = [
+        _step(example, t, open_page(derivation, split, Number(str(t + 1))), [*forward, *backward]) for t in range(STEPS)
+    ]
+    blocks: list[Block] = [Paragraph(_introduction(example, steps)), _given(steps)]
+    for t, step in enumerate(steps):
+        blocks += [Paragraph((f"Step {t + 1}, forward:",)), _lines(step, forward)]
+    for t, step in reversed(list(enumerate(steps))):
+        came = "Nothing comes from a step after" if t == STEPS - 1 else f"Step {t + 2} has sent back"
+        blocks += [Paragraph((f"Step {t + 1}, backward. {came}", *_sent_back(step), ".")), _lines(step, backward)]
+    blocks += _sums(derivation, steps, example.adjoints.parameters)
+    blocks.append(
+        Paragraph(
+            (
+                f"Beside each gradient stands what moving the number by {SMALL:g} up and down changes in the loss, "
+                "divided by the distance:",
+            )
+        )
+    )
+    blocks.append(_gradients(example.entries, steps))
+    return Section("example", "A worked example", tuple(blocks))
+
+
+def _step(example: Example, t: int, page: Page, equations: Sequence[Equation]) -> _Step:
+    found = {**example.trajectory.steps[t], **example.adjoints.steps[t]}
+    values = {value: _of_one_row(value, array) for value, array in found.items()}
+    lines = frozenset(equation.target for equation in _referred_to(page, equations))
+    inline = page.telling.inline
+    numbers = {  # what has no line is put in place, but products with matrices are multiplied for the reader
+        page.write(value): written(array)
+        for value, array in values.items()
+        if value not in inline or value in lines or array.size > 1
+    }
+    single = frozenset(lowered(dim) for dim, size in example.sizes.items() if size == 1)
+    return _Step(page, values, numbers, lines, single)
+
+
+def _of_one_row(value: Value, array: Array) -> Array:
+    """The one row of a batch, without the noise of float64 where exact numbers would cancel."""
+    row = array[0] if array.ndim > len(value.dims) else array
+    return np.where(np.abs(row) < NOISE, 0.0, row)
+
+
+def _right(page: Page, equation: Equation) -> Formula:
+    formula = page.equation_of(equation)
+    assert isinstance(formula, Relation)
+    return formula.sides[-1]
+
+
+def _result(target: Formula, counted: Formula, array: Array) -> Relation:
+    """``target = numbers = value``, each once; the last sign says whether four digits are all of the value."""
+    value = written(array)
+    sides = [target, *([counted] if counted not in (value, target) else []), value]
+    exact = all(float(f"{each:.4g}") == each for each in np.asarray(array).reshape(-1))
+    return Relation(tuple(sides), (*["="] * (len(sides) - 2), "=" if exact else "approx"))
+
+
+def _referred_to(page: Page, equations: Sequence[Equation]) -> list[Equation]:
+    """The equations whose target has a name, and those of what is printed in place that stands in one of these.
+
+    A sign alone is read where it stands.
+    """
+    inline = page.telling.inline
+    in_place = {page.write(each.target): each for each in equations if each.target in inline}
+    in_place = {part: each for part, each in in_place.items() if not _is_negated(part)}
+    kept = [each for each in equations if each.target not in inline]
+    wanted = list(kept)
+    while wanted:
+        right = _right(page, wanted.pop())
+        others = in_place.keys() - {right}
+        found = [in_place.pop(part) for part in found_in(right, others.__contains__)]
+        kept += found
+        wanted += found
+    return kept
+
+
+def _is_negated(formula: Formula) -> bool:
+    return isinstance(formula, Sum) and len(formula.terms) == 1
+
+
+def _introduction(example: Example, steps: Sequence[_Step]) -> tuple[Inline, ...]:
+    larger = [f"{dim} of {size}" for dim, size in example.sizes.items() if size > 1]
+    size = "every dimension of size 1" + (f" but {', '.join(larger)}" if larger else "")
+    return (
+        f"Two steps with {size}, so that every number can be followed by hand. The loss is ",
+        *_loss(steps),
+        ". Numbers are computed with all their digits and printed with four: what the printed ones give may differ in "
+        "the last.",
+    )
+
+
+def _loss(steps: Sequence[_Step]) -> Iterator[Inline]:
+    """What the loss is, and what it therefore sends into each step."""
+    gradient = steps[0].page.gradient
+    outputs = gradient.declaration.outputs
+    names = list(dict.fromkeys(step.page.write(value) for step in steps for value in outputs))
+    entries = any(step.values[value].size > 1 for step in steps for value in outputs)
+    if len(names) < len(steps) * len(outputs):  # names that do not tell the step
+        yield from (f"the sum of {'all entries of ' * entries}", *listed(names), " over both steps")
+    elif entries:
+        yield from ("the sum of all entries of ", *listed(names))
+    else:
+        yield Relation((LOSS, Sum(tuple(("+", name) for name in names))), ("=",))
+    seeds = [step.page.write(each.adjoint) for step in steps for each in gradient.seeds if each.origin is Origin.LOSS]
+    if seeds:
+        yield ", so that "
+        yield from listed([Relation((seed, Number("1")), ("=",)) for seed in dict.fromkeys(seeds)])
+
+
+def _sent_back(step: _Step) -> Iterator[Inline]:
+    seeds = [each.adjoint for each in step.page.gradient.seeds if each.origin is Origin.NEXT_STEP]
+    if seeds:
+        yield ": "
+        yield from listed(
+            [_result(step.page.write(seed), written(step.values[seed]), step.values[seed]) for seed in seeds]
+        )
+
+
+def _given(steps: Sequence[_Step]) -> Table:
+    first = steps[0]
+    declaration = first.page.gradient.declaration
+    places: list[tuple[Value, int | None]] = [(each.value, None) for each in declaration.parameters]
+    places += [(each.previous, 0) for each in declaration.states]
+    places += [(value, t) for value in declaration.given for t in range(STEPS)]
+    cells = [_at(steps, value, at, written(steps[at or 0].values[value])) for value, at in places]
+    cells += [("",)] * (-len(cells) % COLUMNS)
+    return Table((), tuple(tuple(cells[k : k + COLUMNS]) for k in range(0, len(cells), COLUMNS)))
+
+
+def _at(steps: Sequence[_Step], value: Value, at: int | None, number: Formula | None = None) -> tuple[Inline, ...]:
+    """A value of a step, with its number. Where names do not tell the step, as in code, words do."""
+    names = [step.page.write(value) for step in steps]
+    name = names[at or 0]
+    shown = name if number is None else Relation((name, number), ("=",))
+    return (shown, f" at step {at + 1}") if at is not None and len(set(names)) == 1 else (shown,)
+
+
+def _lines(step: _Step, equations: Sequence[Equation]) -> Table:
+    return Table((), tuple(((step.line(each),),) for each in equations if each.target in step.lines))
+
+
+def _sums(derivation: Derivation, steps: Sequence[_Step], totals: Mapping[str, Array]) -> Iterator[Block]:
+    """The gradients of parameters; ``totals`` are their values, by the names of the parameters."""
+    told = [passage for passage in derivation.sums if not passage.borrowed]
+    if not told:
+        return
+    page = steps[0].page
+    numbers = {page.write(each.equation.target): written(totals[each.value.name]) for each in told}
+    rows: list[tuple[tuple[Inline, ...], ...]] = []
+    for each in told:
+        target = page.write(each.equation.target)
+        rights = [_right(step.page, each.equation) for step in steps]
+        over_steps = zip(*(found_in(right, _is_over_steps) for right in rights), strict=True)
+        spread = {terms[0]: _spread(terms, steps) for terms in over_steps}
+        counted = put_in(rights[0], {**steps[0].numbers, **numbers, **spread}, steps[0].single)
+        rows.append(((_result(target, counted, totals[each.value.name]),),))
+    yield Paragraph(("The gradient of a parameter is the sum over both steps:",))
+    yield Table((), tuple(rows))
+
+
+def _is_over_steps(formula: Formula) -> bool:
+    return isinstance(formula, Total) and formula.index == NOW
+
+
+def _spread(totals: Sequence[Formula], steps: Sequence[_Step]) -> Formula:
+    """A sum over all steps, as each step writes it, with the numbers of each."""
+    return added(step.counted(each.of) for each, step in zip(totals, steps, strict=True) if isinstance(each, Total))
+
+
+def _gradients(entries: Sequence[Entry], steps: Sequence[_Step]) -> Table:
+    head: tuple[tuple[Inline, ...], ...] = (("quantity",), ("value",), ("gradient",), ("finite difference",))
+    rows = tuple(
+        (
+            _which(entry, steps),
+            (rounded(entry.given),),
+            (rounded(entry.gradient, 6),),
+            (rounded(entry.difference, 6),),
+        )
+        for entry in entries
+    )
+    return Table(head, rows, (1, 2, 3))
+
+
+def _which(entry: Entry, steps: Sequence[_Step]) -> tuple[Inline, ...]:
+    name, *words = _at(steps, entry.of, entry.at)
+    place = f"[{', '.join(str(each + 1) for each in entry.index)}]" if any(entry.index) else ""
+    return (name, place, *words) if place else (name, *words)
