@@ -9,7 +9,8 @@ from lstmgen import finding, pipeline
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.cell import Cell
 from lstmgen.derivation import jacobian, picture, worked
-from lstmgen.derivation.additions import Additions, listing_section
+from lstmgen.derivation.additions import Additions
+from lstmgen.derivation.code import Lines, lines_of, listing_section
 from lstmgen.derivation.document import Figure
 from lstmgen.derivation.narration import Derivation, narrate
 from lstmgen.derivation.notation import Notation
@@ -46,11 +47,12 @@ def _additions(
     drawn: Figure | None = None
     if form in PICTURED and not part:
         drawn = picture.figure(picture.draw(gradient.declaration, page.formula_of))
-    lines: dict[str, tuple[str, ...]] = {}
+    lines: dict[str, Lines] = {}
     if form in LISTED and not part:
         source = pipeline.compile_cell(cell, finding.find_backend("numpy"), options).source
-        code, lines = listing_section(source, "_backward")
-        sections.append(code)
+        listing, computed = listing_section(source, "_backward")
+        sections.append(listing)
+        lines = lines_of(page.telling, computed)
     return Additions(drawn, tuple(sections), lines)
 
 

@@ -38,7 +38,7 @@ class Derived:
     """One quantity of the backward pass: ``lead`` names its paths, ``steps`` the chain rule, ``result`` what it gives.
 
     ``sources`` are anchors of forward equations that it comes from, ``lines`` those of lines of a listing that compute
-    it.
+    it: by itself, or only ``within`` other quantities.
     """
 
     lead: tuple[Inline, ...]
@@ -46,6 +46,7 @@ class Derived:
     result: Equation
     sources: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    within: bool = False
 
 
 @dataclass(frozen=True)

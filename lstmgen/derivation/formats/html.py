@@ -20,7 +20,7 @@ from lstmgen.derivation.document import (
 )
 from lstmgen.derivation.formats.breaking import Rows, rows, spread
 from lstmgen.derivation.formats.groups import grouped
-from lstmgen.derivation.formats.links import Links, links_of
+from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.mathml import display_math, inline_math
 from lstmgen.derivation.formats.measure import piece_width
 from lstmgen.templating import render as fill
@@ -135,7 +135,7 @@ def _derived(derived: Derived, links: Links) -> str:
     lines = links.code(derived)
     code = ", ".join(f'<a href="#{escape(anchor)}">{number}</a>' for anchor, number in lines)
     words = [f"from {sources}"] if sources else []
-    words += [f"line{'s' * (len(lines) > 1)} {code}"] if code else []
+    words += [f"{line_words(derived, len(lines))} {code}"] if code else []
     note = ", ".join([*([running(derived.result.note)] if derived.result.note else []), *words])
     shown = (*((step, running(step.note)) for step in derived.steps), (derived.result, note))
     return f'<div class="derived">\n{lead}{_equations(shown, " steps" if derived.steps else "")}\n</div>'

@@ -18,7 +18,7 @@ from lstmgen.derivation.document import (
 )
 from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.groups import grouped, spread_out
-from lstmgen.derivation.formats.links import Links, links_of
+from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.measure import piece_width, width
 from lstmgen.derivation.formats.tex import LATEX, SIGNS, Tex, latin
 from lstmgen.templating import render as fill
@@ -154,8 +154,8 @@ def _origin(derived: Derived, links: Links) -> tuple[str, float]:
     sources = [rf"\hyperlink{{{_name(anchor)}}}{{{text(number)}}}" for anchor, number in links.sources(derived)]
     lines = [rf"\hyperlink{{{_name(anchor)}}}{{{number}}}" for anchor, number in links.code(derived)]
     words = [f"from {', '.join(sources)}"] if sources else []
-    words += [f"line{'s' * (len(lines) > 1)} {', '.join(lines)}"] if lines else []
-    return ", ".join(words), 2.2 * len(words) + 2.0 * len(sources) + 1.4 * len(lines)
+    words += [f"{line_words(derived, len(lines))} {', '.join(lines)}"] if lines else []
+    return ", ".join(words), 2.2 * len(words) + 3.0 * derived.within + 2.0 * len(sources) + 1.4 * len(lines)
 
 
 def _running_width(pieces: tuple[Inline, ...]) -> float:

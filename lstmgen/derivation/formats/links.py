@@ -27,6 +27,11 @@ class Links:
         return tuple((each, self.lines[each]) for each in derived.lines if each in self.lines)
 
 
+def line_words(derived: Derived, count: int) -> str:
+    """What stands before the numbers of ``count`` lines: whether they compute ``derived`` by itself."""
+    return f"{'within ' * derived.within}line{'s' * (count > 1)}"
+
+
 def links_of(document: Document) -> Links:
     """Everything in ``document`` that can be linked to."""
     blocks = tuple(blocks_of(document))

@@ -24,7 +24,7 @@ from lstmgen.derivation.document import (
     Table,
 )
 from lstmgen.derivation.formats.breaking import rows, spread
-from lstmgen.derivation.formats.links import Links, links_of
+from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.measure import piece_width
 from lstmgen.derivation.formats.tex import MARKDOWN, Tex
 
@@ -114,10 +114,9 @@ def _display(equation: Equation) -> str:
 
 def _derived(derived: Derived, links: Links) -> list[str]:
     sources = ", ".join(f"[{text(number)}](#{quote(anchor)})" for anchor, number in links.sources(derived))
-    code = ", ".join(str(number) for _, number in links.code(derived))
-    plural = "s" * (len(links.code(derived)) > 1)
+    code = [str(number) for _, number in links.code(derived)]
     words = [f"from {sources}"] if sources else []
-    words += [f"line{plural} {code} of the listing"] if code else []
+    words += [f"{line_words(derived, len(code))} {', '.join(code)} of the listing"] if code else []
     lead = [running(derived.lead)] if derived.lead else []
     return [
         *lead,

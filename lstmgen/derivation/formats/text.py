@@ -20,7 +20,7 @@ from lstmgen.derivation.document import (
 )
 from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.groups import grouped, spread_out
-from lstmgen.derivation.formats.links import Links, links_of
+from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.pieces import Piece
 from lstmgen.derivation.formats.plain import line, piece_text, plain
 
@@ -150,7 +150,7 @@ def origin(derived: Derived, links: Links) -> str:
     sources = ", ".join(number for _, number in links.sources(derived))
     code = [str(number) for _, number in links.code(derived)]
     words = [f"from {sources}"] if sources else []
-    words += [f"line{'s' * (len(code) > 1)} {', '.join(code)} of the listing"] if code else []
+    words += [f"{line_words(derived, len(code))} {', '.join(code)} of the listing"] if code else []
     return "; ".join(words)
 
 
