@@ -11,6 +11,9 @@ from lstmgen.derivation.formats.pieces import pieces
 from lstmgen.derivation.formats.plain import line, plain
 from lstmgen.derivation.formats.text import WIDTH, columns, render
 from lstmgen.derivation.formula import (
+    Angled,
+    Delta,
+    Derivative,
     Formula,
     Fraction,
     Number,
@@ -25,6 +28,7 @@ from lstmgen.derivation.formula import (
 )
 
 a, b, c = Symbol("a"), Symbol("b"), Symbol("c")
+RAISED, LATER = Symbol("a", above=(Symbol("t"),)), Symbol("L", above=(Number("+"),))
 
 
 def minus(*terms: Formula) -> Sum:
@@ -55,6 +59,12 @@ def minus(*terms: Formula) -> Sum:
         (product(Total(b, c), a), "(Σ_c b) ⊙ a"),
         (Total(product(a, b), c), "Σ_c a ⊙ b"),
         (Sum((("-", plus(a, b)), ("+", c))), "−(a + b) + c"),
+        (Delta(RAISED), "δa^t"),
+        (Derivative(LATER, RAISED), "∂L⁺/∂a^t"),
+        (Derivative(plus(a, b), Power(a, b)), "∂(a + b)/∂(a^b)"),
+        (Power(RAISED, Number("2")), "(a^t)²"),
+        (Transposed(Delta(a)), "(δa)ᵀ"),
+        (Symbol("L", above=(Angled(Symbol("t")), Number("+"))), "L^{⟨t⟩,+}"),
     ],
 )  # fmt: skip
 def test_brackets_stand_where_precedence_asks_for_them(formula: Formula, printed: str) -> None:

@@ -43,6 +43,7 @@ class Place(Enum):
     FIRST_FACTOR = auto()
     FACTOR = auto()
     RAISED = auto()  # what a power or a transpose is of
+    SIGNED = auto()  # after the sign of a derivative or a small delta
     SUMMED = auto()  # what stands after the sign of a total
     OVER = auto()  # of a fraction written in a line: above or below the stroke
 
@@ -74,7 +75,9 @@ def needs_brackets(formula: Formula, place: Place, times: Times | None = None, i
                 return not _joins(formula, place, times)
             return binding <= Binding.SUM or stroke
         case Place.RAISED:
-            return binding < Binding.ATOM or isinstance(formula, Fraction | Derivative | Delta) or _is_raised(formula)
+            return _is_composed(formula) or _is_raised(formula)
+        case Place.SIGNED:
+            return _is_composed(formula)
         case Place.SUMMED:
             return binding <= Binding.SUM and not isinstance(formula, Total | Number)
         case Place.OVER:
@@ -88,6 +91,10 @@ def _joins(inner: Product, place: Place, outer: Times | None) -> bool:
     if inner.times is outer:
         return not starts_with_minus(inner) or place is Place.FIRST_FACTOR
     return inner.times is Times.SCALAR and place is Place.FIRST_FACTOR
+
+
+def _is_composed(formula: Formula) -> bool:
+    return binds(formula) < Binding.ATOM or isinstance(formula, Fraction | Derivative | Delta)
 
 
 def _is_raised(formula: Formula) -> bool:

@@ -87,11 +87,11 @@ class MathMl:
             case Transposed(of):
                 return f'<msup>{self._at(of, Place.RAISED)}<mi mathvariant="normal">⊤</mi></msup>'
             case Delta(of):
-                return _mrow(f'<mi mathvariant="normal">δ</mi>{self._at(of, Place.RAISED)}')
+                return _mrow(f'<mi mathvariant="normal">δ</mi>{self._at(of, Place.SIGNED)}')
             case Angled(of):
                 return _mrow(_open("⟨", False) + self(of) + _close("⟩", False))
             case Derivative(of, by):
-                upper, lower = (_mrow(f"{PARTIAL}{self._at(each, Place.RAISED)}") for each in (of, by))
+                upper, lower = (_mrow(f"{PARTIAL}{self._at(each, Place.SIGNED)}") for each in (of, by))
                 return _mrow(upper + STROKE + lower) if self.inline else f"<mfrac>{upper}{lower}</mfrac>"
             case Total(of, index, first, last):
                 return _mrow(self._sum_sign(index, first, last) + self._at(of, Place.SUMMED))

@@ -89,11 +89,11 @@ def _width(formula: Formula) -> float:
         case Transposed(of):
             return _at(of, Place.RAISED) + 0.6
         case Delta(of):
-            return 0.5 + _at(of, Place.RAISED)
+            return 0.5 + _at(of, Place.SIGNED)
         case Angled(of):
             return _width(of) + 0.8
         case Derivative(of, by):
-            return max(_at(of, Place.RAISED), _at(by, Place.RAISED)) + 0.9
+            return max(_at(of, Place.SIGNED), _at(by, Place.SIGNED)) + 0.9
         case Total(of, index, first, last):
             lower = _width(index) + (0 if first is None else _width(first) + 0.8)
             upper = 0 if last is None else _width(last)

@@ -67,11 +67,11 @@ def plain(formula: Formula) -> str:
         case Transposed(of):
             return _at(of, Place.RAISED) + "ᵀ"
         case Delta(of):
-            return "δ" + _at(of, Place.RAISED)
+            return "δ" + _at(of, Place.SIGNED)
         case Angled(of):
             return f"⟨{_tight(of)}⟩"
         case Derivative(of, by):
-            return f"∂{_at(of, Place.RAISED)}/∂{_at(by, Place.RAISED)}"
+            return f"∂{_at(of, Place.SIGNED)}/∂{_at(by, Place.SIGNED)}"
         case Total(of, index, first, last):
             return f"{_sum_sign(index, first, last)} {_at(of, Place.SUMMED)}"
         case Column(entries):
@@ -144,9 +144,9 @@ def _lowered(text: str) -> str:
 def _raised(text: str) -> str:
     if all(ord(letter) in SUPERSCRIPTS for letter in text):
         return text.translate(SUPERSCRIPTS)
-    if text.isalnum() or text.startswith("⟨"):
-        return f"^{text}"
-    return f"^{{{text}}}" if "," in text else f"^({text})"
+    if "," in text:
+        return f"^{{{text}}}"
+    return f"^{text}" if text.isalnum() or text.startswith("⟨") else f"^({text})"
 
 
 def _sum_sign(index: Formula, first: Formula | None, last: Formula | None) -> str:

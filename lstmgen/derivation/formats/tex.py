@@ -128,11 +128,11 @@ class Tex:
             case Transposed(of):
                 return rf"{{{self._at(of, Place.RAISED)}}}^{{\top}}"
             case Delta(of):
-                return rf"\delta {self._at(of, Place.RAISED)}"
+                return rf"\delta {self._at(of, Place.SIGNED)}"
             case Angled(of):
                 return rf"\langle {self(of)} \rangle"
             case Derivative(of, by):
-                upper, lower = (rf"\partial {self._at(each, Place.RAISED)}" for each in (of, by))
+                upper, lower = (rf"\partial {self._at(each, Place.SIGNED)}" for each in (of, by))
                 return f"{upper}/{lower}" if self.inline else rf"\frac{{{upper}}}{{{lower}}}"
             case Total():
                 return self._total(formula)
