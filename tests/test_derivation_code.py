@@ -73,12 +73,14 @@ def test_every_equation_links_to_lines_that_compute_it_or_what_reads_it(name: st
     texts = {anchor: listing.lines[number] for number, anchor in listing.anchors}
     readers = gradient.adjoint.uses()
     declared = {value.name for graph in (gradient.primal, gradient.adjoint) for value in graph.definitions()}
-    sections = with_lines((backward_section(page), sums_section(page)), lines_of(page.telling, computed))
+    found = lines_of(page.telling, computed)
+    sections = with_lines((backward_section(page), sums_section(page)), found)
     told = {f"backward-{each.value.name}": each for each in (*page.telling.backward, *page.telling.sums)}
     derived = [block for each in sections for block in each.blocks if isinstance(block, Derived)]
-    assert {block.result.anchor for block in derived} == told.keys()
+    assert {anchor for block in derived for anchor in block.result.anchors} == told.keys() == found.keys()
     for block in derived:
-        each = told[block.result.anchor]
+        assert set(block.lines) == {line for anchor in block.result.anchors for line in found[anchor].anchors}
+    for anchor, each in told.items():
         target = each.equation.target
         reading, waiting = {target.name}, [target]
         while waiting:
@@ -86,12 +88,12 @@ def test_every_equation_links_to_lines_that_compute_it_or_what_reads_it(name: st
             reading |= {value.name for value in more}
             waiting += more
         own = {equation.target.name for equation in each.evidence} | {target.name}
-        assert block.lines, f"{target.name} has no line"
-        lines = [named(texts[anchor]) for anchor in block.lines]
-        if block.within:
+        assert found[anchor].anchors, f"{target.name} has no line"
+        lines = [named(texts[line]) for line in found[anchor].anchors]
+        if found[anchor].within:
             assert not any(target.name in names for names in lines)
             assert any(names & reading for names in lines)
         else:
             assert any(target.name in names for names in lines)
         for names in lines:  # coefficients have names of the schedule's
-            assert names & (own | reading if block.within else own) or not names & declared
+            assert names & (own | reading if found[anchor].within else own) or not names & declared

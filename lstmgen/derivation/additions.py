@@ -24,9 +24,11 @@ def with_lines(sections: Sequence[Section], lines: Mapping[str, Lines]) -> tuple
 
 
 def _with_lines(block: Block, lines: Mapping[str, Lines]) -> Block:
-    match block:
-        case Equation(anchor=anchor) if anchor in lines:
-            return _with_lines(Derived((), (), block), lines)
-        case Derived(result=Equation(anchor=anchor)) if anchor in lines:
-            return replace(block, lines=lines[anchor].anchors, within=lines[anchor].within)
-    return block
+    derived = Derived((), (), block) if isinstance(block, Equation) else block
+    if not isinstance(derived, Derived):
+        return block
+    found = [lines[each] for each in derived.result.anchors if each in lines]
+    if not found:
+        return block
+    anchors = tuple(dict.fromkeys(anchor for each in found for anchor in each.anchors))
+    return replace(derived, lines=anchors, within=all(each.within for each in found))

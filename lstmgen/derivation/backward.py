@@ -50,13 +50,14 @@ def sums_section(page: Page) -> Section:
 
 
 def beside(equations: Sequence[Equation]) -> Equation:
-    """Equations without notes as one that has them beside each other; it has the anchor of the first."""
+    """Equations without notes as one that has them beside each other."""
     first, *others = equations
     if not others:
         return first
     relations = tuple(each.formula for each in equations if isinstance(each.formula, Relation))
     evidence = tuple(part for each in equations if isinstance(each.evidence, tuple) for part in each.evidence)
-    return replace(first, formula=Several(relations), evidence=evidence or None)
+    also = tuple(anchor for each in others for anchor in each.anchors)
+    return replace(first, formula=Several(relations), evidence=evidence or None, also=also)
 
 
 def _incoming(page: Page) -> Iterator[Block]:

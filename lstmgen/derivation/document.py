@@ -21,9 +21,10 @@ class Paragraph:
 class Equation:
     """A displayed formula.
 
-    ``anchor`` names it for links, ``number`` is printed beside it ("" for none), ``note`` stands at its right (a
-    description, a range). ``evidence`` is the calculus' own equation that the formula prints, where it prints one, so
-    that a test can evaluate what is printed; formats ignore it.
+    ``anchor`` names it for links, ``also`` are the anchors of relations beside the first, ``number`` is printed beside
+    it ("" for none), ``note`` stands at its right (a description, a range). ``evidence`` are the calculus' own
+    equations that the formula prints, where it prints some, so that a test can evaluate what is printed; formats ignore
+    it.
     """
 
     formula: Formula
@@ -31,6 +32,12 @@ class Equation:
     number: str = ""
     note: tuple[Inline, ...] = ()
     evidence: object = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def anchors(self) -> tuple[str, ...]:
+        """All anchors, in the order of what they name."""
+        return (*((self.anchor,) if self.anchor else ()), *self.also)
 
 
 @dataclass(frozen=True)

@@ -36,4 +36,5 @@ def _block(block: Block, prefix: str) -> Block:
 
 
 def _equation(equation: Equation, prefix: str) -> Equation:
-    return replace(equation, anchor=prefix + equation.anchor) if equation.anchor else equation
+    also = tuple(prefix + each for each in equation.also)
+    return replace(equation, anchor=prefix + equation.anchor, also=also) if equation.anchor else equation

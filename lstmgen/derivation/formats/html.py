@@ -115,12 +115,13 @@ def _equation(equation: Equation, note: str, room: float) -> str:
     wide, narrow = (_rows(equation, each) for each in (max(room, LEAST), NARROW))
     formula = display_math(wide) if wide == narrow else display_math(wide, "wide") + display_math(narrow, "narrow")
     name = f' id="{escape(equation.anchor)}"' if equation.anchor else ""
+    names = "".join(f'<span id="{escape(each)}"></span>' for each in equation.also)
     aside = f'<span class="note">{note}</span>' if note else ""
     number = escape(equation.number)
     if number and equation.anchor:
         number = f'<a href="#{escape(equation.anchor)}">{number}</a>'
     count = f'<span class="number">{number}</span>' if number else ""
-    return f'<div class="equation"{name}><div class="formula">{formula}</div>{aside}{count}</div>'
+    return f'<div class="equation"{name}><div class="formula">{names}{formula}</div>{aside}{count}</div>'
 
 
 def _rows(equation: Equation, limit: float) -> list[Rows]:

@@ -182,7 +182,7 @@ def _equations(shown: list[_Shown], at_once: bool = False) -> str:
 
 def _lines(shown: _Shown, found: Rows, beside: float, at_once: bool) -> list[str]:
     equation = shown.equation
-    target = rf"\lgtarget{{{_name(equation.anchor)}}}" if equation.anchor else ""
+    target = "".join(rf"\lgtarget{{{_name(each)}}}" for each in equation.anchors)
     last = sum(map(piece_width, found.rows[-1])) + sum(map(piece_width, found.head)) + GAP * found.broken
     # Right of a short last row there is room for a note.
     after = at_once and bool(shown.note) and last + shown.width + GAP <= ROOM

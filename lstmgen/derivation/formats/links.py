@@ -35,10 +35,10 @@ def line_words(derived: Derived, count: int) -> str:
 def links_of(document: Document) -> Links:
     """Everything in ``document`` that can be linked to."""
     blocks = tuple(blocks_of(document))
-    equations = [each for block in blocks for each in _equations(block) if each.anchor]
+    equations = [each for block in blocks for each in _equations(block)]
     listings = [block for block in blocks if isinstance(block, Listing)]
     return Links(
-        {each.anchor: each.number for each in equations},
+        {anchor: each.number for each in equations for anchor in each.anchors},
         {anchor: index + 1 for listing in listings for index, anchor in listing.anchors},
     )
 

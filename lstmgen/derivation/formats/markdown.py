@@ -92,9 +92,9 @@ def _block(block: Block, links: Links) -> list[str]:
 
 
 def _equation(equation: Equation) -> list[str]:
-    anchor = [f'<a id="{escape(equation.anchor)}"></a>'] if equation.anchor else []
+    anchors = ["".join(f'<a id="{escape(each)}"></a>' for each in equation.anchors)] if equation.anchors else []
     note = [running(equation.note)] if equation.note else []
-    return [" ".join([*anchor, *note]), _display(equation)] if anchor or note else [_display(equation)]
+    return [" ".join([*anchors, *note]), _display(equation)] if anchors or note else [_display(equation)]
 
 
 def _display(equation: Equation) -> str:
