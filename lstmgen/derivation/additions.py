@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lstmgen.derivation.code import Lines
+from lstmgen.derivation.code import Lines, together
 from lstmgen.derivation.document import Block, Derived, Equation, Figure, Section
 
 
@@ -30,5 +30,5 @@ def _with_lines(block: Block, lines: Mapping[str, Lines]) -> Block:
     found = [lines[each] for each in derived.result.anchors if each in lines]
     if not found:
         return block
-    anchors = tuple(dict.fromkeys(anchor for each in found for anchor in each.anchors))
-    return replace(derived, lines=anchors, within=all(each.within for each in found))
+    joint = together(found)
+    return replace(derived, lines=joint.anchors, within=joint.within)

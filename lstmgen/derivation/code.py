@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lstmgen.declare.declaration import Equation
@@ -67,6 +67,15 @@ def _with_key(name: str, letter: str | None, key: str) -> str:
     return name if letter is None else "_".join(key if word == letter else word for word in name.split("_"))
 
 
+def together(parts: Sequence[Lines]) -> Lines:
+    """The lines of several values."""
+    return Lines(_in_order(anchor for each in parts for anchor in each.anchors), all(each.within for each in parts))
+
+
+def _in_order(anchors: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(anchors), key=lambda each: int(each.removeprefix("line-"))))
+
+
 def lines_of(telling: Telling, code: Sequence[Computed]) -> dict[str, Lines]:
     """The lines that compute what is told backward and summed over time, by the anchors of its equations."""
     told = (*telling.backward, *telling.sums)
@@ -97,8 +106,7 @@ class _Search:
         within = target.name not in self.code
         if within:
             names += [each.name for each in self._reading(target)]
-        anchors = [anchor for name in names for anchor in self._with_coefficients(name)]
-        return Lines(tuple(sorted(set(anchors), key=lambda each: int(each.removeprefix("line-")))), within)
+        return Lines(_in_order(anchor for name in names for anchor in self._with_coefficients(name)), within)
 
     def _reading(self, value: Value) -> Iterator[Value]:
         """The nearest values with a line that an adjoint without one is part of."""

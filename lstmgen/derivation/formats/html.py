@@ -104,11 +104,16 @@ def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "") -> s
     widest = max(heads)
     aligned = widest <= NARROW / 3  # a column as wide as that would leave no room on a telephone
     lines = "\n".join(
-        _equation(each, note, WIDE - (NOTE if note else 0) - widest + head)
+        _equation(each, note, WIDE - _room(note) - widest + head)
         for (each, note), head in zip(equations, heads, strict=True)
     )
     style = f' style="--head: {widest:.2f}em"' if aligned and len(equations) > 1 else ""
     return f'<div class="equations{kind}"{style}>\n{lines}\n</div>'
+
+
+def _room(note: str) -> float:
+    """What a note takes of the room for a formula: all that it may have, where it is to be folded."""
+    return min(NOTE, 0.45 * len(re.sub("<[^>]*>", "", note)) + 1.0) if note else 0.0
 
 
 def _equation(equation: Equation, note: str, room: float) -> str:

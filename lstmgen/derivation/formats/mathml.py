@@ -69,7 +69,7 @@ class MathMl:
             case Symbol():
                 return self._symbol(formula)
             case Number(text):
-                return f"<mn>{escape(text)}</mn>"
+                return f"<mn>{escape(text.replace('-', '−'))}</mn>"
             case Fraction(above, below):
                 if self.inline:
                     return _mrow(f"{self._at(above, Place.OVER)}{STROKE}{self._at(below, Place.OVER)}")
