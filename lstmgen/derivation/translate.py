@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from sympy import Add, Expr, Integer, Mul, NumberSymbol, Pow, Rational
+from sympy import Add, Expr, Float, Integer, Mul, NumberSymbol, Pow, Rational
 from sympy import Number as SymPyNumber
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, Not, Or
@@ -352,7 +352,9 @@ def _number(expression: Expr) -> Formula:
     if isinstance(expression, Rational) and not expression.is_Integer and expression.q <= 1000:
         fraction = Fraction(Number(str(abs(expression.p))), Number(str(expression.q)))
         return Sum((("-", fraction),)) if expression.p < 0 else fraction
-    mantissa, _, exponent = number(expression).partition("e")
+    # 1 - 0.95 is 0.050000000000000044 in float64: what arithmetic leaves in the last digits is nothing to read.
+    exact = isinstance(expression, Rational)
+    mantissa, _, exponent = number(expression if exact else Float(f"{float(expression):.15g}")).partition("e")
     if not exponent:
         return Number(mantissa)
     power = Power(Number("10"), Number(str(int(exponent))))
