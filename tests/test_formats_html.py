@@ -44,10 +44,10 @@ def test_mathml_is_well_formed(formula: Formula, inline: bool) -> None:
 @pytest.mark.parametrize("formula", [LONG, *NODES])
 def test_brackets_that_are_torn_apart_stay_in_pairs(formula: Formula, limit: float) -> None:
     broken = rows(formula, limit, piece_width, 1.0)
-    printed = words(ElementTree.fromstring(display_math([broken])))
+    printed = words(ElementTree.fromstring(display_math([broken], limit)))
     if UNUSUAL.split()[0] not in printed:
         assert printed.count("(") == printed.count(")")
-    assert len(list(ElementTree.fromstring(display_math([broken])).iter("mtr"))) >= len(broken.rows)
+    assert len(list(ElementTree.fromstring(display_math([broken], limit)).iter("mtr"))) >= len(broken.rows)
 
 
 def test_nothing_is_requested_and_nothing_runs() -> None:

@@ -19,6 +19,7 @@ from lstmgen.derivation.formula import (
     Number,
     Power,
     Product,
+    Row,
     Several,
     Sum,
     Symbol,
@@ -29,6 +30,7 @@ from lstmgen.derivation.formula import (
 
 a, b, c = Symbol("a"), Symbol("b"), Symbol("c")
 RAISED, LATER = Symbol("a", above=(Symbol("t"),)), Symbol("L", above=(Number("+"),))
+LONG_SUM = plus(*(Symbol("x", below=(Number(str(number)),)) for number in range(6)))
 
 
 def minus(*terms: Formula) -> Sum:
@@ -108,6 +110,19 @@ def test_a_fraction_that_no_row_has_room_for_is_torn_at_its_stroke() -> None:
     assert broken.broken
     assert printed.startswith("(x₀ + x₁ + ")
     assert printed.endswith(" + x₁₉) / (a ⊙ (b / c))")
+
+
+@pytest.mark.parametrize(
+    ("formula", "printed"),
+    [
+        (Total(product(LONG_SUM, b), Symbol("t")), ["Σ_t (x₀ + x₁ + x₂", "+ x₃ + x₄ + x₅)", "⊙ b"]),
+        (function("tanh", LONG_SUM), ["tanh(x₀ + x₁ + x₂", "+ x₃ + x₄ + x₅)"]),
+        (Row((a, LONG_SUM, b)), ["[a, x₀ + x₁ + x₂", "+ x₃ + x₄ + x₅, b]"]),
+    ],
+)
+def test_what_no_row_has_room_for_is_torn_within_its_brackets(formula: Formula, printed: list[str]) -> None:
+    broken = rows(formula, 8.0, piece_width, 0.0)
+    assert [line(row).strip() for row in broken.rows] == printed
 
 
 def test_no_formula_is_wider_than_the_terminal() -> None:

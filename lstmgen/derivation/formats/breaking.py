@@ -45,7 +45,9 @@ def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bo
     signs = (at for at, each in enumerate(everything) if each.before and each.before[0].kind is Kind.RELATION)
     head_length = next(signs, 0) if isinstance(formula, Relation | Several) else 0
     head = everything[:head_length]
-    if _total(head, width) > limit / 2:  # nothing is gained by aligning what follows so far to the right
+    widest = max(width(piece) for piece in everything[head_length:])
+    # Nothing is gained by aligning what follows so far to the right, or where that has no room there.
+    if _total(head, width) > min(limit / 2, limit - widest):
         head = ()
     room = limit - _total(head, width)
     return Rows(head, tuple(_fill(everything[len(head) :], room, width, indent)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 
 from lstmgen.derivation.document import (
     Block,
@@ -21,15 +22,14 @@ from lstmgen.derivation.document import (
 from lstmgen.derivation.formats.breaking import Rows, rows, spread
 from lstmgen.derivation.formats.groups import grouped
 from lstmgen.derivation.formats.links import Links, line_words, links_of
-from lstmgen.derivation.formats.mathml import display_math, inline_math
-from lstmgen.derivation.formats.measure import piece_width
+from lstmgen.derivation.formats.mathml import INDENT, display_math, inline_math
+from lstmgen.derivation.formats.measure import piece_width, running_width
 from lstmgen.templating import render as fill
 
-WIDE = 40.0  # em for a formula on a wide page, less what its note takes
-NARROW = 18.0  # em on a telephone
+WIDE = 38.0  # em for a formula on a wide page, less what its note takes
+NARROW = 17.0  # em on a telephone
 NOTE = 13.0
 LEAST = 22.0
-INDENT = 1.6
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def render(document: Document, fragment: bool = False) -> str:
 
 def running(pieces: tuple[Inline, ...]) -> str:
     """Running text with formulas in it."""
-    return "".join(escape(each) if isinstance(each, str) else inline_math(each) for each in pieces)
+    return "".join(escape(each) if isinstance(each, str) else inline_math(each, NARROW) for each in pieces)
 
 
 def _entry(section: Section) -> str:
@@ -104,7 +104,7 @@ def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "") -> s
     widest = max(heads)
     aligned = widest <= NARROW / 3  # a column as wide as that would leave no room on a telephone
     lines = "\n".join(
-        _equation(each, note, WIDE - _room(note) - widest + head)
+        _equation(each, note, widest - head if aligned else 0.0)
         for (each, note), head in zip(equations, heads, strict=True)
     )
     style = f' style="--head: {widest:.2f}em"' if aligned and len(equations) > 1 else ""
@@ -116,9 +116,14 @@ def _room(note: str) -> float:
     return min(NOTE, 0.45 * len(re.sub("<[^>]*>", "", note)) + 1.0) if note else 0.0
 
 
-def _equation(equation: Equation, note: str, room: float) -> str:
-    wide, narrow = (_rows(equation, each) for each in (max(room, LEAST), NARROW))
-    formula = display_math(wide) if wide == narrow else display_math(wide, "wide") + display_math(narrow, "narrow")
+def _equation(equation: Equation, note: str, left: float) -> str:
+    """An equation with its note; ``left`` is what aligning its sign takes from its room."""
+    rooms = max(WIDE - _room(note) - left, LEAST), NARROW - left
+    wide, narrow = (_rows(equation, each) for each in rooms)
+    if wide == narrow:
+        formula = display_math(wide, rooms[1])
+    else:
+        formula = display_math(wide, rooms[0], "wide") + display_math(narrow, rooms[1], "narrow")
     name = f' id="{escape(equation.anchor)}"' if equation.anchor else ""
     names = "".join(f'<span id="{escape(each)}"></span>' for each in equation.also)
     aside = f'<span class="note">{note}</span>' if note else ""
@@ -151,7 +156,18 @@ def _table(table: Table) -> str:
     head = _cells(table.head, "th", table.right) if table.head else ""
     body = "".join(_cells(row, "td", table.right) for row in table.rows)
     top = f"<thead>{head}</thead>" if head else ""
-    return f'<div class="scroll" tabindex="0"><table>{top}<tbody>{body}</tbody></table></div>'
+    plain = "" if table.head else f' class="{_plain(table)}"'
+    return f'<div class="scroll" tabindex="0"><table{plain}>{top}<tbody>{body}</tbody></table></div>'
+
+
+def _plain(table: Table) -> str:
+    """The classes of a table without a head: its cells follow each other where they are too wide to be aligned."""
+    columns = zip_longest(*table.rows, fillvalue=())
+    return "plain" if sum(max(map(_width, column)) for column in columns) < WIDE else "plain flowing"
+
+
+def _width(pieces: tuple[Inline, ...]) -> float:
+    return sum(0.5 * len(each) if isinstance(each, str) else running_width(each) for each in pieces)
 
 
 def _cells(row: tuple[tuple[Inline, ...], ...], kind: str, right: tuple[int, ...]) -> str:

@@ -19,7 +19,7 @@ from lstmgen.derivation.document import (
 from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, line_words, links_of
-from lstmgen.derivation.formats.measure import piece_width, width
+from lstmgen.derivation.formats.measure import piece_width, running_width
 from lstmgen.derivation.formats.tex import LATEX, SIGNS, Tex, latin
 from lstmgen.templating import render as fill
 
@@ -159,7 +159,7 @@ def _origin(derived: Derived, links: Links) -> tuple[str, float]:
 
 
 def _running_width(pieces: tuple[Inline, ...]) -> float:
-    return sum(0.5 * len(each) if isinstance(each, str) else width(each) for each in pieces)
+    return sum(0.5 * len(each) if isinstance(each, str) else running_width(each) for each in pieces)
 
 
 def _equations(shown: list[_Shown], at_once: bool = False) -> str:

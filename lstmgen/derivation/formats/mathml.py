@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formats.breaking import Rows
+from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.letters import RELATIONS, sign
+from lstmgen.derivation.formats.measure import piece_width, running_width
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
     Accent,
@@ -37,6 +38,8 @@ from lstmgen.derivation.formula import (
     Words,
 )
 
+INDENT = 1.6  # em, of rows that carry on
+LEAST = 0.6  # how much smaller a formula is set at most
 INVISIBLE_TIMES = "\u2062"
 APPLY = "\u2061"
 ACCENTS = {Accent.TILDE: "~", Accent.BAR: "\u00af", Accent.HAT: "^"}
@@ -116,22 +119,28 @@ class MathMl:
     def row(self, row: tuple[Piece, ...]) -> str:
         """Pieces as they stand. Brackets that open and close in the row hold a group; the others stand alone."""
         stack: list[list[str]] = [[]]
+        opened: list[str] = []
         for piece in row:
             for mark in piece.before:
                 if mark.kind is Kind.OPEN:
                     stack.append([])
+                    opened.append(mark.text)
                 else:
                     stack[-1].append(self._mark(mark, first=stack == [[]]))
             stack[-1].append(self(piece.formula))
             for mark in piece.after:
+                if mark.kind is Kind.COMMA:
+                    stack[-1].append(self._mark(mark, first=False))
+                    continue
                 inner = "".join(stack.pop())
                 if stack:
-                    stack[-1].append(_mrow(_open("(", mark.tall) + _mrow(inner) + _close(")", mark.tall)))
+                    whole = _open(opened.pop(), mark.tall) + _mrow(inner) + _close(mark.text, mark.tall)
+                    stack[-1].append(_mrow(whole))
                 else:  # opened in a row before
-                    stack = [[inner, _close(")", False)]]
+                    stack = [[inner, _close(mark.text, False)]]
         found = "".join(stack[0])
-        for inside in stack[1:]:  # closes in a row after
-            found += _open("(", False) + "".join(inside)
+        for bracket, inside in zip(opened, stack[1:], strict=True):  # closes in a row after
+            found += _open(bracket, False) + "".join(inside)
         return found
 
     def _mark(self, mark: Mark, first: bool) -> str:
@@ -152,6 +161,14 @@ class MathMl:
                 )
             case Kind.STROKE:
                 return STROKE
+            case Kind.COMMA:
+                return '<mo separator="true">,</mo>'
+            case Kind.TOTAL:
+                assert isinstance(mark.of, Total)
+                return self._sum_sign(mark.of.index, mark.of.first, mark.of.last)
+            case Kind.NAME:
+                assert mark.of is not None
+                return f"{self(mark.of)}<mo>{APPLY}</mo>"
             case Kind.OPEN | Kind.CLOSE:
                 raise AssertionError("brackets hold groups")
 
@@ -200,22 +217,44 @@ DISPLAYED = MathMl()
 RUNNING = MathMl(inline=True)
 
 
-def inline_math(formula: Formula) -> str:
-    """``formula`` within running text."""
-    return f"<math>{RUNNING(formula)}</math>"
+def inline_math(formula: Formula, room: float) -> str:
+    """``formula`` within running text: in one element, or in several where a line of ``room`` em ends between them."""
+    broken = rows(formula, room, running_width.piece, 0.0, inline=True)
+    if not broken.broken:
+        return f"<math{_smaller(running_width(formula), room)}>{RUNNING(formula)}</math>"
+    first, *others = broken.rows
+    return "".join(
+        f"<math{_smaller(sum(map(running_width.piece, row)), room)}>{_mrow(RUNNING.row(row))}</math>"
+        for row in ((*broken.head, *first), *others)
+    )
 
 
-def display_math(formulas: Sequence[Rows], shown: str = "") -> str:
-    """Formulas one below the other, each in its rows, as a display. ``shown`` is a class that says on which pages."""
-    rows = []
+def display_math(formulas: Sequence[Rows], room: float, shown: str = "") -> str:
+    """Formulas one below the other, each in its rows, as a display in ``room`` em.
+
+    ``shown`` is a class that says on which pages.
+    """
+    lines = []
     for found in formulas:
+        place = ' class="head"' if found.head else ""
         for index, row in enumerate(found.rows):
             head = DISPLAYED.row(found.head) if index == 0 else ""
-            carry = '<mspace width="1.6em"/>' if found.carries_on(index) else ""
-            rows.append(f'<mtr><mtd class="head">{head}</mtd><mtd>{_mrow(carry + DISPLAYED.row(row))}</mtd></mtr>')
+            carry = f'<mspace width="{INDENT}em"/>' if found.carries_on(index) else ""
+            lines.append(f"<mtr><mtd{place}>{head}</mtd><mtd>{_mrow(carry + DISPLAYED.row(row))}</mtd></mtr>")
+    widest = max(map(_widest, formulas))
     style = f' class="{shown}"' if shown else ""
-    table = f'<mtable displaystyle="true" columnalign="right left">{"".join(rows)}</mtable>'
-    return f'<math display="block"{style}>{table}</math>'
+    table = f'<mtable displaystyle="true" columnalign="right left">{"".join(lines)}</mtable>'
+    return f'<math display="block"{style}{_smaller(widest, room)}>{table}</math>'
+
+
+def _widest(found: Rows) -> float:
+    widths = [sum(map(piece_width, row)) + INDENT * found.carries_on(index) for index, row in enumerate(found.rows)]
+    return sum(map(piece_width, found.head)) + max(widths)
+
+
+def _smaller(width: float, room: float) -> str:
+    """The style of what cannot be broken any further and is still too wide."""
+    return f' style="font-size: {max(room / width, LEAST):.0%}"' if width > room else ""
 
 
 def _mrow(inner: str) -> str:

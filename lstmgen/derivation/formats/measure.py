@@ -1,6 +1,8 @@
-"""How wide a displayed formula is, in em, estimated generously: no format asks a font."""
+"""How wide a formula is, in em, estimated generously: no format asks a font."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from lstmgen.derivation.formats.brackets import Place, needs_brackets
 from lstmgen.derivation.formats.letters import sign
@@ -43,6 +45,7 @@ MARKS = {
     Kind.UNARY: 0.8,
     Kind.OPEN: BRACKET,
     Kind.CLOSE: BRACKET,
+    Kind.COMMA: COMMA,
 }
 TIMES = {
     Times.ELEMENTWISE: 1.3,
@@ -57,81 +60,94 @@ TIMES = {
 WIDE = frozenset("mwMWABCDGHKNOQRUVXYΓΔΘΛΠΣΦΨΩ")
 
 
-def piece_width(piece: Piece) -> float:
-    """The width of a piece with its marks."""
-    return SCALE * (sum(map(_mark, (*piece.before, *piece.after))) + _width(piece.formula))
+@dataclass(frozen=True)
+class Measure:
+    """Estimates widths of formulas that are displayed or, ``inline``, stand in running text."""
 
+    inline: bool = False
 
-def width(formula: Formula) -> float:
-    """The width of a formula."""
-    return SCALE * _width(formula)
+    def piece(self, piece: Piece) -> float:
+        """The width of a piece with its marks."""
+        marks = sum(map(self._mark, (*piece.before, *piece.after)))
+        return SCALE * (marks + self._width(piece.formula))
 
+    def __call__(self, formula: Formula) -> float:
+        """The width of a formula."""
+        return SCALE * self._width(formula)
 
-def _width(formula: Formula) -> float:
-    if is_linear(formula):
-        return sum(map(piece_width, pieces(formula))) / SCALE
-    match formula:
-        case Symbol():
-            scripts = max(sum(_width(each) + 0.3 for each in part) for part in (formula.below, formula.above))
-            return _letters(sign(formula.base)) + SMALL * scripts
-        case Number(text) | Words(text):
-            return _letters(text) + (0.5 if isinstance(formula, Words) else 0)
-        case Fraction(above, below):
-            return max(_width(above), _width(below)) + 0.3
-        case Power(base, exponent):
-            return _at(base, Place.RAISED) + SMALL * _width(exponent)
-        case Root(of):
-            return _width(of) + 1.0
-        case Call(function, arguments):
-            return _width(function) + _list(arguments)
-        case Size(of):
-            return _width(of) + 0.7
-        case Transposed(of):
-            return _at(of, Place.RAISED) + 0.6
-        case Delta(of):
-            return 0.5 + _at(of, Place.SIGNED)
-        case Angled(of):
-            return _width(of) + 0.8
-        case Derivative(of, by):
-            return max(_at(of, Place.SIGNED), _at(by, Place.SIGNED)) + 0.9
-        case Total(of, index, first, last):
-            lower = _width(index) + (0 if first is None else _width(first) + 0.8)
-            upper = 0 if last is None else _width(last)
-            return max(1.5, SMALL * lower, SMALL * upper) + 0.2 + _at(of, Place.SUMMED)
-        case Column(entries):
-            return max(map(_stroked, entries)) + 1.4
-        case Row(entries):
-            return _list(entries)
-        case Cases(cases):
-            values = max(_width(value) for value, _ in cases)
-            return values + 2.5 + max(4.5 if condition is None else 1 + _width(condition) for _, condition in cases)
-        case Product(factors):
-            return 3.6 + _list(factors)
-        case Sum() | Relation() | Several():
-            raise AssertionError("made of pieces")
+    def _width(self, formula: Formula) -> float:
+        if is_linear(formula):
+            return sum(map(self.piece, pieces(formula, self.inline))) / SCALE
+        match formula:
+            case Symbol():
+                scripts = max(sum(self._width(each) + 0.3 for each in part) for part in (formula.below, formula.above))
+                return _letters(sign(formula.base)) + SMALL * scripts
+            case Number(text) | Words(text):
+                return _letters(text) + (0.5 if isinstance(formula, Words) else 0)
+            case Fraction(above, below):
+                if self.inline:
+                    return self._at(above, Place.OVER) + MARKS[Kind.STROKE] + self._at(below, Place.OVER)
+                return max(self._width(above), self._width(below)) + 0.3
+            case Power(base, exponent):
+                return self._at(base, Place.RAISED) + SMALL * self._width(exponent)
+            case Root(of):
+                return self._width(of) + 1.0
+            case Call(function, arguments):
+                return self._width(function) + self._list(arguments)
+            case Size(of):
+                return self._width(of) + 0.7
+            case Transposed(of):
+                return self._at(of, Place.RAISED) + 0.6
+            case Delta(of):
+                return 0.5 + self._at(of, Place.SIGNED)
+            case Angled(of):
+                return self._width(of) + 0.8
+            case Derivative(of, by):
+                parts = [self._at(each, Place.SIGNED) for each in (of, by)]
+                return sum(parts) + 1.4 + MARKS[Kind.STROKE] if self.inline else max(parts) + 0.9
+            case Total(of):
+                return self._sum_sign(formula) + self._at(of, Place.SUMMED)
+            case Column(entries):
+                return self._list(entries) if self.inline else max(map(running_width, entries)) / SCALE + 1.4
+            case Row(entries):
+                return self._list(entries)
+            case Cases(cases):
+                values = max(self._width(value) for value, _ in cases)
+                conditions = (4.5 if condition is None else 1 + self._width(condition) for _, condition in cases)
+                return values + 3.6 + max(conditions)
+            case Product(factors):
+                return 3.6 + self._list(factors)
+            case Sum() | Relation() | Several():
+                raise AssertionError("made of pieces")
 
+    def _mark(self, mark: Mark) -> float:
+        if mark.kind is Kind.TIMES:
+            return TIMES[Times(mark.text)]
+        if isinstance(mark.of, Total):
+            return self._sum_sign(mark.of)
+        if mark.of is not None:
+            return self._width(mark.of)
+        words = _letters(mark.text) if mark.kind is Kind.RELATION and len(mark.text) > 2 else 0.0
+        return words + (TALL_BRACKET if mark.tall else MARKS[mark.kind])
 
-def _stroked(entry: Formula) -> float:
-    """The width of an entry of a column, where a derivative is written with a stroke."""
-    if isinstance(entry, Derivative):
-        return _at(entry.of, Place.RAISED) + _at(entry.by, Place.RAISED) + 2.4
-    return _width(entry)
+    def _sum_sign(self, total: Total) -> float:
+        lower = self._width(total.index) + (0 if total.first is None else self._width(total.first) + 0.8)
+        upper = 0 if total.last is None else self._width(total.last)
+        return max(1.5, SMALL * lower, SMALL * upper) + 0.2
 
+    def _at(self, formula: Formula, place: Place) -> float:
+        return self._width(formula) + 2 * TALL_BRACKET * needs_brackets(formula, place, inline=self.inline)
 
-def _mark(mark: Mark) -> float:
-    if mark.kind is Kind.TIMES:
-        return TIMES[Times(mark.text)]
-    words = _letters(mark.text) if mark.kind is Kind.RELATION and len(mark.text) > 2 else 0.0
-    return words + (TALL_BRACKET if mark.tall else MARKS[mark.kind])
-
-
-def _at(formula: Formula, place: Place) -> float:
-    return _width(formula) + 2 * TALL_BRACKET * needs_brackets(formula, place)
-
-
-def _list(entries: tuple[Formula, ...]) -> float:
-    return sum(_width(entry) + COMMA for entry in entries) + 2 * TALL_BRACKET
+    def _list(self, entries: tuple[Formula, ...]) -> float:
+        return sum(self._width(entry) + COMMA for entry in entries) + 2 * TALL_BRACKET
 
 
 def _letters(text: str) -> float:
     return sum(0.92 if letter in WIDE else 0.3 if letter in "ilj.,-' " else 0.56 for letter in text)
+
+
+piece_width = Measure().piece
+"""The width of a piece of a displayed formula."""
+
+running_width = Measure(inline=True)
+"""The width of a formula within running text."""

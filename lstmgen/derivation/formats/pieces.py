@@ -10,7 +10,19 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formula import Formula, Fraction, Number, Product, Relation, Several, Sum, Times
+from lstmgen.derivation.formula import (
+    Call,
+    Formula,
+    Fraction,
+    Number,
+    Product,
+    Relation,
+    Row,
+    Several,
+    Sum,
+    Times,
+    Total,
+)
 
 
 class Kind(Enum):
@@ -24,20 +36,27 @@ class Kind(Enum):
     STROKE = auto()
     OPEN = auto()
     CLOSE = auto()
+    COMMA = auto()
+    TOTAL = auto()  # the sign of a sum over an index
+    NAME = auto()  # of a function, before the bracket around its arguments
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A sign or a bracket. ``text`` is the relation's name, ``+``, ``-``, or that of a :class:`Times`."""
+    """A sign or a bracket. ``text`` is the relation's name, ``+``, ``-``, that of a :class:`Times`, or the bracket.
+
+    ``of`` is the total whose sign it is, or the function that is named.
+    """
 
     kind: Kind
     text: str = ""
     tall: bool = False
+    of: Formula | None = None
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What is never torn apart: marks, a formula, and the brackets that close after it.
+    """What is never torn apart: marks, a formula, and the brackets that close and the comma that stands after it.
 
     ``depth`` says how much it hurts to break before it: 0 before a relation, more within sums, products and brackets.
     """
@@ -54,15 +73,43 @@ def pieces(formula: Formula, inline: bool = False) -> tuple[Piece, ...]:
 
 
 def torn(piece: Piece, inline: bool) -> tuple[Piece, ...]:
-    """A fraction that no row has room for, written with a stroke, so that it can be broken; else the piece alone."""
-    if not isinstance(piece.formula, Fraction):
-        return (piece,)
-    above = _placed(piece.formula.above, Place.OVER, None, piece.depth + 3, inline)
-    below = _placed(piece.formula.below, Place.OVER, None, piece.depth + 3, inline)
-    whole = [*above, *_led(Mark(Kind.STROKE), below, piece.depth + 2)]
+    """What no row has room for, in smaller pieces: a fraction with a stroke, a total, a call, a row; else it alone."""
+    match piece.formula:
+        case Fraction(above, below):
+            over, under = (_placed(each, Place.OVER, None, piece.depth + 3, inline) for each in (above, below))
+            whole = [*over, *_led(Mark(Kind.STROKE), under, piece.depth + 2)]
+        case Total(of):
+            whole = [*_placed(of, Place.SUMMED, None, piece.depth + 1, inline)]
+            whole[0] = replace(whole[0], before=(Mark(Kind.TOTAL, of=piece.formula), *whole[0].before))
+        case Call(function, arguments):
+            whole = _listed(arguments, "()", piece.depth + 3, inline)
+            whole[0] = replace(whole[0], before=(Mark(Kind.NAME, of=function), *whole[0].before))
+        case Row(entries) if entries:
+            whole = _listed(entries, "[]", piece.depth + 3, inline)
+        case _:
+            return (piece,)
     whole[0] = replace(whole[0], before=(*piece.before, *whole[0].before), depth=piece.depth)
     whole[-1] = replace(whole[-1], after=(*whole[-1].after, *piece.after))
     return tuple(whole)
+
+
+def _listed(entries: tuple[Formula, ...], brackets: str, depth: int, inline: bool) -> list[Piece]:
+    """Entries between brackets. A comma stays with the entry before it."""
+    tall = any(map(is_tall, entries)) and not inline
+    found: list[Piece] = []
+    for index, entry in enumerate(entries):
+        inner = list(_pieces(entry, depth + 1, inline))
+        inner[0] = replace(inner[0], depth=depth)
+        if index < len(entries) - 1:
+            inner[-1] = replace(inner[-1], after=(*inner[-1].after, Mark(Kind.COMMA)))
+        found += inner
+    return _enclosed(found, brackets, tall)
+
+
+def _enclosed(inner: list[Piece], brackets: str, tall: bool) -> list[Piece]:
+    inner[0] = replace(inner[0], before=(Mark(Kind.OPEN, brackets[0], tall), *inner[0].before))
+    inner[-1] = replace(inner[-1], after=(*inner[-1].after, Mark(Kind.CLOSE, brackets[1], tall)))
+    return inner
 
 
 def is_linear(formula: Formula) -> bool:
@@ -113,10 +160,7 @@ def _placed(formula: Formula, place: Place, times: Times | None, depth: int, inl
     if not needs_brackets(formula, place, times, inline):
         return _pieces(formula, depth, inline)
     tall = is_tall(formula) and not inline
-    inner = list(_pieces(formula, depth + 3, inline))
-    inner[0] = replace(inner[0], before=(Mark(Kind.OPEN, tall=tall), *inner[0].before))
-    inner[-1] = replace(inner[-1], after=(*inner[-1].after, Mark(Kind.CLOSE, tall=tall)))
-    return tuple(inner)
+    return tuple(_enclosed(list(_pieces(formula, depth + 3, inline)), "()", tall))
 
 
 def _led(mark: Mark, inner: tuple[Piece, ...], depth: int) -> tuple[Piece, ...]:

@@ -95,7 +95,7 @@ def line(row: tuple[Piece, ...]) -> str:
 
 def piece_text(piece: Piece) -> str:
     """One piece with its marks."""
-    return "".join(map(_mark, piece.before)) + plain(piece.formula) + ")" * len(piece.after)
+    return "".join([*map(_mark, piece.before), plain(piece.formula), *map(_mark, piece.after)])
 
 
 def _mark(mark: Mark) -> str:
@@ -112,10 +112,16 @@ def _mark(mark: Mark) -> str:
             return TIMES[Times(mark.text)]
         case Kind.STROKE:
             return " / "
-        case Kind.OPEN:
-            return "("
-        case Kind.CLOSE:
-            return ")"
+        case Kind.OPEN | Kind.CLOSE:
+            return mark.text
+        case Kind.COMMA:
+            return ", "
+        case Kind.TOTAL:
+            assert isinstance(mark.of, Total)
+            return f"{_sum_sign(mark.of.index, mark.of.first, mark.of.last)} "
+        case Kind.NAME:
+            assert mark.of is not None
+            return plain(mark.of)
 
 
 def _at(formula: Formula, place: Place) -> str:

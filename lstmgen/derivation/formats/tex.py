@@ -48,6 +48,7 @@ TIMES = {
     Times.NUMBERS: r" \cdot ",
     Times.CONTRACTION: ", ",
 }
+BRACKETS = {"(": "(", ")": ")", "[": r"\lbrack ", "]": r" \rbrack"}
 SIGNS = {
     "∂": r"\partial", "ℓ": r"\ell", "∞": r"\infty", "∇": r"\nabla", "⟨": r"\langle", "⟩": r"\rangle", "⊤": r"\top",
     "≤": r"\le", "≥": r"\ge", "∈": r"\in", "≈": r"\approx", "⋅": r"\cdot", "·": r"\cdot", "…": r"\dots", "⋯": r"\cdots",
@@ -190,9 +191,19 @@ class Tex:
             case Kind.STROKE:
                 return " / "
             case Kind.OPEN:
-                return r"\Bigl( " if mark.tall and not self.inline else "("
+                bracket = BRACKETS[mark.text]
+                return rf"\Bigl{bracket} " if mark.tall and not self.inline else bracket
             case Kind.CLOSE:
-                return r" \Bigr)" if mark.tall and not self.inline else ")"
+                bracket = BRACKETS[mark.text]
+                return rf" \Bigr{bracket}" if mark.tall and not self.inline else bracket
+            case Kind.COMMA:
+                return ", "
+            case Kind.TOTAL:
+                assert isinstance(mark.of, Total)
+                return self._sum_sign(mark.of)
+            case Kind.NAME:
+                assert mark.of is not None
+                return self(mark.of)
 
     def _bracketed(self, text: str, tall: bool) -> str:
         return rf"\Bigl( {text} \Bigr)" if tall else f"({text})"
@@ -244,9 +255,12 @@ class Tex:
         return f"{narrow[symbol.accent]} {text}" if text[-1].isalnum() else f"{narrow[symbol.accent]}{{{text}}}"
 
     def _total(self, total: Total) -> str:
+        return self._sum_sign(total) + self._at(total.of, Place.SUMMED)
+
+    def _sum_sign(self, total: Total) -> str:
         lower = self._small(total.index) + ("" if total.first is None else f"={self._small(total.first)}")
         upper = "" if total.last is None else f"^{{{self._small(total.last)}}}"
-        return rf"\sum_{{{lower}}}{upper} {self._at(total.of, Place.SUMMED)}"
+        return rf"\sum_{{{lower}}}{upper} "
 
     def _column(self, entries: tuple[Formula, ...]) -> str:
         if self.inline:
