@@ -1,0 +1,39 @@
+"""What `lstmgen derive` prints: every built-in cell in `standard`, and `lstm` in every other notation."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+import lstmgen
+from lstmgen import plugins
+from lstmgen.derivation import jacobian
+from lstmgen.derivation.jacobian import BIASES, HIDDEN, SCALES, STEPS, Curve, Curves
+
+CELLS = [each.name for each in plugins.available("cells") if each.packages == ("lstmgen",)]
+NOTATIONS = [each.name for each in plugins.available("notations") if each.packages == ("lstmgen",)]
+NAMES = {name: (name, "standard") for name in CELLS} | {
+    f"lstm in {notation}": ("lstm", notation) for notation in NOTATIONS if notation != "standard"
+}
+"""Cell and notation by the name of a document."""
+
+
+def whole_documents(form: str, *names: str) -> dict[str, str]:
+    """All documents in one format, or those named. Curves are invented: to compute them takes longer than the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jacobian, "curves", _invented_curves)
+        found = {}
+        for name in names or NAMES:
+            cell, notation = NAMES[name]
+            found[name] = lstmgen.derive(cell, notation=notation).render(form)
+    return found
+
+
+def _invented_curves(module: ModuleType, state: str, bias: str, plain: ModuleType, matrix: str) -> Curves:
+    def falling(label: str, speed: float) -> Curve:
+        return Curve(label, tuple(10.0 ** (-speed * step) for step in range(1, STEPS + 1)))
+
+    gated = tuple(falling(f"bias {value:g}", 0.3 / (1 + value)) for value in BIASES)
+    simple = tuple(falling(f"RNN × {scale:.2g}", 0.3 / scale) for scale in SCALES)
+    return Curves(state, HIDDEN, gated, gated, simple)
