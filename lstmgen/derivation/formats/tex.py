@@ -67,6 +67,7 @@ class Dialect:
     newline: str
     low_line: str  # before a subscript, after what ends in punctuation
     thin: str
+    comma: str  # between the entries of a row: lines may end after it
     relations: dict[str, str]
     literal: dict[str, str]  # characters in words that TeX would take for its own
 
@@ -75,6 +76,7 @@ LATEX = Dialect(
     r"\\",
     "_",
     r"\,",
+    r",\allowbreak ",
     {"=": "=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "in": r"\in", "approx": r"\approx", "!=": r"\ne"},
     {
         "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
@@ -85,6 +87,7 @@ MARKDOWN = Dialect(
     r"\cr",
     " _ ",
     r"\thinspace",
+    ", ",
     LATEX.relations | {"<": r"\lt", ">": r"\gt"},
     {
         "\\": r"}\backslash\text{", "{": r"}\lbrace\text{", "}": r"}\rbrace\text{", "$": r"}\unicode{36}\text{",
@@ -140,7 +143,7 @@ class Tex:
             case Column(entries):
                 return self._column(entries)
             case Row(entries):
-                return rf"\lbrack {', '.join(map(self, entries))} \rbrack"
+                return rf"\lbrack {self.dialect.comma.join(map(self, entries))} \rbrack"
             case Cases(cases):
                 every = f" {self.dialect.newline} ".join(self._case(*each) for each in cases)
                 return rf"\begin{{cases}} {every} \end{{cases}}"
