@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sample_document import DOCUMENT, UNUSUAL
+from unusual_cell import unusual
+from whole_documents import whole_documents
 
+import lstmgen
 from lstmgen.derivation.document import Document
 from lstmgen.derivation.formats.latex import render, text
 
@@ -18,26 +23,64 @@ PDFLATEX = shutil.which("pdflatex")
 compiled = pytest.mark.skipif(PDFLATEX is None, reason="pdflatex is not installed")
 
 
-def compile_(source: str, folder: Path) -> str:
-    """The log of pdflatex, run twice as people do."""
+def compile_(source: str, folder: Path, times: int = 2) -> str:
+    """The log of pdflatex, run twice as people do, for its bookmarks; once is enough for all else."""
     (folder / "page.tex").write_text(source, encoding="utf-8")
+    # Lines of the log are not folded, so that what they say can be found.
+    environment = {**os.environ, "max_print_line": "1000"}
     command = [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
-    for _ in range(2):
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=120)
+    for _ in range(times):
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     return (folder / "page.log").read_text(encoding="utf-8", errors="replace")
 
 
-def overfull(log: str) -> list[str]:
-    return [each for each in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log) if float(each) > 2]
+def faults(log: str) -> list[str]:
+    """What a log complains of: boxes that are too wide, characters that no font has, links that lead nowhere."""
+    wide = [found[0] for found in re.finditer(r"Overfull \\hbox \(([\d.]+)pt.*\n(.*)", log) if float(found[1]) > 2]
+    words = r"Missing character|multiply defined|undefined|does not exist|has been referenced|same identifier"
+    return wide + [line for line in log.splitlines() if re.search(words, line)]
 
 
 @compiled
 def test_an_article_compiles_without_overfull_boxes(tmp_path: Path) -> None:
-    log = compile_(render(DOCUMENT), tmp_path)
-    assert not overfull(log)
-    assert "Missing character" not in log
-    assert "multiply defined" not in log
+    assert not faults(compile_(render(DOCUMENT), tmp_path))
+
+
+@compiled
+def test_every_cell_and_every_notation_compile(tmp_path: Path) -> None:
+    documents = whole_documents("latex")
+
+    def compiled_alone(item: tuple[int, str]) -> str:
+        number, source = item
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        return compile_(source, folder, times=1)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        logs = list(pool.map(compiled_alone, enumerate(documents.values())))
+    told = [f"{name}: {fault}" for name, log in zip(documents, logs, strict=True) for fault in faults(log)]
+    assert not told, "\n".join(told)
+
+
+@compiled
+def test_a_cell_of_unusual_words_and_names_compiles(tmp_path: Path) -> None:
+    source = lstmgen.derive(unusual).render("latex")
+    assert "input{secret}" not in source.replace(r"\textbackslash{}input\{secret\}", "")
+    assert not faults(compile_(source, tmp_path))
+
+
+@compiled
+def test_faults_are_found(tmp_path: Path) -> None:
+    lines = [
+        r"\documentclass{article}\usepackage{hyperref}\begin{document}",
+        r"\hyperlink{nowhere}{a}\char200",
+        "x" * 200,
+        r"\ref{nothing}\end{document}",
+    ]
+    found = "\n".join(faults(compile_("\n".join(lines), tmp_path)))
+    for expected in ("Overfull", "Missing character", "nowhere", "nothing"):
+        assert expected in found
 
 
 @compiled
