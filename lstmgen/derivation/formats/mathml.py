@@ -43,6 +43,7 @@ LEAST = 0.6  # how much smaller a formula is set at most
 INVISIBLE_TIMES = "\u2062"
 APPLY = "\u2061"
 ACCENTS = {Accent.TILDE: "~", Accent.BAR: "\u00af", Accent.HAT: "^"}
+TRANSPOSED = '<mi mathvariant="normal">⊤</mi>'
 PARTIAL = '<mo form="prefix" lspace="0" rspace="0">∂</mo>'
 STROKE = '<mo lspace="0" rspace="0">/</mo>'
 TIMES = {
@@ -77,6 +78,8 @@ class MathMl:
                 if self.inline:
                     return _mrow(f"{self._at(above, Place.OVER)}{STROKE}{self._at(below, Place.OVER)}")
                 return f"<mfrac>{self(above)}{self(below)}</mfrac>"
+            case Power(Symbol(above=()) as base, exponent):
+                return self._symbol(base, self(exponent))
             case Power(base, exponent):
                 return f"<msup>{self._at(base, Place.RAISED)}{self(exponent)}</msup>"
             case Root(of):
@@ -87,8 +90,10 @@ class MathMl:
                 return _mrow(
                     f'<mo form="prefix" stretchy="true">|</mo>{self(of)}<mo form="postfix" stretchy="true">|</mo>'
                 )
+            case Transposed(Symbol(above=()) as of):
+                return self._symbol(of, TRANSPOSED)
             case Transposed(of):
-                return f'<msup>{self._at(of, Place.RAISED)}<mi mathvariant="normal">⊤</mi></msup>'
+                return f"<msup>{self._at(of, Place.RAISED)}{TRANSPOSED}</msup>"
             case Delta(of):
                 return _mrow(f'<mi mathvariant="normal">δ</mi>{self._at(of, Place.SIGNED)}')
             case Angled(of):
@@ -183,12 +188,13 @@ class MathMl:
         inner = f'<mo separator="true">{comma}</mo>'.join(map(self, entries))
         return _mrow(_open(opening, tall) + inner + _close(closing, tall))
 
-    def _symbol(self, symbol: Symbol) -> str:
+    def _symbol(self, symbol: Symbol, raised: str = "") -> str:
+        """A symbol; ``raised`` stands above its subscript where it has no superscript of its own."""
         base = _base(symbol)
         if symbol.accent is not Accent.NONE:
             stretchy = "true" if len(sign(symbol.base)) > 1 else "false"
             base = f'<mover accent="true">{base}<mo stretchy="{stretchy}">{ACCENTS[symbol.accent]}</mo></mover>'
-        below, above = self._script(symbol.below), self._script(symbol.above)
+        below, above = self._script(symbol.below), self._script(symbol.above) or raised
         if below and above:
             return f"<msubsup>{base}{below}{above}</msubsup>"
         if below:

@@ -119,6 +119,8 @@ class Tex:
                 if self.inline:
                     return f"{self._at(above, Place.OVER)}/{self._at(below, Place.OVER)}"
                 return rf"\frac{{{self(above)}}}{{{self(below)}}}"
+            case Power(Symbol(above=()) as base, exponent):
+                return f"{self._symbol(base)}^{{{self._small(exponent)}}}"
             case Power(base, exponent):
                 return f"{{{self._at(base, Place.RAISED)}}}^{{{self._small(exponent)}}}"
             case Root(of):
@@ -129,6 +131,8 @@ class Tex:
                 )
             case Size(of):
                 return rf"\lvert {self(of)} \rvert"
+            case Transposed(Symbol(above=()) as of):
+                return rf"{self._symbol(of)}^{{\top}}"
             case Transposed(of):
                 return rf"{{{self._at(of, Place.RAISED)}}}^{{\top}}"
             case Delta(of):
