@@ -71,6 +71,12 @@ def filled(text: str, width: int, *, set_in: str = "    ") -> list[str]:
     return [*lines, current]
 
 
+def in_docstring(text: str) -> str:
+    """User's words as they stand between three quotes: none ends the string, and no backslash means anything."""
+    escaped = text.replace("\\", r"\\")
+    return escaped.replace('"', r"\"") if '"""' in text or text.endswith('"') else escaped
+
+
 def _split(text: str) -> list[str]:
     """The arguments of a call: split at commas outside brackets and strings."""
     parts, depth, start, quoted = [], 0, 0, False

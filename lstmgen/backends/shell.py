@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lstmgen.backends.base import Provenance
-from lstmgen.backends.layout import WIDTH, filled, wrapped
+from lstmgen.backends.layout import WIDTH, filled, in_docstring, wrapped
 from lstmgen.calculus.graph import Graph
 from lstmgen.calculus.interpreter import all_dims, derived_sizes, size_names
 from lstmgen.calculus.reverse import Gradient, Origin
@@ -248,7 +248,7 @@ def shell_context(gradient: Gradient, provenance: Provenance, bodies: Bodies) ->
         array_module=bodies.arrays.alias,
         no_array=bodies.arrays.no_array,
         kind=bodies.kind,
-        title=tuple(filled(doc[0].rstrip(".") + ".", WIDTH, set_in="")),
+        title=tuple(map(in_docstring, filled(doc[0].rstrip(".") + ".", WIDTH, set_in=""))),
         summary=_summary(declaration.reference, doc[1:]),
         version=provenance.version,
         cell=provenance.cell,
@@ -415,7 +415,7 @@ def _summary(reference: str, rest: list[str]) -> tuple[str, ...]:
     lines = [part for line in rest for part in filled(line.rstrip(), WIDTH)]
     if reference:
         lines += ["", *filled(reference if reference.endswith(".") else f"{reference}.", WIDTH)]
-    return tuple(lines)
+    return tuple(map(in_docstring, lines))
 
 
 def _seed_lines(gradient: Gradient, single: bool) -> tuple[str, ...]:
@@ -479,7 +479,7 @@ def _printed_equations(primal: Graph, text: Text, descriptions: Mapping[str, str
     rows = [(line, "" if what.startswith("pre-activation") else what) for line, what in rows]
     width = max(len(line) for line, _ in rows)
     lines = [f"{line:<{min(width, 60)}}  {what}".rstrip() for line, what in rows]
-    return tuple(part for line in lines for part in filled(line, WIDTH - 4))
+    return tuple(in_docstring(part) for line in lines for part in filled(line, WIDTH - 4))
 
 
 def _spelled(dims: Dims) -> str:
@@ -501,12 +501,12 @@ def _parameter_doc(parameter: Parameter, gradient: Gradient, text: Text) -> str:
         )
         what = f"in {text.equation(reader)}"
     # The first line of a docstring stands after its quotes.
-    return "\n        ".join(filled(f"{_spelled(parameter.value.dims)}, {what}", WIDTH - 14))
+    return "\n        ".join(map(in_docstring, filled(f"{_spelled(parameter.value.dims)}, {what}", WIDTH - 14)))
 
 
 def _entry(value: Value, leading: Dims, descriptions: Mapping[str, str]) -> Entry:
     what = descriptions.get(value.name, "")
-    return Entry(value.name, _spelled((*leading, *value.dims)) + (f", {what}" if what else ""))
+    return Entry(value.name, in_docstring(_spelled((*leading, *value.dims)) + (f", {what}" if what else "")))
 
 
 def _default_bound(gradient: Gradient) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from sympy import Expr
 
 from lstmgen.declare.ambiguity import unrelated_operands
-from lstmgen.declare.declaration import Constant, FixedArray, Init, Normal, Parameter, Uniform
+from lstmgen.declare.declaration import Constant, FixedArray, Init, Normal, Parameter, Uniform, in_one_line
 from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.draft import Checked, Draft
 from lstmgen.declare.names import reason_against
@@ -74,7 +74,7 @@ class Equations:
         """
         value = self._draft.declare(name, _given(dims), Role.PARAMETER)
         self._draft.shared.add(value)
-        self._draft.parameters.append(Parameter(value, self._init(name, init), description))
+        self._draft.parameters.append(Parameter(value, self._init(name, init), in_one_line(description)))
         return value
 
     def affine(
@@ -269,7 +269,9 @@ class Equations:
                 )
                 return draft.poison(value)
         draft.fixed = fixed
-        draft.constants.append(FixedArray(value, array.shape, tuple(map(float, array.ravel())), description))
+        draft.constants.append(
+            FixedArray(value, array.shape, tuple(map(float, array.ravel())), in_one_line(description))
+        )
         return value
 
     def step_index(self, name: str = "t") -> Value:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sympy import evaluate
 
 from lstmgen.declare.builder import Equations
-from lstmgen.declare.declaration import Declaration, State
+from lstmgen.declare.declaration import Declaration, State, in_one_line
 from lstmgen.declare.draft import Draft
 from lstmgen.declare.names import PATTERN
 from lstmgen.declare.operations import matrix_operators
@@ -181,7 +181,7 @@ def cell(name: str, *, reference: str = "") -> Callable[[Callable[..., None]], C
             if argument.kind is not argument.KEYWORD_ONLY or argument.default is argument.empty:
                 message = f"option {argument.name!r} of cell {name!r} must be keyword-only with a default"
                 raise _refused(name, "LG113", message, f"def {function.__name__}(eq, *, {argument.name}=...)", place)
-        made = Cell(name, function, reference)
+        made = Cell(name, function, in_one_line(reference))
         for option in made.options:
             try:
                 option.check(option.default)

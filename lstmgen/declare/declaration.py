@@ -48,6 +48,11 @@ class Constant:
     value: float
 
 
+def in_one_line(words: str) -> str:
+    """A user's words about a part of a cell, as they are kept: comments of generated code end where a line does."""
+    return " ".join(words.split())
+
+
 Init = Uniform | Normal | Constant | None
 """How a parameter starts; None means uniform in ±1/sqrt(hidden)."""
 

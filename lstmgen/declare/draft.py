@@ -16,7 +16,7 @@ from sympy.logic.boolalg import Boolean
 
 from lstmgen.declare.ambiguity import matrix_hint, unrelated_operands
 from lstmgen.declare.canonical import canonical
-from lstmgen.declare.declaration import Equation, FixedArray, Parameter
+from lstmgen.declare.declaration import Equation, FixedArray, Parameter, in_one_line
 from lstmgen.declare.dims import Dims, spell
 from lstmgen.declare.names import reason_against
 from lstmgen.declare.operations import Flatten, ShapeMistake, SumOver
@@ -202,7 +202,7 @@ class Draft:
         self.known.add(value)
         if found.tree.free_symbols <= self.shared:
             self.shared.add(value)
-        self.equations.append(Equation(value, found.tree, description or "", caller(), found.written))
+        self.equations.append(Equation(value, found.tree, in_one_line(description or ""), caller(), found.written))
         warning = unrelated_operands(found.tree, self.shared)
         if warning:
             self.report(*warning, Severity.WARNING)
