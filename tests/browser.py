@@ -41,25 +41,22 @@ class Measured:
     mathematics: str
 
 
-def measure(pages: Sequence[tuple[str, int]], folder: Path) -> list[Measured]:
-    """Each page, given as its HTML, at the width beside it; ``folder`` is empty, for the browser's files.
+def measure(pages: Sequence[str], widths: Sequence[int], folder: Path) -> list[list[Measured]]:
+    """Each page, given as its HTML, at every width; ``folder`` is for the browser's files.
 
     All pages go through one browser. Copies forbid every request, and have the one script that measures them.
     """
-    copies: dict[str, str] = {}
-    for page, _ in pages:
-        copies.setdefault(page, f"page-{len(copies)}.html")
-    for page, name in copies.items():
+    names = [f"page-{number}.html" for number in range(len(pages))]
+    for name, page in zip(names, pages, strict=True):
         (folder / name).write_text(_with_script(page), encoding="utf-8")
-    asked = json.dumps([(copies[page], width) for page, width in pages])
     script = (HERE / "measure_pages.js").read_text(encoding="utf-8")
+    asked = f"const PAGES = {json.dumps(names)}, WIDTHS = {json.dumps(widths)};\n"
     driver = folder / "driver.html"
-    page = f'<!DOCTYPE html><meta charset="utf-8"><body><script>const PAGES = {asked};\n{script}</script>'
-    driver.write_text(page, encoding="utf-8")
+    driver.write_text(f'<!DOCTYPE html><meta charset="utf-8"><body><script>{asked}{script}</script>', encoding="utf-8")
     shown = _dumped(driver, folder / "profile")
     found = re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)
     assert found is not None, f"the browser measured nothing: {shown[-500:]}"
-    return [Measured(**each) for each in json.loads(html.unescape(found[1]))]
+    return [[Measured(**at_width) for at_width in page] for page in json.loads(html.unescape(found[1]))]
 
 
 def _with_script(page: str) -> str:

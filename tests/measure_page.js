@@ -1,5 +1,8 @@
-// Measures the page it is put into, and sends the driver what it found. Widths are in CSS pixels.
-addEventListener("load", () => {
+// Measures the page it is put into whenever it is asked, and sends back what it found, in CSS pixels.
+window.refused = [];
+addEventListener("securitypolicyviolation", (event) => window.refused.push(event.blockedURI));
+
+addEventListener("message", () => {
   const found = { width: innerWidth, wide: [], scrolling: [], cut: [], characters: {}, requests: [] };
   const page = document.documentElement.clientWidth;
   const name = (element) => {
@@ -49,5 +52,3 @@ addEventListener("load", () => {
   found.requests = [...window.refused, ...performance.getEntriesByType("resource").map((each) => each.name)];
   parent.postMessage(found, "*");
 });
-window.refused = [];
-addEventListener("securitypolicyviolation", (event) => window.refused.push(event.blockedURI));

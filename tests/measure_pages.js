@@ -1,4 +1,4 @@
-// Opens one page after the other at each width, and writes down what each says of itself.
+// Opens one page after the other, and writes down what each says of itself at every width.
 const canvas = document.createElement("canvas");
 canvas.width = canvas.height = 64;
 const pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -20,24 +20,34 @@ function isMissing(font, character) {
   return (known[font].found[character] ??= drawing(font, character) === known[font].nothing);
 }
 
-function measured(address, width) {
+function answer(frame) {
   return new Promise((resolve) => {
-    const frame = document.createElement("iframe");
-    frame.style.cssText = `width: ${width}px; height: 900px; border: 0`;
-    addEventListener("message", (message) => {
-      frame.remove();
-      const { characters, ...found } = message.data;
-      found.missing = Object.entries(characters).flatMap(([font, each]) => each.filter((one) => isMissing(font, one)));
-      resolve(found);
-    }, { once: true });
-    frame.src = address;
-    document.body.append(frame);
+    addEventListener("message", (message) => resolve(message.data), { once: true });
+    frame.contentWindow.postMessage("measure", "*");
   });
+}
+
+async function measured(address) {
+  const frame = document.createElement("iframe");
+  const loaded = new Promise((resolve) => frame.addEventListener("load", resolve));
+  frame.src = address;
+  frame.style.cssText = "height: 900px; border: 0";
+  document.body.append(frame);
+  await loaded;
+  const found = [];
+  for (const width of WIDTHS) {
+    frame.style.width = `${width}px`;
+    const { characters, ...rest } = await answer(frame);
+    const missing = Object.entries(characters).flatMap(([font, each]) => each.filter((one) => isMissing(font, one)));
+    found.push({ ...rest, missing: [...new Set(missing)] });
+  }
+  frame.remove();
+  return found;
 }
 
 addEventListener("load", async () => {
   const found = [];
-  for (const [address, width] of PAGES) found.push(await measured(address, width));
+  for (const address of PAGES) found.push(await measured(address));
   const result = document.createElement("pre");
   result.id = "found";
   result.textContent = JSON.stringify(found);

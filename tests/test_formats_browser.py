@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Measured, measure
-from sample_document import DOCUMENT
+from sample_document import DOCUMENT, UNUSUAL
+from unusual_cell import unusual
 from whole_documents import whole_documents
 
+import lstmgen
 from lstmgen.derivation.formats.html import render
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -22,6 +25,14 @@ PLANTED = """<!DOCTYPE html><html><head></head><body>
 <math><mi mathvariant="normal">a rather long name</mi></math></div>
 <p style="width: 500px">wide</p>
 </body></html>"""
+EXPECTED = (
+    "sticks out of the page",
+    "must be scrolled",
+    "is cut off",
+    "no font has U+0379",
+    "asks for https://example.org",
+    "shows &lt;",
+)
 
 
 def faults(page: Measured) -> list[str]:
@@ -39,32 +50,25 @@ def faults(page: Measured) -> list[str]:
 def test_every_page_is_set_well(tmp_path: Path) -> None:
     documents = whole_documents("html")
     assert not [name for name, page in documents.items() if "<script" in page]
-    asked = [(name, width) for name in documents for width in WIDTHS]
-    measured = measure([(documents[name], width) for name, width in asked], tmp_path)
-    assert [page.width for page in measured] == [width for _, width in asked]
-    told = [
-        f"{name} at {width} px: {fault}"
-        for (name, width), page in zip(asked, measured, strict=True)
-        for fault in faults(page)
-    ]
+    told = []
+    for name, page in zip(documents, measure(list(documents.values()), WIDTHS, tmp_path), strict=True):
+        assert [measured.width for measured in page] == list(WIDTHS)
+        told += [f"{name} at {measured.width} px: {fault}" for measured in page for fault in faults(measured)]
     assert not told, "\n".join(told)
 
 
 def test_unusual_words_and_formulas_stay_on_the_page(tmp_path: Path) -> None:
-    page = render(DOCUMENT)
-    for measured in measure([(page, width) for width in WIDTHS], tmp_path):
-        assert not measured.wide and not measured.requests
-        assert DOCUMENT.title in measured.text  # as written: nothing is taken for markup, nothing escaped twice
+    pages = [render(DOCUMENT), lstmgen.derive(unusual).render("html")]
+    for page in pages:
+        ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
+    for page in measure(pages, WIDTHS, tmp_path):
+        for measured in page:
+            assert not measured.wide and not measured.requests
+            assert UNUSUAL in measured.text  # as written: nothing is taken for markup, nothing escaped twice
 
 
 def test_faults_are_found(tmp_path: Path) -> None:
-    (page,) = measure([(PLANTED, 400)], tmp_path)
-    for expected in (
-        "sticks out",
-        "must be scrolled",
-        "is cut off",
-        "no font has U+0379",
-        "asks for https://example.org",
-        "shows &lt;",
-    ):
-        assert any(each.startswith(expected) for each in faults(page)), (expected, faults(page))
+    ((page,),) = measure([PLANTED], [400], tmp_path)
+    found = faults(page)
+    for expected in EXPECTED:
+        assert any(each.startswith(expected) for each in found), (expected, found)

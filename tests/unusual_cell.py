@@ -16,10 +16,11 @@ def unusual(eq: Any) -> None:
 
     alpha = eq.let("alpha", sigmoid(eq.affine("alpha", W=x, U=h_prev)), f"gate {UNUSUAL}")
     partial = eq.let(
-        "partial", tanh(eq.affine("x__y", W=x, U=h_prev)), "\\input{secret} <script>alert(1)</script> [a](b)"
+        "partial", tanh(eq.affine("x__y", W=x, U=h_prev)), "\\input{secret} */ <script>alert(1)</script> [a](b)"
     )
+    doubt = eq.let("doubt", sigmoid(eq.affine("doubt", W=x)), 'ends in """')
     hbar = eq.next("hbar", alpha * hbar_prev + (1 - alpha) * partial, "&amp; %d $x$ `code` *stars* _lines_ ~ ^ # 100 %")
-    h = eq.next("h", hbar * alpha, "-- --- ``quoted'' '' <!-- ]]> --> Ω ∮ ⚠ naïve ﬁ")
+    h = eq.next("h", hbar * alpha * doubt, "second\nline\\ -- --- ``quoted'' '' <!-- ]]> --> Ω ∮ ⚠ naïve ﬁ")
     eq.output(h)
 
 
