@@ -9,15 +9,23 @@ import pytest
 import lstmgen
 from lstmgen import deriving, finding, plugins
 from lstmgen.derivation.document import Derived, Figure, Listing
+from lstmgen.derivation.formats.text import WIDTH, columns
 
 BUILT_IN = [each.name for each in plugins.available("cells") if each.packages == ("lstmgen",)]
 NOTATIONS = [each.name for each in plugins.available("notations")]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_cell_prints(name: str) -> None:
-    printed = deriving.derive(finding.find_cell(name), finding.find_notation("standard"), {})
-    assert "A worked example" in str(printed)
+def test_every_cell_prints_within_the_width_of_a_terminal(name: str) -> None:
+    printed = str(deriving.derive(finding.find_cell(name), finding.find_notation("standard"), {}))
+    assert "A worked example" in printed
+    assert not [line for line in printed.splitlines() if columns(line) > WIDTH]
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_long_names_print_within_the_width_of_a_terminal(notation: str) -> None:
+    printed = str(lstmgen.derive("lstm_layernorm", notation=notation))
+    assert not [line for line in printed.splitlines() if columns(line) > WIDTH]
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "html"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sample_document import DOCUMENT, LISTING, LONG, NODES, SUMS, UNUSUAL, affine, at, function, matrix, plus, product
 
+from lstmgen.derivation.document import Document, Table
 from lstmgen.derivation.formats.breaking import rows, spread
 from lstmgen.derivation.formats.measure import piece_width
 from lstmgen.derivation.formats.pieces import pieces
@@ -19,6 +20,7 @@ from lstmgen.derivation.formula import (
     Number,
     Power,
     Product,
+    Relation,
     Row,
     Several,
     Sum,
@@ -123,6 +125,34 @@ def test_a_fraction_that_no_row_has_room_for_is_torn_at_its_stroke() -> None:
 def test_what_no_row_has_room_for_is_torn_within_its_brackets(formula: Formula, printed: list[str]) -> None:
     broken = rows(formula, 8.0, piece_width, 0.0)
     assert [line(row).strip() for row in broken.rows] == printed
+
+
+WIDE = plus(*(Symbol("x", below=(Number(str(number)),)) for number in range(20)))
+
+
+@pytest.mark.parametrize(
+    ("formula", "begins", "ends"),
+    [
+        (Total(WIDE, c), "Σ_c (x₀ + x₁ + ", " + x₁₉)"),
+        (Total(Total(WIDE, b), c), "Σ_c Σ_b (x₀ + x₁ + ", " + x₁₉)"),
+        (function("sigma", WIDE), "σ(x₀ + x₁ + ", " + x₁₉)"),
+        (function("max", a, WIDE), "max(a, x₀ + x₁ + ", " + x₁₉)"),
+        (product(a, function("sigma", Total(WIDE, c))), "a ⊙ σ(Σ_c (x₀ + x₁ + ", " + x₁₉))"),
+    ],
+)
+def test_totals_and_calls_that_no_row_has_room_for_are_broken_inside(formula: Formula, begins: str, ends: str) -> None:
+    broken = rows(formula, 20.0, piece_width, 2.0, inline=True)
+    printed = "".join(line(row) for row in broken.rows)
+    assert printed == plain(formula)
+    assert printed.startswith(begins) and printed.endswith(ends)
+    assert all(sum(map(piece_width, row)) <= 20.0 for row in broken.rows)
+
+
+def test_a_formula_in_a_table_is_broken_as_one() -> None:
+    table = Table((), (((Relation((a, WIDE), ("=",)),), ("words",)),))
+    printed = render(Document("", "", (table,), ()), fragment=True).splitlines()
+    assert printed[0].startswith("  a = x₀ + x₁") and printed[0].endswith("words")
+    assert printed[1].startswith("        + x")
 
 
 def test_no_formula_is_wider_than_the_terminal() -> None:

@@ -21,8 +21,8 @@ from lstmgen.derivation.numbers import added, found_in, put_in, rounded, written
 from lstmgen.derivation.page import Page, listed, open_page
 
 Array = Any
-COLUMNS = 4
-"""Of the table of given numbers."""
+COLUMNS, COLUMNS_OF_VECTORS = 4, 2
+"""Of the table of given numbers: vectors and matrices are wide."""
 
 NOISE = 1e-13
 """Numbers smaller than this are rounding, not results: those of the example are far larger."""
@@ -169,12 +169,17 @@ def _loss(steps: Sequence[_Step]) -> Iterator[Inline]:
 
 
 def _sent_back(step: _Step) -> Iterator[Inline]:
+    """What comes from the step after; a vector has its line there."""
     seeds = [each.adjoint for each in step.page.gradient.seeds if each.origin is Origin.NEXT_STEP]
     if seeds:
         yield ": "
-        yield from listed(
-            [_result(step.page.write(seed), written(step.values[seed]), step.values[seed]) for seed in seeds]
-        )
+        yield from listed([_told(step.page.write(seed), step.values[seed]) for seed in seeds])
+
+
+def _told(name: Formula, array: Array) -> Formula:
+    if not np.any(array):
+        return Relation((name, Number("0")), ("=",))
+    return _result(name, name, array) if array.size == 1 else name
 
 
 def _given(steps: Sequence[_Step]) -> Table:
@@ -184,8 +189,9 @@ def _given(steps: Sequence[_Step]) -> Table:
     places += [(each.previous, 0) for each in declaration.states]
     places += [(value, t) for value in declaration.given for t in range(STEPS)]
     cells = [_at(steps, value, at, written(steps[at or 0].values[value])) for value, at in places]
-    cells += [("",)] * (-len(cells) % COLUMNS)
-    return Table((), tuple(tuple(cells[k : k + COLUMNS]) for k in range(0, len(cells), COLUMNS)))
+    columns = COLUMNS if all(first.values[value].size == 1 for value, _ in places) else COLUMNS_OF_VECTORS
+    cells += [("",)] * (-len(cells) % columns)
+    return Table((), tuple(tuple(cells[k : k + columns]) for k in range(0, len(cells), columns)))
 
 
 def _at(steps: Sequence[_Step], value: Value, at: int | None, number: Formula | None = None) -> tuple[Inline, ...]:

@@ -41,16 +41,15 @@ class Rows:
 
 def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bool = False) -> Rows:
     """``formula`` in rows no wider than ``limit``, where its pieces allow it; ``indent`` is that of what carries on."""
-    everything = tuple(_fitting(pieces(formula, inline), 0.8 * limit, width, inline))
-    signs = (at for at, each in enumerate(everything) if each.before and each.before[0].kind is Kind.RELATION)
-    head_length = next(signs, 0) if isinstance(formula, Relation | Several) else 0
-    head = everything[:head_length]
-    widest = max(width(piece) for piece in everything[head_length:])
-    # Nothing is gained by aligning what follows so far to the right, or where that has no room there.
-    if _total(head, width) > min(limit / 2, limit - widest):
-        head = ()
+    whole = pieces(formula, inline)
+    signs = (at for at, each in enumerate(whole) if each.before and each.before[0].kind is Kind.RELATION)
+    head = whole[: next(signs, 0)] if isinstance(formula, Relation | Several) else ()
     room = limit - _total(head, width)
-    return Rows(head, tuple(_fill(everything[len(head) :], room, width, indent)))
+    rest = tuple(_fitting(whole[len(head) :], min(0.8 * limit, room - indent), width, inline))
+    # Nothing is gained by aligning what follows so far to the right, or where that has no room there.
+    if room < limit / 2 or max(map(width, rest)) > room:
+        head, room, rest = (), limit, tuple(_fitting(whole, 0.8 * limit, width, inline))
+    return Rows(head, tuple(_fill(rest, room, width, indent)))
 
 
 def spread(formula: Formula, limit: float, width: Width, inline: bool = False) -> tuple[Formula, ...]:

@@ -213,6 +213,8 @@ def _box(shown: _Shown, room: float) -> str:
 def _table(table: Table) -> str:
     every = [*([table.head] if table.head else []), *table.rows]
     count = max(map(len, every), default=0)
+    if count == 1 and not table.head:
+        return _listed(table)
     widths = [max(_running_width(row[at]) for row in every if at < len(row)) for at in range(count)]
     spare = ROOM - GAP * count
     folded = {at for at in range(count) if sum(widths) > spare and widths[at] > spare / max(count, 1)}
@@ -225,6 +227,12 @@ def _table(table: Table) -> str:
     lines += [_cells(table.head), r"\midrule"] if table.head else []
     lines += [_cells(row) for row in table.rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}\par\smallskip"])
+
+
+def _listed(table: Table) -> str:
+    """Lines one below the other, between which a page may end, as it may not within a table."""
+    lines = [rf"\noindent\hangindent=3.5em\hspace*{{1.5em}}{running(cell)}\par" for (cell,) in table.rows]
+    return "\n".join([r"\par\smallskip{\parskip=0pt\raggedright", *lines, r"}\smallskip"])
 
 
 def _cells(row: tuple[tuple[Inline, ...], ...]) -> str:

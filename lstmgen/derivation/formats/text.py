@@ -28,6 +28,10 @@ WIDTH = 100
 MARGIN = "  "
 CARRY = "    "  # what carries on after a break is this much further in
 GAP = "   "
+LEAST = 20  # columns of a terminal that a column of a table keeps
+
+Cells = tuple[tuple[Inline, ...], ...]
+"""A row of a table."""
 
 
 def render(document: Document, fragment: bool = False) -> str:
@@ -155,22 +159,20 @@ def origin(derived: Derived, links: Links) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    heads, body = (
-        [[running(cell) for cell in row] for row in part] for part in ((table.head,) if table.head else (), table.rows)
-    )
-    count = max(map(len, [*heads, *body]), default=0)
-    widths = [max([columns(row[index]) for row in [*heads, *body] if index < len(row)]) for index in range(count)]
+    heads: list[Cells] = [table.head] if table.head else []
+    every = [*heads, *table.rows]
+    count = max(map(len, every), default=0)
+    widths = [max([columns(running(row[index])) for row in every if index < len(row)]) for index in range(count)]
     spare = WIDTH - len(MARGIN) - 2 * (count - 1)
-    if count and sum(widths) > spare:  # the widest column gives way
-        widest = widths.index(max(widths))
-        widths[widest] = max(20, widths[widest] - (sum(widths) - spare))
+    while count and sum(widths) > spare and max(widths) > LEAST:  # the widest column gives way
+        widths[widths.index(max(widths))] -= 1
     rule = [MARGIN + "  ".join("─" * width for width in widths)] if heads else []
-    printed = [[each for row in part for each in _table_row(row, widths, table.right)] for part in (heads, body)]
+    printed = [[each for row in part for each in _table_row(row, widths, table.right)] for part in (heads, table.rows)]
     return [*printed[0], *rule, *printed[1]]
 
 
-def _table_row(row: list[str], widths: list[int], right: tuple[int, ...]) -> list[str]:
-    cells = [textwrap.wrap(cell, widths[at], break_long_words=False) or [""] for at, cell in enumerate(row)]
+def _table_row(row: Cells, widths: list[int], right: tuple[int, ...]) -> list[str]:
+    cells = [_cell(cell, width) for cell, width in zip(row, widths, strict=False)]
     lines = []
     for index in range(max(map(len, cells), default=0)):
         here = [cell[index] if index < len(cell) else "" for cell in cells]
@@ -178,6 +180,14 @@ def _table_row(row: list[str], widths: list[int], right: tuple[int, ...]) -> lis
         padded = [spaces[at] + text if at in right else text + spaces[at] for at, text in enumerate(here)]
         lines.append((MARGIN + "  ".join(padded)).rstrip())
     return lines
+
+
+def _cell(cell: tuple[Inline, ...], width: int) -> list[str]:
+    """The lines of a cell: a formula is broken as one, words at spaces."""
+    if len(cell) == 1 and not isinstance(cell[0], str):
+        return _rows(rows(cell[0], width, _width, len(CARRY), True), 0)
+    text = running(cell)
+    return [text] if columns(text) <= width else textwrap.wrap(text, width, break_long_words=False)
 
 
 def _figure(figure: Figure) -> list[str]:
