@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from lstmgen.calculus.graph import Dependence
 from lstmgen.calculus.reverse import Origin
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.symbols import Value
@@ -16,7 +17,7 @@ from lstmgen.derivation.example import SMALL, STEPS, Entry, Example, work_out
 from lstmgen.derivation.formula import Formula, Number, Relation, Sum, Total
 from lstmgen.derivation.naming import LOSS, NOW, lowered
 from lstmgen.derivation.narration import Derivation
-from lstmgen.derivation.notation import Affine, Notation
+from lstmgen.derivation.notation import Affine, Notation, Time
 from lstmgen.derivation.numbers import added, found_in, put_in, rounded, written
 from lstmgen.derivation.page import Page, listed, open_page
 
@@ -58,18 +59,21 @@ def section(derivation: Derivation, notation: Notation) -> Section:
     example = work_out(derivation.gradient)
     # Numbers are put in for symbols, and a matrix for several operands has none.
     split = replace(notation, affine=Affine.SPLIT)
-    forward = [line.equation for line in derivation.forward]
-    backward = list({passage.equation.target: passage.equation for passage in derivation.backward}.values())
-    steps = [
-        _step(example, t, open_page(derivation, split, Number(str(t + 1))), [*forward, *backward]) for t in range(STEPS)
-    ]
+    told = _told(derivation)
+    pages = [open_page(derivation, split, Number(str(t + 1))) for t in range(STEPS)]
+    steps = [_step(example, t, page, told.all) for t, page in enumerate(pages)]
     blocks: list[Block] = [Paragraph(_introduction(example, steps)), _given(steps)]
+    if told.once:
+        blocks += [Paragraph(("What depends on no step is computed once:",))]
+        blocks += [_lines(steps[0], told.once)]
     for t, step in enumerate(steps):
-        blocks += [Paragraph((f"Step {t + 1}, forward:",)), _lines(step, forward)]
+        blocks += [Paragraph((f"Step {t + 1}, forward:",)), _lines(step, told.forward)]
     for t, step in reversed(list(enumerate(steps))):
         came = "Nothing comes from a step after" if t == STEPS - 1 else f"Step {t + 2} has sent back"
-        blocks += [Paragraph((f"Step {t + 1}, backward. {came}", *_sent_back(step), ".")), _lines(step, backward)]
-    blocks += _sums(derivation, steps, example.adjoints.parameters)
+        blocks += [Paragraph((f"Step {t + 1}, backward. {came}", *_sent_back(step), ".")), _lines(step, told.backward)]
+    if told.sums:
+        blocks += [Paragraph(("What serves both steps, as parameters do, has the sum over both for its gradient:",))]
+        blocks += [_sums(steps, told.sums)]
     blocks.append(
         Paragraph(
             (
@@ -80,6 +84,35 @@ def section(derivation: Derivation, notation: Notation) -> Section:
     )
     blocks.append(_gradients(example.entries, steps))
     return Section("example", "A worked example", tuple(blocks))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The equations of a derivation: of what serves all steps (``once``, ``sums`` for its gradients), and others."""
+
+    once: tuple[Equation, ...]
+    forward: tuple[Equation, ...]
+    backward: tuple[Equation, ...]
+    sums: tuple[Equation, ...]
+
+    @property
+    def all(self) -> tuple[Equation, ...]:
+        return (*self.once, *self.forward, *self.backward, *self.sums)
+
+
+def _told(derivation: Derivation) -> _Told:
+    known = derivation.gradient.primal.dependence()
+    known |= derivation.gradient.adjoint.dependence(known)
+    forward = [line.equation for line in derivation.forward]
+    passages = (*derivation.backward, *derivation.sums)
+    backward = {passage.equation.target: passage.equation for passage in passages}.values()
+
+    def of(equations: Iterable[Equation], *, shared: bool) -> tuple[Equation, ...]:
+        return tuple(each for each in equations if (known[each.target] is Dependence.SHARED) == shared)
+
+    return _Told(
+        of(forward, shared=True), of(forward, shared=False), of(backward, shared=False), of(backward, shared=True)
+    )
 
 
 def _step(example: Example, t: int, page: Page, equations: Sequence[Equation]) -> _Step:
@@ -142,11 +175,12 @@ def _is_negated(formula: Formula) -> bool:
 def _introduction(example: Example, steps: Sequence[_Step]) -> tuple[Inline, ...]:
     larger = [f"{dim} of {size}" for dim, size in example.sizes.items() if size > 1]
     size = "every dimension of size 1" + (f" but {', '.join(larger)}" if larger else "")
+    raised = steps[0].page.notation.time is Time.RAISED
     return (
         f"Two steps with {size}, so that every number can be followed by hand. The loss is ",
         *_loss(steps),
         ". Numbers are computed with all their digits and printed with four: what the printed ones give may differ in "
-        "the last.",
+        f"the last.{' A number raised at a name is that of a step, no power.' * raised}",
     )
 
 
@@ -173,10 +207,10 @@ def _sent_back(step: _Step) -> Iterator[Inline]:
     seeds = [each.adjoint for each in step.page.gradient.seeds if each.origin is Origin.NEXT_STEP]
     if seeds:
         yield ": "
-        yield from listed([_told(step.page.write(seed), step.values[seed]) for seed in seeds])
+        yield from listed([_brief(step.page.write(seed), step.values[seed]) for seed in seeds])
 
 
-def _told(name: Formula, array: Array) -> Formula:
+def _brief(name: Formula, array: Array) -> Formula:
     if not np.any(array):
         return Relation((name, Number("0")), ("=",))
     return _result(name, name, array) if array.size == 1 else name
@@ -206,23 +240,23 @@ def _lines(step: _Step, equations: Sequence[Equation]) -> Table:
     return Table((), tuple(((step.line(each),),) for each in equations if each.target in step.lines))
 
 
-def _sums(derivation: Derivation, steps: Sequence[_Step], totals: Mapping[str, Array]) -> Iterator[Block]:
-    """The gradients of parameters; ``totals`` are their values, by the names of the parameters."""
-    told = [passage for passage in derivation.sums if not passage.borrowed]
-    if not told:
-        return
-    page = steps[0].page
-    numbers = {page.write(each.equation.target): written(totals[each.value.name]) for each in told}
+def _sums(steps: Sequence[_Step], equations: Sequence[Equation]) -> Table:
+    """The gradients of what serves all steps: what each of them gives, added."""
+    page, lines = steps[0].page, steps[0].lines
+    adjoints = {equation.target for equation in equations}
+    totals = {value: sum(step.values[value] for step in steps) for value in adjoints}
+    numbers = {page.write(value): written(array) for value, array in totals.items() if value in lines}
     rows: list[tuple[tuple[Inline, ...], ...]] = []
-    for each in told:
-        target = page.write(each.equation.target)
-        rights = [_right(step.page, each.equation) for step in steps]
+    for each in equations:
+        if each.target not in lines:
+            continue
+        target = page.write(each.target)
+        rights = [_right(step.page, each) for step in steps]
         over_steps = zip(*(found_in(right, _is_over_steps) for right in rights), strict=True)
         spread = {terms[0]: _spread(terms, steps) for terms in over_steps}
-        counted = put_in(rights[0], {**steps[0].numbers, **numbers, **spread}, steps[0].single)
-        rows.append(((_result(target, counted, totals[each.value.name]),),))
-    yield Paragraph(("The gradient of a parameter is the sum over both steps:",))
-    yield Table((), tuple(rows))
+        known = {part: number for part, number in {**steps[0].numbers, **numbers}.items() if part != target} | spread
+        rows.append(((_result(target, put_in(rights[0], known, steps[0].single), totals[each.target]),),))
+    return Table((), tuple(rows))
 
 
 def _is_over_steps(formula: Formula) -> bool:
