@@ -84,6 +84,14 @@ def test_faults_are_found(tmp_path: Path) -> None:
 
 
 @compiled
+@pytest.mark.parametrize("name", ["lstm", "lmu", "lstm_layernorm"])
+def test_a_cell_of_long_formulas_and_vectors_compiles_without_overfull_boxes(name: str, tmp_path: Path) -> None:
+    log = compile_(lstmgen.derive(name).render("latex"), tmp_path)
+    assert not overfull(log)
+    assert "Overfull \\vbox" not in log  # a page may end within the worked example
+
+
+@compiled
 @pytest.mark.parametrize("section", DOCUMENT.sections, ids=lambda section: section.name)
 def test_each_part_compiles_as_a_fragment(section: object, tmp_path: Path) -> None:
     part: Document = replace(DOCUMENT, lead=(), sections=tuple(s for s in DOCUMENT.sections if s == section))

@@ -59,21 +59,21 @@ def section(derivation: Derivation, notation: Notation) -> Section:
     example = work_out(derivation.gradient)
     # Numbers are put in for symbols, and a matrix for several operands has none.
     split = replace(notation, affine=Affine.SPLIT)
-    told = _told(derivation)
+    parts = _parts(derivation)
     pages = [open_page(derivation, split, Number(str(t + 1))) for t in range(STEPS)]
-    steps = [_step(example, t, page, told.all) for t, page in enumerate(pages)]
+    steps = [_step(example, t, page, parts.all) for t, page in enumerate(pages)]
     blocks: list[Block] = [Paragraph(_introduction(example, steps)), _given(steps)]
-    if told.once:
+    if any(each.target in steps[0].lines for each in parts.once):
         blocks += [Paragraph(("What depends on no step is computed once:",))]
-        blocks += [_lines(steps[0], told.once)]
+        blocks += [_lines(steps[0], parts.once)]
     for t, step in enumerate(steps):
-        blocks += [Paragraph((f"Step {t + 1}, forward:",)), _lines(step, told.forward)]
+        blocks += [Paragraph((f"Step {t + 1}, forward:",)), _lines(step, parts.forward)]
     for t, step in reversed(list(enumerate(steps))):
         came = "Nothing comes from a step after" if t == STEPS - 1 else f"Step {t + 2} has sent back"
-        blocks += [Paragraph((f"Step {t + 1}, backward. {came}", *_sent_back(step), ".")), _lines(step, told.backward)]
-    if told.sums:
+        blocks += [Paragraph((f"Step {t + 1}, backward. {came}", *_sent_back(step), ".")), _lines(step, parts.backward)]
+    if parts.sums:
         blocks += [Paragraph(("What serves both steps, as parameters do, has the sum over both for its gradient:",))]
-        blocks += [_sums(steps, told.sums)]
+        blocks += [_sums(steps, parts.sums)]
     blocks.append(
         Paragraph(
             (
@@ -87,8 +87,8 @@ def section(derivation: Derivation, notation: Notation) -> Section:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """The equations of a derivation: of what serves all steps (``once``, ``sums`` for its gradients), and others."""
+class _Parts:
+    """The equations of an example: of what serves all steps (``once``, ``sums`` for its gradients), and of one step."""
 
     once: tuple[Equation, ...]
     forward: tuple[Equation, ...]
@@ -100,7 +100,7 @@ class _Told:
         return (*self.once, *self.forward, *self.backward, *self.sums)
 
 
-def _told(derivation: Derivation) -> _Told:
+def _parts(derivation: Derivation) -> _Parts:
     known = derivation.gradient.primal.dependence()
     known |= derivation.gradient.adjoint.dependence(known)
     forward = [line.equation for line in derivation.forward]
@@ -110,7 +110,7 @@ def _told(derivation: Derivation) -> _Told:
     def of(equations: Iterable[Equation], *, shared: bool) -> tuple[Equation, ...]:
         return tuple(each for each in equations if (known[each.target] is Dependence.SHARED) == shared)
 
-    return _Told(
+    return _Parts(
         of(forward, shared=True), of(forward, shared=False), of(backward, shared=False), of(backward, shared=True)
     )
 
