@@ -17,7 +17,7 @@ from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.page import open_page
 from lstmgen.derivation.printed import Printed
 
-PICTURED = ("html",)
+PICTURED = ("html", "latex")
 """Formats that show pictures; for others none are drawn, nor curves computed."""
 
 LISTED = ("html",)

@@ -28,6 +28,7 @@ from sphinx.util.docutils import SphinxDirective
 from lstmgen import deriving, finding, plugins
 from lstmgen.choices import DETAILS
 from lstmgen.derivation.embedding import embedded
+from lstmgen.derivation.formats.latex import PACKAGES
 from lstmgen.derivation.printed import Printed
 from lstmgen.errors import UserError
 from lstmgen.version import VERSION
@@ -124,6 +125,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(DerivationNode)
     app.add_directive("lstmgen-derivation", DerivationDirective)
     app.add_post_transform(PrintDerivations)
-    for package in ("amsmath", "amssymb", "array", "booktabs", "xcolor", "hyperref"):
+    for package in PACKAGES:
         app.add_latex_package(package)
     return {"version": VERSION, "parallel_read_safe": True, "parallel_write_safe": True}

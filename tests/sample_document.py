@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product as product_of
+
 from lstmgen.derivation.document import (
     Derived,
     Document,
@@ -11,6 +13,17 @@ from lstmgen.derivation.document import (
     Paragraph,
     Section,
     Table,
+)
+from lstmgen.derivation.drawing import (
+    CURVES,
+    Anchor,
+    Box,
+    Disc,
+    Drawing,
+    Label,
+    Line,
+    Polygon,
+    Role,
 )
 from lstmgen.derivation.formula import (
     Accent,
@@ -38,6 +51,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
+from lstmgen.derivation.network import Edge, Kind, Network, Node
 
 UNUSUAL = '<b>&"$%_\\{}~^#`|*[x](y) 5 $ é Ł σ 日 – “q” ]]> -->'
 
@@ -172,11 +186,48 @@ NODES: tuple[Formula, ...] = (
     SUMS,
     Several((equals(Symbol("a"), Column((by(LOSS, c), by(LOSS, h)))), equals(Symbol("b"), Number("-1")))),
 )
-SVG = (
-    '<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 60" width="200">'
-    '<circle cx="30" cy="30" r="20" fill="none" stroke="currentColor"/>'
-    '<text x="70" y="35" fill="currentColor">&lt;c&gt;</text></svg>'
+NETWORK = Network(
+    "odd " + UNUSUAL,
+    (
+        Node("c_prev", Kind.PREVIOUS, before("c")),
+        Node("x", Kind.INPUT, at("x")),
+        Node("join", Kind.JUNCTION, ""),
+        Node("f", Kind.GATE, Symbol("sigma"), f),
+        Node("odd", Kind.FUNCTION, UNUSUAL),
+        Node("c", Kind.PRODUCT, "×", c),
+        Node("sum", Kind.SUM, "+"),
+        Node("c_next", Kind.NEXT, c),
+        Node("c_output", Kind.OUTPUT, c),
+    ),
+    (
+        Edge("c_prev", "join"),
+        Edge("x", "join"),
+        Edge("join", "f"),
+        Edge("f", "odd"),
+        Edge("odd", "c", "÷"),
+        Edge("c_prev", "c"),
+        Edge("c", "sum"),
+        Edge("c_prev", "sum", "−"),
+        Edge("sum", "c_next"),
+        Edge("c", "c_output"),
+    ),
 )
+DRAWING = Drawing(
+    200.0,
+    100.0,
+    12.0,
+    (
+        Line(((0.0, 0.0), (50.0, 0.0), (50.0, 3.0), (90.0, 3.0)), Role.WIRE, 6.0),
+        *(Line(((0.0, 20.0), (50.0, 30.0)), role) for role in (Role.GRID, *CURVES, Role.REFERENCE)),
+        Box((30.0, 60.0), 40.0, 30.0, Role.GATE, 3.0),
+        Disc((100.0, 60.0), 12.0, Role.OPERATION),
+        Disc((50.0, 0.0), 2.6, Role.FORK),
+        Polygon(((0.0, 0.0), (3.0, 7.0), (-3.0, 7.0)), Role.HEAD),
+        *(Label(UNUSUAL, (0.0, 60.0), role, anchor) for role, anchor in product_of(Role, Anchor)),
+        *(Label(node, (0.0, 60.0), Role.SIGN, rising=True) for node in (*NODES, "")),
+    ),
+)
+"""Every shape and every role, in no order."""
 LISTING = Listing(
     (
         "def backward(p, d_h):  # " + UNUSUAL,
@@ -225,15 +276,7 @@ DOCUMENT = Document(
             "picture",
             "Picture",
             (
-                Figure(
-                    SVG,
-                    "A circle, " + UNUSUAL,
-                    (
-                        "The ",
-                        c,
-                        " of the cell",
-                    ),
-                ),
+                Figure(DRAWING, ("A circle of ", f, ", " + UNUSUAL), ("The ", c, " of the cell " + UNUSUAL), NETWORK),
                 LISTING,
             ),
         ),

@@ -16,13 +16,16 @@ from sympy import Expr
 
 from lstmgen import plugins
 from lstmgen.api import cell, sigmoid
+from lstmgen.derivation.formats.plain import running
+from lstmgen.derivation.formats.svg import svg
+from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.derivation.formula import Formula, Symbol
+from lstmgen.derivation.network import Kind, Network, Node
 from lstmgen.derivation.picture import draw, figure
 from lstmgen.derivation.picture.heights import isotonic
 from lstmgen.derivation.picture.layout import Layout
-from lstmgen.derivation.picture.lettering import plain
-from lstmgen.derivation.picture.network import Kind, Network, network
-from lstmgen.derivation.picture.svg import svg
+from lstmgen.derivation.picture.reading import network
+from lstmgen.derivation.picture.shapes import drawn
 from lstmgen.derivation.picture.text import dot, mermaid
 from lstmgen.finding import find_cell
 from lstmgen.pipeline import derive_gradient
@@ -38,8 +41,12 @@ def layout_of(name: str, **options: Any) -> Layout:
     return draw(declared(name, **options), name_of)
 
 
+def sign_of(node: Node) -> str:
+    return running((node.sign,))
+
+
 def signs(net: Network) -> dict[Kind, list[str]]:
-    return {kind: sorted(plain(node.sign) for node in net.nodes if node.kind is kind) for kind in Kind}
+    return {kind: sorted(sign_of(node) for node in net.nodes if node.kind is kind) for kind in Kind}
 
 
 def test_the_lstm_is_drawn_as_everyone_draws_it() -> None:
@@ -49,8 +56,8 @@ def test_the_lstm_is_drawn_as_everyone_draws_it() -> None:
     assert found[Kind.SUM] == ["+"]
     assert found[Kind.FUNCTION] == ["tanh"]
     assert len(found[Kind.JUNCTION]) == 1
-    assert (found[Kind.PREVIOUS], found[Kind.NEXT]) == (["c_t−1", "h_t−1"], ["c_t", "h_t"])
-    assert (found[Kind.INPUT], found[Kind.OUTPUT]) == (["x_t"], ["h_t"])
+    assert (found[Kind.PREVIOUS], found[Kind.NEXT]) == (["cₜ₋₁", "hₜ₋₁"], ["cₜ", "hₜ"])
+    assert (found[Kind.INPUT], found[Kind.OUTPUT]) == (["xₜ"], ["hₜ"])
 
 
 def test_gates_read_through_one_junction_and_peepholes_beside_it() -> None:
@@ -70,7 +77,7 @@ def test_a_joint_normalisation_with_its_maps_is_one_node() -> None:
 def test_the_grus_products_are_told_from_its_maps() -> None:
     """What is only added to an affine map is not multiplied by its matrix, and enters a sum behind it."""
     net = network(declared("gru"), name_of)
-    (tanh,) = [node.key for node in net.nodes if plain(node.sign) == "tanh"]
+    (tanh,) = [node.key for node in net.nodes if sign_of(node) == "tanh"]
     (sources,) = [[edge.source for edge in net.edges if edge.target == tanh]]
     assert [net.node(each).kind for each in sources] == [Kind.SUM]
 
@@ -90,8 +97,9 @@ def test_every_cell_can_be_drawn(name: str) -> None:
     assert kinds.count(Kind.OUTPUT) == len(declaration.outputs)
     assert {(wire.source, wire.target) for wire in layout.wires} == {(e.source, e.target) for e in net.edges}
     check_geometry(layout)
-    root = ElementTree.fromstring(svg(layout))
-    assert len(root.findall("{*}path")) == len(net.edges)
+    drawing = drawn(layout)
+    assert len(ElementTree.fromstring(svg(drawing, "")).findall("{*}path")) == len(net.edges)
+    assert tikz(drawing).count("draw[lg-wire]") == len(net.edges)
     assert dot(net).count(" -> ") == mermaid(net).count(" -->") == len(net.edges)
 
 
@@ -125,9 +133,9 @@ def test_the_states_lines_are_straight(name: str) -> None:
 def test_equal_cells_give_equal_bytes_whatever_the_hash_seed() -> None:
     script = (
         "from formulas_for_tests import name_of\nfrom test_derivation_picture import layout_of\n"
-        "from lstmgen.derivation.picture.svg import svg\nfrom lstmgen.derivation.picture.text import dot, mermaid\n"
+        "from lstmgen.derivation.picture import figure\nfrom lstmgen.derivation.picture.text import dot, mermaid\n"
         "for name in ('lstm', 'mlstm', 'gru', 'slstm'):\n    each = layout_of(name)\n"
-        "    print(svg(each), dot(each.network), mermaid(each.network))"
+        "    print(figure(each), dot(each.network), mermaid(each.network))"
     )
     printed = []
     for seed in ("1", "2"):
@@ -148,7 +156,7 @@ def test_user_text_is_escaped() -> None:
         return Symbol(odd)
 
     layout = draw(declared("lstm"), spell)
-    picture = svg(layout)
+    picture = svg(drawn(layout), odd)
     texts = [
         "".join(each.itertext()) for each in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
     ]
@@ -159,7 +167,7 @@ def test_user_text_is_escaped() -> None:
 
 
 def test_a_picture_is_self_contained() -> None:
-    picture = svg(layout_of("lstm")).replace("http://www.w3.org/2000/svg", "")
+    picture = svg(drawn(layout_of("lstm")), "").replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"http|url\(|@import|<script|href", picture)
 
 
@@ -172,7 +180,7 @@ def test_graphviz_reads_the_text(name: str) -> None:
 
 
 def test_the_figure_says_in_words_what_it_shows() -> None:
-    assert "c_t−1" in figure(layout_of("lstm")).alternative
+    assert "states hₜ₋₁, cₜ₋₁ come in" in running(figure(layout_of("lstm")).alternative)
 
 
 def test_numbers_stand_in_the_nodes_that_they_are_part_of() -> None:

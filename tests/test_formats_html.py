@@ -73,7 +73,7 @@ def test_it_can_be_read_aloud() -> None:
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     (picture,) = [element for element in ROOT.iter() if element.get("role") == "img"]
-    assert picture.get("aria-label") == "A circle, " + UNUSUAL
+    assert picture.get("aria-label") == "A circle of fₜ, " + UNUSUAL
     entries = [words(each) for each in ROOT.findall(".//nav//a")]
     assert entries == [section.title for section in DOCUMENT.sections]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lstmgen.derivation.drawing import Drawing
 from lstmgen.derivation.formula import Formula
+from lstmgen.derivation.network import Network
 
 Inline = str | Formula
 """A piece of running text: words, or a formula among them."""
@@ -67,11 +69,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: self-contained SVG for formats that can show it, and the text that stands for it where they cannot."""
+    """A picture: what is drawn, and the words that stand for it where it cannot be seen.
 
-    svg: str
-    alternative: str
+    ``network`` is what it shows, where it shows one, for formats that leave the drawing to other tools.
+    """
+
+    drawing: Drawing
+    alternative: tuple[Inline, ...]
     caption: tuple[Inline, ...] = ()
+    network: Network | None = None
 
 
 @dataclass(frozen=True)

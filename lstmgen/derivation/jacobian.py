@@ -23,7 +23,7 @@ from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Figure, Inline, Paragraph, Section, Table
 from lstmgen.derivation.formula import Derivative, Formula, Number, Power, Product, Relation, Symbol, Times
 from lstmgen.derivation.narration import Derivation
-from lstmgen.derivation.plot import Line, Panel, plot
+from lstmgen.derivation.plot import Panel, Series, plot
 
 Array = Any
 FormulaOf = Callable[[Expr], Formula]
@@ -291,12 +291,10 @@ def _shown(computed: Curves) -> list[Block]:
     """The curves as a picture, and their ends as a table."""
     steps = len(computed.full[0].norms)
     panels = (
-        Panel(f"Path through {computed.state}, the rest held fixed", _lines(computed.paths)),
-        Panel(
-            "Full Jacobian of the state", (*_lines(computed.full), *(Line(c.label, c.norms) for c in computed.plain))
-        ),
+        Panel(f"Path through {computed.state}, the rest held fixed", _series(computed.paths)),
+        Panel("Full Jacobian of the state", _series(computed.full), _series(computed.plain)),
     )
-    picture = plot(panels, "steps back", "norm of the product of Jacobians", range(1, steps + 1))
+    drawing = plot(panels, "steps back", "norm of the product of Jacobians", range(1, steps + 1))
     rows: list[tuple[tuple[Inline, ...], ...]] = [
         ((one.label,), (magnitude(one.norms[-1]),), (magnitude(all_.norms[-1]),))
         for one, all_ in zip(computed.paths, computed.full, strict=True)
@@ -316,13 +314,13 @@ def _shown(computed: Curves) -> list[Block]:
         f"{each.label}: {each.norms[-1]:.0e} after {steps} steps" for each in (*computed.full, *computed.plain)
     )
     return [
-        Figure(picture, f"Norms of the full Jacobian. {alternative}.", (caption,)),
+        Figure(drawing, (f"Norms of the full Jacobian. {alternative}.",), (caption,)),
         Table(head, tuple(rows), (1, 2)),
     ]
 
 
-def _lines(found: Sequence[Curve]) -> tuple[Line, ...]:
-    return tuple(Line(curve.label, curve.norms, number) for number, curve in enumerate(found))
+def _series(found: Sequence[Curve]) -> tuple[Series, ...]:
+    return tuple(Series(curve.label, curve.norms) for curve in found)
 
 
 def magnitude(value: float) -> Formula:

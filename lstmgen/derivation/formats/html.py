@@ -24,6 +24,8 @@ from lstmgen.derivation.formats.groups import grouped
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.mathml import INDENT, display_math, inline_math
 from lstmgen.derivation.formats.measure import piece_width, running_width
+from lstmgen.derivation.formats.plain import running as plain_text
+from lstmgen.derivation.formats.svg import svg
 from lstmgen.templating import render as fill
 
 WIDE = 38.0  # em for a formula on a wide page, less what its note takes
@@ -180,10 +182,8 @@ def _cells(row: tuple[tuple[Inline, ...], ...], kind: str, right: tuple[int, ...
 
 
 def _figure(figure: Figure) -> str:
-    svg = re.sub(r"^\s*(<\?xml.*?\?>|<!DOCTYPE.*?>|\s)*", "", figure.svg, flags=re.DOTALL)
     caption = f"<figcaption>{running(figure.caption)}</figcaption>" if figure.caption else ""
-    label = escape(figure.alternative)
-    return f'<figure><div class="picture" role="img" aria-label="{label}">{svg}</div>{caption}</figure>'
+    return f"<figure>{svg(figure.drawing, plain_text(figure.alternative))}{caption}</figure>"
 
 
 def _listing(listing: Listing) -> str:

@@ -20,7 +20,8 @@ from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.measure import piece_width, running_width
-from lstmgen.derivation.formats.tex import LATEX, SIGNS, Tex, latin
+from lstmgen.derivation.formats.tex import LATEX, Tex, letter, text
+from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.templating import render as fill
 
 ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10 points
@@ -46,9 +47,13 @@ class Frame:
 
 # Shared by articles and fragments; a fragment defines them only where its document has not.
 MACROS = r"""\providecommand{\lgtarget}[1]{\raisebox{2.2ex}[0pt][0pt]{\hypertarget{#1}{}}}
-\providecommand{\lgcode}[2]{\makebox[1.6em][r]{\textcolor{gray}{#1}}\quad\texttt{#2}\par}"""
+\providecommand{\lgcode}[2]{\makebox[1.6em][r]{\textcolor{gray}{#1}}\quad\texttt{#2}\par}
+\providecommand{\lgfigure}[2]{\ifdefined\tikzpicture
+  \sbox0{#1}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
+  \else\emph{#2}\fi}"""
 
-PACKAGES = "amsmath, amssymb, array, booktabs, xcolor, hyperref"
+PACKAGES = ("amsmath", "amssymb", "array", "booktabs", "xcolor", "tikz", "hyperref")
+"""What a fragment needs. Where TikZ is missing, words stand for figures."""
 
 
 def render(document: Document, fragment: bool = False) -> str:
@@ -58,27 +63,14 @@ def render(document: Document, fragment: bool = False) -> str:
         [*_blocks(document.lead, links), *(part for section in document.sections for part in _section(section, links))]
     )
     if fragment:
-        return f"% Needs \\usepackage of {PACKAGES}.\n{MACROS}\n\n{body}\n"
+        return f"% Needs \\usepackage of {', '.join(PACKAGES)}.\n{MACROS}\n\n{body}\n"
     return fill("derivation/article.tex.jinja", Frame(text(document.title), text(document.subtitle), MACROS, body))
-
-
-def text(words: str) -> str:
-    """User's words, with everything that means something to TeX escaped."""
-    return "".join(_letter(each) for each in words)
-
-
-def _letter(letter: str) -> str:
-    if letter in LATEX.literal:
-        return LATEX.literal[letter]
-    if letter.isascii():
-        return letter if letter.isprintable() else " "
-    return f"${SIGNS[letter]}$" if letter in SIGNS else latin(letter)
 
 
 def code(line: str) -> str:
     """A line of code, in which every space and every dash stands for itself."""
     spelled = {" ": "~", "-": "{-}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "<": "{<}", ">": "{>}"}
-    return "".join(spelled.get(each) or _letter(each) for each in line)
+    return "".join(spelled.get(each) or letter(each) for each in line)
 
 
 def _name(anchor: str) -> str:
@@ -241,8 +233,9 @@ def _cells(row: tuple[tuple[Inline, ...], ...]) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    caption = f"\\par\\smallskip {running(figure.caption)}" if figure.caption else ""
-    return f"\\begin{{quote}}\\small\\emph{{Figure.}} {text(figure.alternative)}{caption}\\end{{quote}}"
+    caption = f"\\par\\smallskip{{\\small {running(figure.caption)}\\par}}" if figure.caption else ""
+    drawing = f"\\lgfigure{{%\n{tikz(figure.drawing)}}}{{{running(figure.alternative)}}}"
+    return f"\\begin{{center}}\n{drawing}{caption}\n\\end{{center}}"
 
 
 def _listing(listing: Listing) -> str:

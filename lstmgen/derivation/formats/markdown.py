@@ -141,7 +141,7 @@ def _cell(pieces: tuple[Inline, ...]) -> str:
 
 def _figure(figure: Figure) -> list[str]:
     caption = [f"*{running(figure.caption)}*"] if figure.caption else []
-    return [f"> {text(figure.alternative)}", *caption]
+    return [f"> {running(figure.alternative)}", *caption]
 
 
 def _listing(listing: Listing) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lstmgen.derivation.document import Inline
 from lstmgen.derivation.formats.brackets import Place, needs_brackets
 from lstmgen.derivation.formats.letters import ACCENTS, RELATIONS, sign
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
@@ -86,6 +87,11 @@ def plain(formula: Formula) -> str:
             return f"contract({', '.join(map(plain, factors))})"
         case Sum() | Relation() | Several():
             raise AssertionError("made of pieces")
+
+
+def running(pieces: tuple[Inline, ...]) -> str:
+    """Running text in one line."""
+    return "".join(piece if isinstance(piece, str) else plain(piece) for piece in pieces)
 
 
 def line(row: tuple[Piece, ...]) -> str:

@@ -281,6 +281,20 @@ class Tex:
         return f"{self(value)} & {when}"
 
 
+def text(words: str) -> str:
+    """User's words in running text of LaTeX, with everything that means something to TeX escaped."""
+    return "".join(map(letter, words))
+
+
+def letter(of: str) -> str:
+    """A letter of running text in LaTeX."""
+    if of in LATEX.literal:
+        return LATEX.literal[of]
+    if of.isascii():
+        return of if of.isprintable() else " "
+    return f"${SIGNS[of]}$" if of in SIGNS else latin(of)
+
+
 def latin(letter: str) -> str:
     """A letter that pdfLaTeX's usual fonts have, or its code point in brackets."""
     if letter in PUNCTUATION:
@@ -292,6 +306,6 @@ PUNCTUATION = {
     "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "…": r"\dots{}", "\u00a0": "~", "→": r"$\to$",
     "←": r"$\leftarrow$", "×": r"$\times$", "−": "$-$", "⊙": r"$\odot$", "·": r"$\cdot$", "°": r"$^\circ$",
     "²": "$^2$", "³": "$^3$", "±": r"$\pm$", "⊗": r"$\otimes$", "√": r"$\surd$", "⁻": "$^-$", "¹": "$^1$",
-    "§": r"\S{}", "Σ": r"$\Sigma$",
+    "§": r"\S{}", "÷": r"$\div$", "Σ": r"$\Sigma$",
 }  # fmt: skip
 """Signs of running text that TeX spells in its own way."""

@@ -22,7 +22,7 @@ from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.pieces import Piece
-from lstmgen.derivation.formats.plain import line, piece_text, plain
+from lstmgen.derivation.formats.plain import line, piece_text, running
 
 WIDTH = 100
 MARGIN = "  "
@@ -81,11 +81,6 @@ def columns(text: str) -> int:
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
     )
-
-
-def running(pieces: tuple[Inline, ...]) -> str:
-    """Running text in one line."""
-    return "".join(piece if isinstance(piece, str) else plain(piece) for piece in pieces)
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
@@ -192,7 +187,7 @@ def _cell(cell: tuple[Inline, ...], width: int) -> list[str]:
 
 def _figure(figure: Figure) -> list[str]:
     caption = _wrapped(running(figure.caption), MARGIN, MARGIN) if figure.caption else []
-    return [*_wrapped(f"[Figure: {figure.alternative}]", MARGIN, MARGIN + " "), *caption]
+    return [*_wrapped(f"[Figure: {running(figure.alternative)}]", MARGIN, MARGIN + " "), *caption]
 
 
 def _listing(listing: Listing) -> list[str]:

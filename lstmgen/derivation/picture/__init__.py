@@ -1,12 +1,12 @@
-"""A cell as a picture drawn from its equations: as SVG, as Graphviz DOT and as Mermaid text."""
+"""A cell as a picture drawn from its equations."""
 
 from __future__ import annotations
 
 from lstmgen.declare.declaration import Declaration
 from lstmgen.derivation.document import Figure
 from lstmgen.derivation.picture.layout import Layout, lay_out
-from lstmgen.derivation.picture.network import FormulaOf, network
-from lstmgen.derivation.picture.svg import described, svg
+from lstmgen.derivation.picture.reading import FormulaOf, network
+from lstmgen.derivation.picture.shapes import described, drawn
 
 
 def draw(declaration: Declaration, formula_of: FormulaOf) -> Layout:
@@ -16,4 +16,4 @@ def draw(declaration: Declaration, formula_of: FormulaOf) -> Layout:
 
 def figure(layout: Layout) -> Figure:
     """The picture as a block of a document."""
-    return Figure(svg(layout), described(layout))
+    return Figure(drawn(layout), described(layout.network), network=layout.network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from lstmgen.derivation.picture.network import Kind
+from lstmgen.derivation.network import Kind
 from lstmgen.derivation.picture.ranks import Ranks, Slot, neighbours
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lstmgen.derivation.formats.lettering import width
+from lstmgen.derivation.network import Edge, Kind, Network, Node
 from lstmgen.derivation.picture.heights import heights
-from lstmgen.derivation.picture.lettering import width
-from lstmgen.derivation.picture.network import Edge, Kind, Network, Node
 from lstmgen.derivation.picture.ordering import arranged
 from lstmgen.derivation.picture.ranks import Ranks, ranked
 from lstmgen.derivation.picture.tracks import Turn, tracks

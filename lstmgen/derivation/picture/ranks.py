@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count, pairwise
 
-from lstmgen.derivation.picture.network import Kind, Network
+from lstmgen.derivation.network import Kind, Network
 
 _STRAIGHT = {Kind.PRODUCT: 1, Kind.SUM: 1, Kind.NEXT: 1, Kind.FUNCTION: 3, Kind.JUNCTION: 5, Kind.GATE: 10}
 """What a step through a node costs a state's line: gates are detours."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lstmgen.derivation.picture.lettering import plain
-from lstmgen.derivation.picture.network import Kind, Network, Node
+from lstmgen.derivation.formats.plain import plain
+from lstmgen.derivation.network import Kind, Network, Node
 
 _SHAPES = {
     Kind.GATE: "box",
@@ -57,7 +57,8 @@ def _identifiers(network: Network) -> dict[str, str]:
 
 
 def _label(node: Node) -> str:
-    return plain(node.sign) if node.name is None else f"{plain(node.name)} = {plain(node.sign)}"
+    sign = node.sign if isinstance(node.sign, str) else plain(node.sign)
+    return sign if node.name is None else f"{plain(node.name)} = {sign}"
 
 
 def _quoted(text: str) -> str:

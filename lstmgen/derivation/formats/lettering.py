@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lstmgen.derivation.formats.letters import ACCENTS, NAMED, sign
 from lstmgen.derivation.formula import (
-    Accent,
     Call,
     Formula,
     Fraction,
     Number,
+    Power,
     Product,
     Row,
     Style,
@@ -18,13 +19,6 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
-
-_NAMES = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi "
-    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
-)
-GREEK = dict(zip(_NAMES.split(), "αβγδεζηθικλμνξοπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", strict=True))
-_ACCENTS = {Accent.TILDE: "\u0303", Accent.BAR: "\u0304", Accent.HAT: "\u0302"}
 
 
 @dataclass(frozen=True)
@@ -42,13 +36,15 @@ def runs(formula: Formula | str) -> tuple[Run, ...]:
         return (Run(formula),)
     match formula:
         case Symbol():
-            text = GREEK.get(formula.base, formula.base) + _ACCENTS.get(formula.accent, "")
-            italic = formula.style is Style.ITALIC and formula.base not in GREEK
+            text = sign(formula.base) + ACCENTS.get(formula.accent, "")
+            italic = formula.style is Style.ITALIC and formula.base not in NAMED
             return (Run(text, 0, italic), *_listed(formula.below, -1), *_listed(formula.above, 1))
         case Number(text) | Words(text):
             return (Run(text.replace("-", "−")),)
         case Transposed(of):
             return (*runs(of), Run("T", 1))
+        case Power(base, exponent):
+            return (*runs(base), *_listed((exponent,), 1))
         case Call(function, arguments):
             inner = [part for each in arguments for part in (Run(", "), *runs(each))][1:]
             return (*runs(function), Run("("), *inner, Run(")"))
@@ -56,7 +52,7 @@ def runs(formula: Formula | str) -> tuple[Run, ...]:
             inner = [part for each in entries for part in (Run(", "), *runs(each))][1:]
             return (Run("["), *inner, Run("]"))
         case Sum(terms):
-            signs = ["−" if sign == "-" else "+" for sign, _ in terms]
+            signs = ["−" if name == "-" else "+" for name, _ in terms]
             signs[0] = signs[0].removeprefix("+")
             return _joined(tuple(term for _, term in terms), tuple(signs))
         case Product(factors):
@@ -75,18 +71,8 @@ def _listed(formulas: tuple[Formula, ...], level: int) -> list[Run]:
 def _joined(formulas: tuple[Formula, ...], signs: tuple[str, ...]) -> tuple[Run, ...]:
     """Formulas in a line, each after its sign."""
     return tuple(
-        run for each, sign in zip(formulas, signs, strict=True) for run in (Run(sign), *runs(each)) if run.text
+        run for each, before in zip(formulas, signs, strict=True) for run in (Run(before), *runs(each)) if run.text
     )
-
-
-def plain(formula: Formula | str) -> str:
-    """The lettering as plain text: ``c_t``, or ``c⟨t⟩`` where nothing can be raised."""
-    text, level = "", 0
-    for run in runs(formula):
-        joint = {1: "^", -1: "_"}.get(run.level, "") if run.level != level and run.level else ""
-        text += joint + run.text
-        level = run.level
-    return text
 
 
 def width(formula: Formula | str, size: float) -> float:

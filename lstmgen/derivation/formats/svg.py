@@ -1,0 +1,101 @@
+"""Drawings as self-contained SVG: no script, no font, no address; colours follow the page's light or dark."""
+
+from __future__ import annotations
+
+from html import escape
+
+from lstmgen.derivation.drawing import Anchor, Box, Disc, Drawing, Label, Line, Point, Polygon, Shape
+from lstmgen.derivation.formats.lettering import Run, runs
+
+STYLE = """
+.lg-drawing { --gate: #fbe3a4; --operation: #f6c9c4; --end: #cfe3f5; --paper: #ffffff; --grid: #d9dbe0;
+  --curve-1: #9e2a2b; --curve-2: #c8741a; --curve-3: #2a7f62; --curve-4: #1f5fa8; --reference: #6c6f75;
+  color: inherit; font-family: "Latin Modern Math", "STIX Two Text", Cambria, Georgia, serif }
+.lg-drawing path { fill: none; stroke-linejoin: round } .lg-drawing .it { font-style: italic }
+.lg-drawing text, .lg-drawing .head, .lg-drawing .fork { fill: currentColor }
+.lg-drawing .wire { stroke: currentColor; stroke-width: 1.4 }
+.lg-drawing .gate, .lg-drawing .operation, .lg-drawing .end { stroke: currentColor; stroke-width: 1.1 }
+.lg-drawing .gate { fill: var(--gate) } .lg-drawing .operation { fill: var(--operation) }
+.lg-drawing .end { fill: var(--end) } .lg-drawing .name { font-size: .87em }
+.lg-drawing .mark { font-size: .8em; paint-order: stroke; stroke: var(--paper); stroke-width: 3px }
+.lg-drawing .grid { stroke: var(--grid); stroke-width: 1 }
+.lg-drawing .title, .lg-drawing .axis, .lg-drawing [class|="curve"], .lg-drawing .reference {
+  font-family: system-ui, sans-serif }
+.lg-drawing .title { font-weight: 600 }
+.lg-drawing path[class|="curve"], .lg-drawing path.reference { stroke-width: 1.8 }
+.lg-drawing path.curve-1 { stroke: var(--curve-1) } .lg-drawing text.curve-1 { fill: var(--curve-1) }
+.lg-drawing path.curve-2 { stroke: var(--curve-2) } .lg-drawing text.curve-2 { fill: var(--curve-2) }
+.lg-drawing path.curve-3 { stroke: var(--curve-3) } .lg-drawing text.curve-3 { fill: var(--curve-3) }
+.lg-drawing path.curve-4 { stroke: var(--curve-4) } .lg-drawing text.curve-4 { fill: var(--curve-4) }
+.lg-drawing path.reference { stroke: var(--reference); stroke-dasharray: 5 3 }
+.lg-drawing text.reference { fill: var(--reference) }
+@media (prefers-color-scheme: dark) {
+  .lg-drawing { --gate: #6b5514; --operation: #7a3a35; --end: #274a6b; --paper: #16181c; --grid: #3a3d44;
+    --curve-1: #ef8b8c; --curve-2: #f0b36b; --curve-3: #6fd0ad; --curve-4: #8bbcf5; --reference: #a9adb5 } }
+"""
+_ANCHORS = {Anchor.START: "", Anchor.MIDDLE: ' text-anchor="middle"', Anchor.END: ' text-anchor="end"'}
+
+
+def svg(drawing: Drawing, alternative: str) -> str:
+    """The drawing as an element that stands within a page; ``alternative`` says in words what it shows."""
+    width, height = number(drawing.width), number(drawing.height)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="lg-drawing" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" style="max-width: 100%; height: auto; font-size: {number(drawing.letters)}px" role="img" '
+        f'aria-label="{escape(alternative)}">',
+        f"<style>{STYLE}</style>",
+        *(_shape(shape, drawing.letters) for shape in drawing.shapes),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shape(shape: Shape, letters: float) -> str:
+    name = f'class="{shape.role}"'
+    match shape:
+        case Line():
+            return f'<path {name} d="{_path(shape)}"/>'
+        case Disc((x, y), radius):
+            return f'<circle {name} cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"/>'
+        case Box((x, y), width, height, _, corner):
+            return (
+                f'<rect {name} x="{number(x - width / 2)}" y="{number(y - height / 2)}" width="{number(width)}" '
+                f'height="{number(height)}" rx="{number(corner)}"/>'
+            )
+        case Polygon(points):
+            return f'<polygon {name} points="{" ".join(f"{number(x)},{number(y)}" for x, y in points)}"/>'
+        case Label(content, (x, y)):
+            place = f'x="{number(x)}" y="{number(y)}"'
+            if shape.rising:
+                place = f'transform="translate({number(x)} {number(y)}) rotate(-90)"'
+            return f"<text {name} {place}{_ANCHORS[shape.anchor]}>{_lettering(runs(content), letters)}</text>"
+
+
+def _lettering(letters: tuple[Run, ...], size: float) -> str:
+    """Runs of text as ``tspan`` elements, raised and lowered."""
+    pieces, level = [], 0
+    for run in letters:
+        shift = (level - run.level) * size * 0.32
+        level = run.level
+        place = f' dy="{number(shift)}"' if shift else ""
+        form = ' class="it"' if run.italic else ""
+        height = ' font-size="70%"' if run.level else ""
+        pieces.append(f"<tspan{place}{form}{height}>{escape(run.text)}</tspan>")
+    return "".join(pieces)
+
+
+def _path(line: Line) -> str:
+    if not line.radius:
+        return "M" + " L".join(map(_point, line.points))
+    bends = [f"L{_point(bend.start)} Q{_point(bend.corner)} {_point(bend.end)}" for bend in line.bends]
+    return " ".join([f"M{_point(line.points[0])}", *bends, f"L{_point(line.points[-1])}"])
+
+
+def _point(point: Point) -> str:
+    return f"{number(point[0])} {number(point[1])}"
+
+
+def number(value: float) -> str:
+    """A number of at most one decimal, the same on every machine."""
+    rounded = f"{value:.1f}".removesuffix(".0")
+    return "0" if rounded == "-0" else rounded

@@ -1,0 +1,77 @@
+"""A layout as a drawing: boxes, circles and arrows, and what it shows in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import hypot
+
+from lstmgen.derivation.document import Inline
+from lstmgen.derivation.drawing import Anchor, Box, Disc, Drawing, Label, Line, Polygon, Role, Shape
+from lstmgen.derivation.network import Kind, Network
+from lstmgen.derivation.picture.layout import LETTERS, Layout, Placed, Wire
+
+BEND, FORK, HEAD, CORNER = 6.0, 2.6, 7.0, 3.0
+STALK = 15.0  # what of a line an output covers: the line ends in its middle
+_BASE = 5.0  # from the middle of letters to their base line
+_ROLES = {Kind.GATE: Role.GATE} | dict.fromkeys((Kind.FUNCTION, Kind.PRODUCT, Kind.SUM), Role.OPERATION)
+
+
+def drawn(layout: Layout) -> Drawing:
+    """The picture of a network."""
+    shapes: list[Shape] = [Line(wire.points, Role.WIRE, BEND) for wire in layout.wires]
+    shapes += [Disc(point, FORK, Role.FORK) for point in layout.forks]
+    shapes += [shape for wire in layout.wires for shape in _arrow(layout.network, wire)]
+    shapes += [shape for placed in layout.nodes for shape in _node(placed)]
+    return Drawing(layout.width, layout.height, LETTERS, tuple(shapes))
+
+
+def described(network: Network) -> tuple[Inline, ...]:
+    """What the picture shows, in words, for those who cannot see it."""
+
+    def names(kind: Kind, otherwise: str) -> tuple[Inline, ...]:
+        signs = [node.sign for node in network.nodes if node.kind is kind]
+        return tuple(piece for sign in signs for piece in (", ", sign))[1:] or (otherwise,)
+
+    return (
+        f"One step of {network.title} as a graph: states ",
+        *names(Kind.PREVIOUS, "none"),
+        " come in at the left, ",
+        *names(Kind.INPUT, "nothing"),
+        " from below; ",
+        *names(Kind.NEXT, "none"),
+        " leave at the right, ",
+        *names(Kind.OUTPUT, "nothing"),
+        " at the top.",
+    )
+
+
+def _node(placed: Placed) -> Iterator[Shape]:
+    node, x, y = placed.node, placed.x, placed.y
+    role = _ROLES.get(node.kind, Role.END)
+    if node.kind is Kind.JUNCTION:
+        yield Disc((x, y), FORK, Role.FORK)
+        return
+    if node.kind in (Kind.PRODUCT, Kind.SUM):
+        yield Disc((x, y), placed.width / 2, role)
+    else:
+        corner = CORNER if node.kind is Kind.GATE else placed.height / 2
+        yield Box((x, y), placed.width, placed.height, role, corner)
+    yield Label(node.sign, (x, y + _BASE), Role.SIGN)
+    if node.name is not None:
+        yield Label(node.name, (x + placed.width / 2 + 4, y - 6), Role.NAME, Anchor.START)
+
+
+def _arrow(network: Network, wire: Wire) -> Iterator[Shape]:
+    """The head of a line, none at a junction, and the mark beside it."""
+    kind = network.node(wire.target).kind
+    if kind is Kind.JUNCTION:
+        return
+    (a, b), (x, y) = wire.points[-2:]
+    if kind is Kind.OUTPUT:
+        y += STALK
+    length = hypot(x - a, y - b) or 1.0
+    dx, dy = (x - a) / length, (y - b) / length
+    u, v = x - HEAD * dx, y - HEAD * dy
+    yield Polygon(((x, y), (u - 3 * dy, v + 3 * dx), (u + 3 * dy, v - 3 * dx)), Role.HEAD)
+    if wire.mark:
+        yield Label(wire.mark, (x - 13 * dx + 9 * abs(dy), y - 13 * dy - 5 * abs(dx) + 4 * abs(dy)), Role.MARK)

@@ -1,0 +1,48 @@
+"""Drawings in SVG and in TikZ: every shape, every role, any words."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from sample_document import DRAWING, UNUSUAL
+
+from lstmgen.derivation.drawing import Drawing, Line, Role
+from lstmgen.derivation.formats.svg import STYLE, svg
+from lstmgen.derivation.formats.tikz import STYLES, tikz
+
+NAMESPACE = "{http://www.w3.org/2000/svg}"
+
+
+def test_every_role_has_a_look() -> None:
+    assert {shape.role for shape in DRAWING.shapes} == set(Role) == set(STYLES)
+    named = set(re.findall(r"\.lg-drawing (?:text|path)?\.([a-z0-9-]+)", STYLE))
+    assert named - {"it"} == set(Role) - {Role.SIGN}, "what stands in a node looks as letters do by themselves"
+
+
+def test_svg_is_well_formed_and_words_are_words() -> None:
+    root = ElementTree.fromstring(svg(DRAWING, UNUSUAL))
+    assert root.get("aria-label") == UNUSUAL
+    assert len(root) == 1 + len(DRAWING.shapes)
+    assert {"".join(each.itertext()) for each in root.iter(f"{NAMESPACE}text")} >= {UNUSUAL}
+    assert not list(root.iter("b"))
+
+
+def test_svg_is_self_contained_and_its_style_leaks_nowhere() -> None:
+    printed = svg(DRAWING, "").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"http|url\(|@import|<script|href", printed)
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", STYLE))
+    assert all(each.strip().startswith(".lg-drawing") for rule in rules for each in rule.split(","))
+
+
+def test_a_bend_takes_no_more_than_half_of_what_lies_between_bends() -> None:
+    first, second = Line(((0.0, 0.0), (50.0, 0.0), (50.0, 3.0), (90.0, 3.0)), Role.WIRE, 6.0).bends
+    assert (first.start, first.end) == ((48.5, 0.0), (50.0, 1.5))
+    assert (second.start, second.end) == ((50.0, 1.5), (51.5, 3.0))
+
+
+def test_tikz_defines_what_it_uses_and_nothing_more() -> None:
+    line = Drawing(9.0, 9.0, 12.0, (Line(((0.0, 0.0), (9.0, 9.0)), Role.REFERENCE),))
+    printed = tikz(line)
+    assert set(re.findall(r"lg-([a-z0-9-]+)", printed)) == {Role.REFERENCE}
+    assert printed.count("/.style") == 2  # of nodes, and of the role
