@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from lstmgen.calculus.reverse import Gradient, Origin, Seed
     from lstmgen.declare.declaration import Declaration
     from lstmgen.declare.symbols import Value
+    from lstmgen.derivation.format import Format
     from lstmgen.derivation.formula import Accent, Style, Times
     from lstmgen.derivation.notation import Adjoints, Affine, Letter, Notation, Time, Weight
     from lstmgen.schedule.calls import Functions, buffered
@@ -121,6 +122,7 @@ __all__ = [
     "Constant",
     "Declaration",
     "Fold",
+    "Format",
     "Functions",
     "Gradient",
     "Kernel",
@@ -197,6 +199,7 @@ _LATER = {
     "lstmgen.calculus.reverse": ("Gradient", "Origin", "Seed"),
     "lstmgen.declare.declaration": ("Declaration",),
     "lstmgen.declare.symbols": ("Value",),
+    "lstmgen.derivation.format": ("Format",),
     "lstmgen.derivation.formula": ("Accent", "Style", "Times"),
     "lstmgen.derivation.notation": ("Adjoints", "Affine", "Letter", "Notation", "Time", "Weight"),
     "lstmgen.schedule.calls": ("Functions", "buffered"),

@@ -12,3 +12,6 @@ STAGES = ("graph", "gradient", "schedule", "kernel", "source")
 
 DETAILS = ("full", "brief")
 """How much `lstmgen derive` tells: brief leaves out the steps of the backward pass."""
+
+PARTS = ("picture", "forward", "backward", "sums", "matrix", "example", "jacobian", "code")
+"""What `lstmgen derive` can print alone."""

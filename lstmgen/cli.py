@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lstmgen.choices import DETAILS, LEVELS, STAGES
+from lstmgen.choices import DETAILS, LEVELS, PARTS, STAGES
 from lstmgen.errors import InternalError, LstmgenError, ProofError, UserError
 from lstmgen.version import VERSION
 
@@ -214,7 +214,7 @@ def _made_by(place: Path, head: str) -> tuple[str, str, tuple[str, ...], str]:
 @click.argument("cell")
 @click.option("--format", "form", default="text", show_default=True, help="The format (lstmgen list formats).")
 @click.option("--notation", default="standard", show_default=True, help="The notation (lstmgen list notations).")
-@click.option("--part", default="", help="One part only: forward, backward, sums, matrix, example or jacobian.")
+@click.option("--part", default="", help=f"One part only: {', '.join(PARTS)}.")
 @click.option(
     "--detail", type=click.Choice(DETAILS), default="full", help="brief leaves out the steps of the backward pass."
 )
@@ -385,12 +385,16 @@ def bench(ctx: click.Context, /, cell: str, settings: tuple[str, ...], explain: 
 
 def _broken(plugin: Plugin) -> str:
     """Why a plugin cannot be used; empty if it can. Imports it."""
-    from lstmgen import plugins
+    from lstmgen import finding
 
-    if plugin.group != "cells":
-        return plugins.broken(plugin)
+    find: dict[str, Callable[[str], object]] = {
+        "cells": finding.find_cell,
+        "backends": finding.find_backend,
+        "notations": finding.find_notation,
+        "formats": finding.find_format,
+    }
     try:
-        _find(plugin.name)
+        find[plugin.group](plugin.name)
     except UserError as error:
         return str(error.args[0])
     return ""

@@ -196,11 +196,17 @@ def _wrong_backend(found: Any, name: str) -> str:
 
 
 def _wrong_notation(found: Any, name: str) -> str:
-    return _other_name(getattr(found, "name", name), name)
+    from lstmgen.derivation.notation import Notation
+
+    if not isinstance(found, Notation):
+        return f"its type is {type(found).__name__}, no notation"
+    return _other_name(found.name, name)
 
 
 def _wrong_format(found: Any, name: str) -> str:
-    return "" if callable(found) else f"its type is {type(found).__name__}, which cannot be called"
+    from lstmgen.derivation.format import Format
+
+    return "" if isinstance(found, Format) else f"its type is {type(found).__name__}, no format"
 
 
 def _other_name(found: object, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Finds cells, their options, back ends and notations by what a user calls them: a registered name, or a file."""
+"""Finds cells, their options, and all other plugins by what a user calls them: a registered name, or a file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from lstmgen import plugins
 from lstmgen.backends.base import Backend
 from lstmgen.declare.cell import Cell
+from lstmgen.derivation.format import Format
 from lstmgen.derivation.notation import Notation
 from lstmgen.errors import PluginError, UserError
+
+Kind = TypeVar("Kind", Notation, Format)
 
 
 def find_cell(origin: str | Cell) -> Cell:
@@ -114,12 +117,22 @@ def find_backend(name: str) -> Backend:
 
 def find_notation(name: str) -> Notation:
     """A notation by its registered name. Raises :class:`PluginError` (LG203) for what is none."""
-    notation = plugins.load("notations", name)
-    if not isinstance(notation, Notation):
-        kind = type(notation).__name__
+    return _loaded("notations", name, Notation)
+
+
+def find_format(name: str) -> Format:
+    """A format by its registered name. Raises :class:`PluginError` (LG203) for what is none."""
+    return _loaded("formats", name, Format)
+
+
+def _loaded(group: str, name: str, kind: type[Kind]) -> Kind:
+    """The plugin of a group whose plugins are of one class of :mod:`lstmgen.api`."""
+    found = plugins.load(group, name)
+    if not isinstance(found, kind):
         raise PluginError(
-            f"the notation {name!r} is broken: it is of type {kind}, not lstmgen.api.Notation",
+            f"the {group[:-1]} {name!r} is broken: it is of type {type(found).__name__}, "
+            f"not lstmgen.api.{kind.__name__}",
             code="LG203",
-            hint="register an object made by lstmgen.api.Notation",
+            hint=f"register an object made by lstmgen.api.{kind.__name__}",
         )
-    return notation
+    return found

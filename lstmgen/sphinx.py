@@ -25,7 +25,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from lstmgen import deriving, finding, plugins
+from lstmgen import deriving, finding
 from lstmgen.choices import DETAILS
 from lstmgen.derivation.embedding import embedded
 from lstmgen.derivation.formats.latex import PACKAGES
@@ -107,7 +107,7 @@ class PrintDerivations(SphinxPostTransform):
         form = FORMATS.get(self.app.builder.format, "text")
         for node in list(self.document.findall(DerivationNode)):
             document = embedded(_printed(node).document(node["part"], node["detail"], form), node["prefix"])
-            text = plugins.load("formats", form)(document, True)
+            text = finding.find_format(form).render(document, True)
             shown = nodes.raw(text, text, format=form) if form != "text" else nodes.literal_block(text, text)
             if form == "text":
                 shown["language"] = "none"

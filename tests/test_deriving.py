@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +11,7 @@ import lstmgen
 from lstmgen import deriving, finding, plugins
 from lstmgen.derivation.document import Derived, Figure, Listing
 from lstmgen.derivation.formats.text import WIDTH, columns
+from lstmgen.errors import UserError
 
 BUILT_IN = [each.name for each in plugins.available("cells") if each.packages == ("lstmgen",)]
 NOTATIONS = [each.name for each in plugins.available("notations")]
@@ -59,6 +61,57 @@ def test_equations_link_to_lines_of_code_that_are_there() -> None:
     assert 'within lines <a href="#line' in page
 
 
-def test_pictures_are_drawn_for_formats_that_show_them() -> None:
-    assert [type(block) for block in lstmgen.derive("gru").document(form="html").lead].count(Figure) == 1
-    assert Figure not in [type(block) for block in lstmgen.derive("gru").document(form="text").lead]
+@pytest.mark.parametrize(("form", "shown"), [("latex", 1), ("html", 1), ("markdown", 1), ("text", 0)])
+def test_pictures_are_drawn_for_formats_that_show_them(form: str, shown: int) -> None:
+    found = lstmgen.derive("gru").document(form=form)
+    assert [type(block) for block in found.lead].count(Figure) == shown
+
+
+@pytest.mark.parametrize("form", [each.name for each in plugins.available("formats")])
+def test_every_format_prints_the_picture_alone(form: str) -> None:
+    made = lstmgen.derive("gru")
+    (section,) = made.document("picture", form=form).sections
+    assert [type(block) for block in section.blocks] == [Figure]
+    assert "tanh" in made.render(form, part="picture")
+
+
+def test_a_format_that_prints_the_picture_alone_needs_no_part_and_takes_no_other() -> None:
+    made = lstmgen.derive("gru")
+    assert made.render("dot") == made.render("dot", part="picture")
+    with pytest.raises(UserError, match="cannot print the part 'sums'") as caught:
+        made.render("dot", part="sums")
+    assert caught.value.code == "LG402"
+    with pytest.raises(UserError, match="there is no part 'all'") as caught:
+        made.render("dot", part="all")
+    assert caught.value.code == "LG401"
+
+
+def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for module, name in ((deriving.worked, "section"), (deriving.jacobian, "section"), (deriving.picture, "draw")):
+        inner = getattr(module, name)
+
+        def noted(*arguments: object, inner: Callable[..., object] = inner) -> object:
+            made.append(f"{inner.__module__.rpartition('.')[2]}")
+            return inner(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+    monkeypatch.setattr(deriving, "_curves", lambda *arguments: made.append("curves"))
+    gru = lstmgen.derive("gru")
+    for part, form, expected in (
+        ("forward", "html", []),
+        ("example", "html", ["worked"]),
+        ("jacobian", "text", ["jacobian"]),
+        ("picture", "text", ["picture"]),
+        ("jacobian", "html", ["curves", "jacobian"]),
+        ("jacobian", "latex", ["jacobian"]),  # the curves are there already
+        ("", "text", ["worked", "jacobian"]),
+        ("", "markdown", ["worked", "jacobian", "picture"]),
+    ):
+        made.clear()
+        gru.render(form, part=part)
+        assert made == expected, (part, form)
+
+
+def test_the_code_can_be_had_alone() -> None:
+    assert "def _backward(" in lstmgen.derive("gru").render("text", part="code")

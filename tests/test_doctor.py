@@ -164,7 +164,8 @@ WRONG = {
         "from lstmgen.derivation.notations.code import code as it",
         "it calls itself 'code'",
     ),
-    "format that is no function": ("formats", "it = 3", "its type is int, which cannot be called"),
+    "no notation": ("notations", "it = 3", "its type is int, no notation"),
+    "no format": ("formats", "it = 3", "its type is int, no format"),
     "does not load": ("formats", "1 / 0", "ZeroDivisionError"),
 }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from sample_document import DRAWING, UNUSUAL
+from sample_document import DOCUMENT, DRAWING, UNUSUAL
 
 from lstmgen.derivation.drawing import Drawing, Line, Role
-from lstmgen.derivation.formats.svg import STYLE, svg
+from lstmgen.derivation.formats.svg import ALONE, STYLE, element, render
 from lstmgen.derivation.formats.tikz import STYLES, tikz
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
@@ -21,7 +21,7 @@ def test_every_role_has_a_look() -> None:
 
 
 def test_svg_is_well_formed_and_words_are_words() -> None:
-    root = ElementTree.fromstring(svg(DRAWING, UNUSUAL))
+    root = ElementTree.fromstring(element(DRAWING, UNUSUAL))
     assert root.get("aria-label") == UNUSUAL
     assert len(root) == 1 + len(DRAWING.shapes)
     assert {"".join(each.itertext()) for each in root.iter(f"{NAMESPACE}text")} >= {UNUSUAL}
@@ -29,10 +29,16 @@ def test_svg_is_well_formed_and_words_are_words() -> None:
 
 
 def test_svg_is_self_contained_and_its_style_leaks_nowhere() -> None:
-    printed = svg(DRAWING, "").replace("http://www.w3.org/2000/svg", "")
+    printed = element(DRAWING, "").replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"http|url\(|@import|<script|href", printed)
-    rules = re.findall(r"([^{}]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", STYLE))
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", STYLE + ALONE))
     assert all(each.strip().startswith(".lg-drawing") for rule in rules for each in rule.split(","))
+
+
+def test_a_file_has_paper_and_ink_and_a_fragment_has_those_of_its_page() -> None:
+    (alone, within) = (render(DOCUMENT, fragment) for fragment in (False, True))
+    assert ALONE in alone and ALONE not in within
+    assert ElementTree.fromstring(alone).tag == f"{NAMESPACE}svg"
 
 
 def test_a_bend_takes_no_more_than_half_of_what_lies_between_bends() -> None:

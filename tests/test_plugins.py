@@ -74,11 +74,12 @@ def test_formats_and_notations_of_another_package_are_used(run: Run, package: Pa
     package(
         "their_print",
         "[lstmgen.formats]\nnames = their_print_module:names\n[lstmgen.notations]\nplain = their_print_module:plain\n",
-        their_print_module="from lstmgen.api import Letter, Notation\n"
+        their_print_module="from lstmgen.api import Format, Letter, Notation\n"
         "plain = Notation('plain', 'a letter of its own', letters={'forget gate': Letter('phi')})\n"
-        "def names(document, fragment=False):\n"
+        "def render(document, fragment):\n"
         "    (equations,) = (each for each in document.sections if each.name == 'equations')\n"
-        "    return ' '.join(each.formula.sides[0].base for each in equations.blocks)",
+        "    return ' '.join(each.formula.sides[0].base for each in equations.blocks)\n"
+        "names = Format(render)",
     )
     result = run("derive", "lstm", "--format", "names", "--notation", "plain")
     assert result.output.split() == ["a", "phi", "a", "i", "a", "g", "c", "a", "o", "h"]
@@ -157,6 +158,18 @@ def test_a_cell_that_is_no_cell_is_refused(run: Run, package: Package) -> None:
     assert result.exit_code == 2
     assert "LG203" in result.output
     assert "no cell" in result.output
+
+
+@pytest.mark.parametrize(("group", "option"), [("formats", "--format"), ("notations", "--notation")])
+def test_a_format_or_notation_that_is_none_is_refused_and_listed_as_broken(
+    run: Run, package: Package, group: str, option: str
+) -> None:
+    package("forger", f"[lstmgen.{group}]\nforged = forged_{group}:forged\n", **{f"forged_{group}": "forged = print"})
+    result = run("derive", "rnn", option, "forged")
+    assert result.exit_code == 2
+    assert "LG203" in result.output and "builtin_function_or_method, not lstmgen.api." in result.output
+    (line,) = [each for each in run("list", "-v", group).output.splitlines() if each.startswith("forged")]
+    assert "BROKEN" in line
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

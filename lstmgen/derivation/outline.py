@@ -6,7 +6,7 @@ what adds up over time, then all gates at once. Other sections, such as a worked
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from lstmgen.derivation.additions import Additions, with_lines
 from lstmgen.derivation.backward import backward_section, sums_section
@@ -16,11 +16,9 @@ from lstmgen.derivation.matrix import matrix_section
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.page import Page, open_page
-from lstmgen.errors import UserError
 
 NOTHING = Additions()
-PARTS = ("forward", "backward", "sums", "matrix")
-"""The parts that every derivation has; sections that are handed in are parts besides."""
+PICTURE = "picture"
 
 
 def outline(
@@ -33,24 +31,32 @@ def outline(
 ) -> Document:
     """The document: all of it, or one ``part`` alone. ``detail`` "brief" leaves out the steps of the backward pass.
 
-    Raises :class:`UserError` (LG401) for a part that there is not.
+    A picture stands in the lead of the whole, and is a section where it is all that is asked for.
     """
-    parts = (*PARTS, *(section.name for section in additions.sections if section.level == 1))
-    if part and part not in parts:
-        raise UserError(f"there is no part {part!r}", code="LG401", hint=f"there are: {', '.join(parts)}")
     page = open_page(derivation, notation)
-    own = (
-        *forward_sections(page),
-        backward_section(page, brief=detail == "brief"),
-        sums_section(page),
-        matrix_section(page),
-    )
+    makers: dict[str, Callable[[], Iterable[Section]]] = {
+        "forward": lambda: forward_sections(page),
+        "backward": lambda: [backward_section(page, brief=detail == "brief")],
+        "sums": lambda: [sums_section(page)],
+        "matrix": lambda: [matrix_section(page)],
+    }
+    own = [section for name, make in makers.items() if part in ("", name) for section in make()]
     sections = (*with_lines(own, additions.lines), *additions.sections)
+    picture = (additions.picture,) if additions.picture else ()
+    if part:
+        shown = tuple(_of_part(sections, part))
+        if part == PICTURE and picture:
+            shown = (Section(PICTURE, "One step as a picture", picture),)
+        return Document(_title(derivation), derivation.gradient.declaration.reference, (), shown)
+    lead = (*_lead(page), *picture)
+    return Document(_title(derivation), derivation.gradient.declaration.reference, lead, sections)
+
+
+def _title(derivation: Derivation) -> str:
+    """The cell's name, and the first sentence that is said of it."""
     declaration = derivation.gradient.declaration
-    first = declaration.doc.split("\n\n")[0].split(". ")[0].rstrip(".") if declaration.doc else ""
-    title = f"{declaration.name}: {first}" if first else declaration.name
-    lead = () if part else (*_lead(page), *([additions.picture] if additions.picture else []))
-    return Document(title, declaration.reference, lead, tuple(_of_part(sections, part) if part else sections))
+    first = declaration.doc.split("\n\n")[0].split(". ")[0].rstrip(".")
+    return f"{declaration.name}: {first}" if first else declaration.name
 
 
 def _of_part(sections: Sequence[Section], part: str) -> Iterator[Section]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lstmgen import plugins
+from lstmgen.choices import PARTS
 from lstmgen.derivation.additions import Additions
 from lstmgen.derivation.document import Document
+from lstmgen.derivation.format import Format
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.outline import outline
+from lstmgen.errors import UserError
+from lstmgen.finding import find_format
 
 
-def _nothing(form: str, part: str) -> Additions:
+def _nothing(form: Format, part: str) -> Additions:
     return Additions()
 
 
@@ -21,22 +24,35 @@ def _nothing(form: str, part: str) -> Additions:
 class Printed:
     """A derivation and its notation; ``str()`` gives the text, and notebooks show it with its formulas.
 
-    ``additions`` gives what a format can show besides, for one part or for all: it may take a while.
+    ``additions`` gives what other stages add, for one part or for all that a format shows: it may take a while.
     """
 
     derivation: Derivation
     notation: Notation
-    additions: Callable[[str, str], Additions] = _nothing
+    additions: Callable[[Format, str], Additions] = _nothing
 
     def document(self, part: str = "", detail: str = "full", form: str = "text") -> Document:
-        """The derivation as a document. Raises :class:`UserError` (LG401) for a part that there is not."""
-        additions = self.additions(form, part)
-        return outline(self.derivation, self.notation, part=part, detail=detail, additions=additions)
+        """The derivation as a document, as the format called ``form`` shows it: all of it, or one part.
+
+        Raises :class:`UserError` for a part that there is not (LG401), and for one that the format cannot print
+        (LG402).
+        """
+        found = find_format(form)
+        if part and part not in PARTS:
+            raise UserError(f"there is no part {part!r}", code="LG401", hint=f"there are: {', '.join(PARTS)}")
+        if found.only and part not in ("", found.only):
+            raise UserError(
+                f"the format {form!r} cannot print the part {part!r}",
+                code="LG402",
+                hint=f"it prints the {found.only} alone; lstmgen list formats shows others",
+            )
+        chosen = part or found.only
+        additions = self.additions(found, chosen)
+        return outline(self.derivation, self.notation, part=chosen, detail=detail, additions=additions)
 
     def render(self, form: str, *, part: str = "", detail: str = "full", fragment: bool = False) -> str:
         """The derivation in the format called ``form``. Raises :class:`PluginError` for a format that there is not."""
-        printer: Callable[[Document, bool], str] = plugins.load("formats", form)
-        return printer(self.document(part, detail, form), fragment)
+        return find_format(form).render(self.document(part, detail, form), fragment)
 
     def __str__(self) -> str:
         return self.render("text")

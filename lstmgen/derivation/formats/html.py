@@ -19,13 +19,14 @@ from lstmgen.derivation.document import (
     Section,
     Table,
 )
+from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.breaking import Rows, rows, spread
 from lstmgen.derivation.formats.groups import grouped
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.mathml import INDENT, display_math, inline_math
 from lstmgen.derivation.formats.measure import piece_width, running_width
 from lstmgen.derivation.formats.plain import running as plain_text
-from lstmgen.derivation.formats.svg import svg
+from lstmgen.derivation.formats.svg import element
 from lstmgen.templating import render as fill
 
 WIDE = 38.0  # em for a formula on a wide page, less what its note takes
@@ -183,7 +184,7 @@ def _cells(row: tuple[tuple[Inline, ...], ...], kind: str, right: tuple[int, ...
 
 def _figure(figure: Figure) -> str:
     caption = f"<figcaption>{running(figure.caption)}</figcaption>" if figure.caption else ""
-    return f"<figure>{svg(figure.drawing, plain_text(figure.alternative))}{caption}</figure>"
+    return f"<figure>{element(figure.drawing, plain_text(figure.alternative))}{caption}</figure>"
 
 
 def _listing(listing: Listing) -> str:
@@ -200,3 +201,6 @@ def _line(index: int, line: str, anchors: list[str]) -> str:
     first = f' id="{escape(anchors[0])}"' if anchors else ""
     others = "".join(f'<span id="{escape(each)}"></span>' for each in anchors[1:])
     return f'<span class="line"{first} data-number="{index + 1}">{others}{escape(line)}</span>'
+
+
+html = Format(render, pictures=True, curves=True, code=True)

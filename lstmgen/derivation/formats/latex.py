@@ -16,6 +16,7 @@ from lstmgen.derivation.document import (
     Section,
     Table,
 )
+from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.breaking import Rows, rows
 from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, line_words, links_of
@@ -253,3 +254,6 @@ def _code_lines(index: int, line: str, anchors: list[str]) -> list[str]:
     parts = [line[at : at + CODE] for at in range(0, len(line), CODE)] or [""]
     numbers = [targets + str(index + 1), *[""] * (len(parts) - 1)]
     return [rf"\lgcode{{{number}}}{{{code(part)}}}" for number, part in zip(numbers, parts, strict=True)]
+
+
+latex = Format(render, pictures=True, curves=True)

@@ -23,9 +23,11 @@ from lstmgen.derivation.document import (
     Section,
     Table,
 )
+from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.breaking import rows, spread
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.measure import piece_width
+from lstmgen.derivation.formats.mermaid import chart
 from lstmgen.derivation.formats.tex import MARKDOWN, Tex
 
 ROOM = 44.0  # em that a page on GitHub gives an equation
@@ -141,10 +143,15 @@ def _cell(pieces: tuple[Inline, ...]) -> str:
 
 def _figure(figure: Figure) -> list[str]:
     caption = [f"*{running(figure.caption)}*"] if figure.caption else []
-    return [f"> {running(figure.alternative)}", *caption]
+    if figure.network is None:
+        return [f"> {running(figure.alternative)}", *caption]
+    return [f"```mermaid\n{chart(figure.network)}```", *caption]
 
 
 def _listing(listing: Listing) -> str:
     longest = max((len(run) for line in listing.lines for run in re.findall(r"`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return "\n".join([fence + listing.language, *listing.lines, fence])
+
+
+markdown = Format(render, pictures=True)

@@ -4,46 +4,60 @@ from __future__ import annotations
 
 from html import escape
 
-from lstmgen.derivation.drawing import Anchor, Box, Disc, Drawing, Label, Line, Point, Polygon, Shape
+from lstmgen.derivation.document import Document
+from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label, Line, Point, Polygon, Role, Shape
+from lstmgen.derivation.format import Format
+from lstmgen.derivation.formats.colours import DARK, INK, LIGHT
+from lstmgen.derivation.formats.figures import figures
 from lstmgen.derivation.formats.lettering import Run, runs
+from lstmgen.derivation.formats.plain import running
 
-STYLE = """
-.lg-drawing { --gate: #fbe3a4; --operation: #f6c9c4; --end: #cfe3f5; --paper: #ffffff; --grid: #d9dbe0;
-  --curve-1: #9e2a2b; --curve-2: #c8741a; --curve-3: #2a7f62; --curve-4: #1f5fa8; --reference: #6c6f75;
-  color: inherit; font-family: "Latin Modern Math", "STIX Two Text", Cambria, Georgia, serif }
-.lg-drawing path { fill: none; stroke-linejoin: round } .lg-drawing .it { font-style: italic }
-.lg-drawing text, .lg-drawing .head, .lg-drawing .fork { fill: currentColor }
-.lg-drawing .wire { stroke: currentColor; stroke-width: 1.4 }
-.lg-drawing .gate, .lg-drawing .operation, .lg-drawing .end { stroke: currentColor; stroke-width: 1.1 }
-.lg-drawing .gate { fill: var(--gate) } .lg-drawing .operation { fill: var(--operation) }
-.lg-drawing .end { fill: var(--end) } .lg-drawing .name { font-size: .87em }
-.lg-drawing .mark { font-size: .8em; paint-order: stroke; stroke: var(--paper); stroke-width: 3px }
-.lg-drawing .grid { stroke: var(--grid); stroke-width: 1 }
-.lg-drawing .title, .lg-drawing .axis, .lg-drawing [class|="curve"], .lg-drawing .reference {
-  font-family: system-ui, sans-serif }
-.lg-drawing .title { font-weight: 600 }
-.lg-drawing path[class|="curve"], .lg-drawing path.reference { stroke-width: 1.8 }
-.lg-drawing path.curve-1 { stroke: var(--curve-1) } .lg-drawing text.curve-1 { fill: var(--curve-1) }
-.lg-drawing path.curve-2 { stroke: var(--curve-2) } .lg-drawing text.curve-2 { fill: var(--curve-2) }
-.lg-drawing path.curve-3 { stroke: var(--curve-3) } .lg-drawing text.curve-3 { fill: var(--curve-3) }
-.lg-drawing path.curve-4 { stroke: var(--curve-4) } .lg-drawing text.curve-4 { fill: var(--curve-4) }
-.lg-drawing path.reference { stroke: var(--reference); stroke-dasharray: 5 3 }
-.lg-drawing text.reference { fill: var(--reference) }
-@media (prefers-color-scheme: dark) {
-  .lg-drawing { --gate: #6b5514; --operation: #7a3a35; --end: #274a6b; --paper: #16181c; --grid: #3a3d44;
-    --curve-1: #ef8b8c; --curve-2: #f0b36b; --curve-3: #6fd0ad; --curve-4: #8bbcf5; --reference: #a9adb5 } }
+_FONT = '"Latin Modern Math", "STIX Two Text", Cambria, Georgia, serif'
+_COLOURS, _DARK_COLOURS = ("; ".join(f"--{role}: {each[role]}" for role in each) for each in (LIGHT, DARK))
+_CURVES = "\n".join(
+    f".lg-drawing path.{role} {{ stroke: var(--{role}) }} .lg-drawing text.{role} {{ fill: var(--{role}) }}"
+    for role in (*CURVES, Role.REFERENCE)
+)
+STYLE = f"""
+.lg-drawing {{ {_COLOURS}; --paper: #ffffff; color: inherit; font-family: {_FONT} }}
+.lg-drawing path {{ fill: none; stroke-linejoin: round }} .lg-drawing .it {{ font-style: italic }}
+.lg-drawing text, .lg-drawing .head, .lg-drawing .fork {{ fill: currentColor }}
+.lg-drawing .wire {{ stroke: currentColor; stroke-width: 1.4 }}
+.lg-drawing .gate, .lg-drawing .operation, .lg-drawing .end {{ stroke: currentColor; stroke-width: 1.1 }}
+.lg-drawing .gate {{ fill: var(--gate) }} .lg-drawing .operation {{ fill: var(--operation) }}
+.lg-drawing .end {{ fill: var(--end) }} .lg-drawing .name {{ font-size: .87em }}
+.lg-drawing .mark {{ font-size: .8em; paint-order: stroke; stroke: var(--paper); stroke-width: 3px }}
+.lg-drawing .grid {{ stroke: var(--grid); stroke-width: 1 }}
+.lg-drawing .title, .lg-drawing .axis, .lg-drawing [class|="curve"], .lg-drawing .reference {{
+  font-family: system-ui, sans-serif }}
+.lg-drawing .title {{ font-weight: 600 }}
+.lg-drawing path[class|="curve"], .lg-drawing path.reference {{ stroke-width: 1.8 }}
+.lg-drawing path.reference {{ stroke-dasharray: 5 3 }}
+{_CURVES}
+@media (prefers-color-scheme: dark) {{ .lg-drawing {{ {_DARK_COLOURS}; --paper: #16181c }} }}
 """
+ALONE = f"""
+.lg-drawing {{ color: {INK}; background: var(--paper) }}
+@media (prefers-color-scheme: dark) {{ .lg-drawing {{ color: #dfe2e6 }} }}
+"""
+"""What a drawing has from its page where it stands within one."""
 _ANCHORS = {Anchor.START: "", Anchor.MIDDLE: ' text-anchor="middle"', Anchor.END: ' text-anchor="end"'}
 
 
-def svg(drawing: Drawing, alternative: str) -> str:
-    """The drawing as an element that stands within a page; ``alternative`` says in words what it shows."""
+def render(document: Document, fragment: bool = False) -> str:
+    """The figures of ``document``, each as an element: a fragment stands within a page and has its paper and ink."""
+    style = STYLE if fragment else STYLE + ALONE
+    return "\n".join(element(each.drawing, running(each.alternative), style) for each in figures(document))
+
+
+def element(drawing: Drawing, alternative: str, style: str = STYLE) -> str:
+    """The drawing as an element of a page; ``alternative`` says in words what it shows."""
     width, height = number(drawing.width), number(drawing.height)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lg-drawing" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" style="max-width: 100%; height: auto; font-size: {number(drawing.letters)}px" role="img" '
         f'aria-label="{escape(alternative)}">',
-        f"<style>{STYLE}</style>",
+        f"<style>{style}</style>",
         *(_shape(shape, drawing.letters) for shape in drawing.shapes),
         "</svg>",
     ]
@@ -99,3 +113,6 @@ def number(value: float) -> str:
     """A number of at most one decimal, the same on every machine."""
     rounded = f"{value:.1f}".removesuffix(".0")
     return "0" if rounded == "-0" else rounded
+
+
+svg = Format(render, only="picture")

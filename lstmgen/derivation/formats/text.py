@@ -18,7 +18,9 @@ from lstmgen.derivation.document import (
     Section,
     Table,
 )
+from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.breaking import Rows, rows
+from lstmgen.derivation.formats.connections import connections
 from lstmgen.derivation.formats.groups import grouped, spread_out
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.pieces import Piece
@@ -187,9 +189,14 @@ def _cell(cell: tuple[Inline, ...], width: int) -> list[str]:
 
 def _figure(figure: Figure) -> list[str]:
     caption = _wrapped(running(figure.caption), MARGIN, MARGIN) if figure.caption else []
-    return [*_wrapped(f"[Figure: {running(figure.alternative)}]", MARGIN, MARGIN + " "), *caption]
+    if figure.network is None:
+        return [*_wrapped(f"[Figure: {running(figure.alternative)}]", MARGIN, MARGIN + " "), *caption]
+    return [*_wrapped(running(figure.alternative)), "", *_table(connections(figure.network)), *caption]
 
 
 def _listing(listing: Listing) -> list[str]:
     width = len(str(len(listing.lines)))
     return [f"{MARGIN}{index + 1:>{width}}  {each}".rstrip() for index, each in enumerate(listing.lines)]
+
+
+text = Format(render)

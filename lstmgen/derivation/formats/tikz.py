@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label, Line, Point, Polygon, Role, Shape
+from lstmgen.derivation.formats.colours import LIGHT
 from lstmgen.derivation.formats.tex import LATEX, Tex, text
 
 UNIT = 6.0  # points for the height of letters in the drawing; TeX's own look smaller than they are, and are larger
-COLOURS = {
-    Role.GATE: "FBE3A4",
-    Role.OPERATION: "F6C9C4",
-    Role.END: "CFE3F5",
-    Role.GRID: "D9DBE0",
-    Role.CURVE_1: "9E2A2B",
-    Role.CURVE_2: "C8741A",
-    Role.CURVE_3: "2A7F62",
-    Role.CURVE_4: "1F5FA8",
-    Role.REFERENCE: "6C6F75",
-}
 # Letters are made smaller, not taken from a smaller font: that has subscripts nearly as large as itself.
 _NODES = r"inner sep=0pt, outer sep=0pt, font=\fontsize{10}{12}\selectfont, scale=.66"
 STYLES: Mapping[Role, str] = {
@@ -43,7 +33,7 @@ def tikz(drawing: Drawing) -> str:
     """The drawing as a ``tikzpicture``. Its styles are its own: nothing need be defined before it."""
     unit = UNIT / drawing.letters
     roles = dict.fromkeys(shape.role for shape in drawing.shapes)
-    colours = [rf"\definecolor{{lg-{role}}}{{HTML}}{{{COLOURS[role]}}}%" for role in roles if role in COLOURS]
+    colours = [rf"\definecolor{{lg-{role}}}{{HTML}}{{{LIGHT[role][1:].upper()}}}%" for role in roles if role in LIGHT]
     styles = [f"  lg-{role}/.style={{{STYLES[role]}}}," for role in roles]
     options = f"x={number(unit)}pt, y=-{number(unit)}pt, every node/.style={{{_NODES}}},"
     return "\n".join(

@@ -1,0 +1,62 @@
+"""Networks as text: for Graphviz, for Mermaid, and as a table of connections."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from sample_document import DOCUMENT, NETWORK, UNUSUAL
+
+import lstmgen
+from lstmgen.derivation.formats import dot, markdown, mermaid, text
+from lstmgen.derivation.formats.connections import connections
+from lstmgen.derivation.formats.plain import running
+
+
+def test_mermaid_reads_no_words_as_its_own() -> None:
+    """Within quotes stand letters, a few signs, and entities; so no label ends early, is Markdown, or is HTML."""
+    labels = re.findall(r'"([^"]*)"', mermaid.chart(NETWORK))
+    assert len(labels) == len(NETWORK.nodes) + 2
+    assert all(re.fullmatch(r"(?:[\w =,()×·₋⁻]|#\d+;)*", each) for each in labels)
+    odd = "".join(chr(int(match[1])) if match[1] else match[0] for match in re.finditer(r"#(\d+);|.", labels[4]))
+    assert odd == UNUSUAL
+
+
+def test_mermaid_has_one_statement_a_line() -> None:
+    first, *others = mermaid.chart(NETWORK).splitlines()
+    assert first == "flowchart LR"
+    statement = r'  (classDef \w+ [\w:#,]+|n\d+[(\[]+"[^"]*"[)\]]+(:::\w+)?|n\d+ --[->](\|"[^"]*"\|)? n\d+)'
+    assert all(re.fullmatch(statement, line) for line in others)
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+@pytest.mark.parametrize("printed", [dot.graph(NETWORK), lstmgen.derive("mlstm").render("dot")], ids=["odd", "mlstm"])
+def test_graphviz_reads_the_graph(printed: str) -> None:
+    done = subprocess.run(["dot", "-Tplain"], input=printed, capture_output=True, check=True, encoding="utf-8")
+    assert not done.stderr
+    assert len(re.findall("^node ", done.stdout, re.MULTILINE)) == printed.count("label=") - printed.count("headlabel=")
+    assert len(re.findall("^edge ", done.stdout, re.MULTILINE)) == printed.count(" -> ")
+
+
+def test_dot_escapes_words() -> None:
+    assert r'label="<b>&amp;\"$%_\\{}' in dot.graph(NETWORK)
+
+
+def test_connections_say_what_every_node_reads() -> None:
+    rows = [tuple(map(running, row)) for row in connections(NETWORK).rows]
+    assert rows == [
+        ("fₜ", "σ", "cₜ₋₁, xₜ"),  # through a junction
+        ("(1)", UNUSUAL, "fₜ"),
+        ("cₜ", "×", "÷(1), cₜ₋₁"),
+        ("(2)", "+", "cₜ, −cₜ₋₁"),
+        ("cₜ", "", "(2)"),  # the state that leaves is not the product of that name
+    ]
+
+
+def test_formats_of_whole_documents_show_what_a_picture_shows() -> None:
+    assert f"```mermaid\n{mermaid.chart(NETWORK)}```" in markdown.render(DOCUMENT)
+    assert "A circle of fₜ" in text.render(DOCUMENT) and "÷(1), cₜ₋₁" in text.render(DOCUMENT)
+    assert dot.render(DOCUMENT) == dot.graph(NETWORK)
+    assert mermaid.render(DOCUMENT, True) == mermaid.chart(NETWORK)
