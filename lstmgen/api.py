@@ -23,6 +23,10 @@ For notations of derivations: :class:`Notation`, with a :class:`Letter` or :clas
 writes :class:`Time`, :class:`Adjoints`, :class:`Affine` maps and products (:class:`Times`); :class:`Accent` and
 :class:`Style` are those of symbols.
 
+For formats of derivations: :class:`Format`, and modules with classes of their own: :mod:`document` (sections and
+blocks), :mod:`formula`, and for figures :mod:`drawing` and :mod:`network`; :mod:`printing` has formulas, links and
+drawings as the built-in formats print them.
+
 These are imported when they are first asked for, so that a cell does not pay for them. What the tests of cells and back
 ends need is in :mod:`lstmgen.testing`.
 """
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from lstmgen.calculus.reverse import Gradient, Origin, Seed
     from lstmgen.declare.declaration import Declaration
     from lstmgen.declare.symbols import Value
+    from lstmgen.derivation import document, drawing, formula, network, printing
     from lstmgen.derivation.format import Format
     from lstmgen.derivation.formula import Accent, Style, Times
     from lstmgen.derivation.notation import Adjoints, Affine, Letter, Notation, Time, Weight
@@ -159,10 +164,13 @@ __all__ = [
     "buffered",
     "cell",
     "clip",
+    "document",
+    "drawing",
     "equal",
     "erf",
     "exp",
     "flatten",
+    "formula",
     "gelu",
     "hard_sigmoid",
     "layer_norm",
@@ -175,7 +183,9 @@ __all__ = [
     "mean_over",
     "minimum",
     "module_text",
+    "network",
     "outer",
+    "printing",
     "relu",
     "show",
     "sigmoid",
@@ -199,6 +209,7 @@ _LATER = {
     "lstmgen.calculus.reverse": ("Gradient", "Origin", "Seed"),
     "lstmgen.declare.declaration": ("Declaration",),
     "lstmgen.declare.symbols": ("Value",),
+    "lstmgen.derivation": ("document", "drawing", "formula", "network", "printing"),
     "lstmgen.derivation.format": ("Format",),
     "lstmgen.derivation.formula": ("Accent", "Style", "Times"),
     "lstmgen.derivation.notation": ("Adjoints", "Affine", "Letter", "Notation", "Time", "Weight"),
@@ -237,14 +248,15 @@ _LATER = {
     "lstmgen.schedule.target": ("Fold", "Target"),
     "lstmgen.schedule.work": ("Schedule", "stack_count"),
 }
-"""What back ends and notations need, by the module that it is in."""
+"""What back ends, notations and formats need, by the module that it is in, or the package."""
 
 if not TYPE_CHECKING:  # a type checker shall complain of a name that is not there
 
     def __getattr__(name):
         for module, names in _LATER.items():
             if name in names:
-                globals()[name] = getattr(import_module(module), name)
+                home = import_module(module)
+                globals()[name] = getattr(home, name) if hasattr(home, name) else import_module(f"{module}.{name}")
                 return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -68,7 +68,7 @@ def python(installed: Path, tmp_path: Path) -> Python:
 
 def test_it_is_listed_beside_the_built_in_ones(python: Python) -> None:
     lines = python("-m", "lstmgen.cli", "list", "--verbose").stdout.splitlines()
-    for group, name in (("cells", "tide"), ("backends", "loops")):
+    for group, name in (("cells", "tide"), ("backends", "loops"), ("notations", "tidal"), ("formats", "rst")):
         (line,) = [line.split() for line in lines if line.split()[0] == name]
         assert line == [name, PROJECT["name"], PROJECT["entry-points"][f"lstmgen.{group}"][name]]
     assert not [line for line in lines if "BROKEN" in line or "CONFLICT" in line]
@@ -114,6 +114,19 @@ def test_what_its_back_end_writes_shows_every_loop_under_its_equation(python: Py
         "kernel backward",
         "kernel rebuild",
     ]
+
+
+def test_its_derivation_is_printed_in_its_notation_and_its_format(python: Python) -> None:
+    printed = python("-m", "lstmgen.cli", "derive", "tide", "--notation", "tidal", "--format", "rst").stdout
+    assert ".. math::\n\n   v_t = \\sigma(a_{v,t})\n" in printed
+    assert r"\bar v_t" in printed and r"\mu_{t - 1}" in printed and "valve" in printed
+
+
+def test_the_page_on_plugins_quotes_its_notation_and_its_format() -> None:
+    page = (EXAMPLE.parent.parent / "docs/plugins.md").read_text(encoding="utf-8")
+    for name in ("tidal", "rst"):
+        _, code = (EXAMPLE / f"lstmgen_example/{name}.py").read_text(encoding="utf-8").split("\n\n", 1)
+        assert f"```python\n{code}```" in page
 
 
 def test_its_own_tests_pass(python: Python, tmp_path: Path) -> None:
