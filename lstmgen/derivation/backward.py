@@ -173,10 +173,10 @@ def _steps(page: Page, told: Told) -> Iterator[Equation]:
     found = [term for term in terms if term is not None]
     if len(found) == len(terms):
         chain = Sum(tuple(("+", term) for term in found)) if len(found) > 1 else found[0]
-        yield Equation(Relation((page.own_adjoint(told.value), chain), ("=",)))
+        rule = Equation(Relation((page.own_adjoint(told.value), chain), ("=",)))
         local = [Equation(_local(page, told.value, group)) for group in groups if group[0].seed is None]
-        if local:
-            yield beside(local)
+        # One derivative stands beside the rule, so that the result comes right below what it replaces a factor of.
+        yield from [beside([rule, *local])] if len(local) == 1 else [rule, beside(local)]
     elif len(told.ways) > 1:
         for way in told.ways:
             if way.seed is None:

@@ -29,6 +29,12 @@ ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10
 NOTE = 13.0  # em at most for a note beside an equation
 NOTE_LEAST = 7.0
 GAP = 2.0
+LONG = 12  # rows of a table within which a page may end
+TABLE = (r"\par\smallskip\noindent\hspace*{1.5em}\begin{tabular}", r"\end{tabular}\par\smallskip")
+LONG_TABLE = (
+    r"{\LTleft=1.5em\LTright=\fill\LTpre=\smallskipamount\LTpost=\smallskipamount\begin{longtable}",
+    r"\end{longtable}}",
+)
 DISPLAY = r"\begin{alignat*}{2}"
 CODE = 116  # letters in a line of code
 
@@ -53,7 +59,7 @@ MACROS = r"""\providecommand{\lgtarget}[1]{\raisebox{2.2ex}[0pt][0pt]{\hypertarg
   \sbox0{#1}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
   \else\emph{#2}\fi}"""
 
-PACKAGES = ("amsmath", "amssymb", "array", "booktabs", "xcolor", "tikz", "hyperref")
+PACKAGES = ("amsmath", "amssymb", "array", "booktabs", "longtable", "xcolor", "tikz", "hyperref")
 """What a fragment needs. Where TikZ is missing, words stand for figures."""
 
 
@@ -216,10 +222,13 @@ def _table(table: Table) -> str:
         rf">{{\raggedright\arraybackslash}}p{{{share:.1f}em}}" if at in folded else "r" if at in table.right else "l"
         for at in range(count)
     )
-    lines = [f"\\par\\smallskip\\noindent\\hspace*{{1.5em}}\\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
-    lines += [_cells(table.head), r"\midrule"] if table.head else []
+    long = len(table.rows) >= LONG
+    opening, closing = LONG_TABLE if long else TABLE
+    lines = [opening + rf"{{@{{}}{columns}@{{}}}}", r"\toprule"]
+    if table.head:
+        lines += [_cells(table.head), r"\midrule" + r"\endhead" * long]
     lines += [_cells(row) for row in table.rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}\par\smallskip"])
+    return "\n".join([*lines, r"\bottomrule", closing])
 
 
 def _listed(table: Table) -> str:
