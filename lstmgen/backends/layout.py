@@ -71,10 +71,13 @@ def filled(text: str, width: int, *, set_in: str = "    ") -> list[str]:
     return [*lines, current]
 
 
-def in_docstring(text: str) -> str:
-    """User's words as they stand between three quotes: none ends the string, and no backslash means anything."""
+def in_docstring(text: str, last: bool = False) -> str:
+    """User's words as they stand between three quotes: none ends the string, and no backslash means anything.
+
+    ``last`` are those that the closing quotes follow at once.
+    """
     escaped = text.replace("\\", r"\\")
-    return escaped.replace('"', r"\"") if '"""' in text or text.endswith('"') else escaped
+    return escaped.replace('"', r"\"") if '"""' in text or (last and text.endswith('"')) else escaped
 
 
 def _split(text: str) -> list[str]:

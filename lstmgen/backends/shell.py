@@ -501,12 +501,13 @@ def _parameter_doc(parameter: Parameter, gradient: Gradient, text: Text) -> str:
         )
         what = f"in {text.equation(reader)}"
     # The first line of a docstring stands after its quotes.
-    return "\n        ".join(map(in_docstring, filled(f"{_spelled(parameter.value.dims)}, {what}", WIDTH - 14)))
+    return in_docstring("\n        ".join(filled(f"{_spelled(parameter.value.dims)}, {what}", WIDTH - 14)), last=True)
 
 
 def _entry(value: Value, leading: Dims, descriptions: Mapping[str, str]) -> Entry:
     what = descriptions.get(value.name, "")
-    return Entry(value.name, in_docstring(_spelled((*leading, *value.dims)) + (f", {what}" if what else "")))
+    doc = _spelled((*leading, *value.dims)) + (f", {what}" if what else "")
+    return Entry(value.name, in_docstring(doc, last=True))
 
 
 def _default_bound(gradient: Gradient) -> str:

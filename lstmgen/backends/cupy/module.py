@@ -181,7 +181,8 @@ def _bodies(gradient: Gradient, schedule: Schedule, module: str) -> Bodies:
             *((_BOUND, "", *([""] if totals else [])) if loops else ()),
             *(_TOTAL if totals else ()),
             '_SOURCE = r"""',
-            *cuda_source(sources, totals=totals),
+            # The source is a raw string; a user's words in its comments must not end it.
+            *(line.replace('"""', "'''") for line in cuda_source(sources, totals=totals)),
             '"""',
             "",
             f'_KERNELS = _runtime.Kernels("{module}", _SOURCE)',
