@@ -10,9 +10,8 @@ import pytest
 from browser import CHROMIUM, Measured, measure
 from sample_document import DOCUMENT, UNUSUAL
 from unusual_cell import unusual
-from whole_documents import whole_documents
+from whole_documents import whole_document, whole_documents
 
-import lstmgen
 from lstmgen.derivation.formats.html import render
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -58,7 +57,7 @@ def test_every_page_is_set_well(tmp_path: Path) -> None:
 
 
 def test_unusual_words_and_formulas_stay_on_the_page(tmp_path: Path) -> None:
-    pages = [render(DOCUMENT), lstmgen.derive(unusual).render("html")]
+    pages = [render(DOCUMENT), whole_document(unusual, "html")]
     for page in pages:
         ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
     for page in measure(pages, WIDTHS, tmp_path):

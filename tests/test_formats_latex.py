@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from sample_document import DOCUMENT, UNUSUAL
 from unusual_cell import unusual
-from whole_documents import whole_documents
+from whole_documents import whole_document, whole_documents
 
-import lstmgen
 from lstmgen.derivation.document import Document
 from lstmgen.derivation.formats.latex import render, text
 
@@ -65,7 +64,7 @@ def test_every_cell_and_every_notation_compile(tmp_path: Path) -> None:
 
 @compiled
 def test_a_cell_of_unusual_words_and_names_compiles(tmp_path: Path) -> None:
-    source = lstmgen.derive(unusual).render("latex")
+    source = whole_document(unusual, "latex")
     assert "input{secret}" not in source.replace(r"\textbackslash{}input\{secret\}", "")
     assert not faults(compile_(source, tmp_path))
 
@@ -85,7 +84,7 @@ def test_faults_are_found(tmp_path: Path) -> None:
 
 @compiled
 def test_the_lstm_takes_six_pages_at_most(tmp_path: Path) -> None:
-    log = compile_(lstmgen.derive("lstm").render("latex"), tmp_path, times=1)
+    log = compile_(whole_document("lstm", "latex"), tmp_path, times=1)
     pages = re.search(r"Output written on page.pdf \((\d+) pages", log)
     assert pages is not None
     assert int(pages[1]) <= 6

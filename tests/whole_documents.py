@@ -8,6 +8,7 @@ import pytest
 
 import lstmgen
 from lstmgen import plugins
+from lstmgen.declare.cell import Cell
 from lstmgen.derivation import jacobian
 from lstmgen.derivation.jacobian import BIASES, HIDDEN, SCALES, STEPS, Curve, Curves
 
@@ -19,15 +20,16 @@ NAMES = {name: (name, "standard") for name in CELLS} | {
 """Cell and notation by the name of a document."""
 
 
-def whole_documents(form: str, *names: str) -> dict[str, str]:
-    """All documents in one format, or those named. Curves are invented: to compute them takes longer than the rest."""
+def whole_documents(form: str) -> dict[str, str]:
+    """All documents in one format."""
+    return {name: whole_document(cell, form, notation) for name, (cell, notation) in NAMES.items()}
+
+
+def whole_document(cell: Cell | str, form: str, notation: str = "standard") -> str:
+    """One document. Its curves are invented: to compute them takes longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jacobian, "curves", _invented_curves)
-        found = {}
-        for name in names or NAMES:
-            cell, notation = NAMES[name]
-            found[name] = lstmgen.derive(cell, notation=notation).render(form)
-    return found
+        return lstmgen.derive(cell, notation=notation).render(form)
 
 
 def _invented_curves(module: ModuleType, state: str, bias: str, plain: ModuleType, matrix: str) -> Curves:
