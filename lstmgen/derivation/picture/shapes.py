@@ -20,7 +20,8 @@ def drawn(layout: Layout) -> Drawing:
     """The picture of a network."""
     shapes: list[Shape] = [Line(wire.points, Role.WIRE, BEND) for wire in layout.wires]
     shapes += [Disc(point, FORK, Role.FORK) for point in layout.forks]
-    shapes += [shape for wire in layout.wires for shape in _arrow(layout.network, wire)]
+    nodes = {placed.node.key: placed for placed in layout.nodes}
+    shapes += [shape for wire in layout.wires for shape in _arrow(wire, nodes[wire.target])]
     shapes += [shape for placed in layout.nodes for shape in _node(placed)]
     return Drawing(layout.width, layout.height, LETTERS, tuple(shapes))
 
@@ -61,17 +62,17 @@ def _node(placed: Placed) -> Iterator[Shape]:
         yield Label(node.name, (x + placed.width / 2 + 4, y - 6), Role.NAME, Anchor.START)
 
 
-def _arrow(network: Network, wire: Wire) -> Iterator[Shape]:
+def _arrow(wire: Wire, target: Placed) -> Iterator[Shape]:
     """The head of a line, none at a junction, and the mark beside it."""
-    kind = network.node(wire.target).kind
-    if kind is Kind.JUNCTION:
+    if target.node.kind is Kind.JUNCTION:
         return
     (a, b), (x, y) = wire.points[-2:]
-    if kind is Kind.OUTPUT:
+    if target.node.kind is Kind.OUTPUT:
         y += STALK
     length = hypot(x - a, y - b) or 1.0
     dx, dy = (x - a) / length, (y - b) / length
     u, v = x - HEAD * dx, y - HEAD * dy
     yield Polygon(((x, y), (u - 3 * dy, v + 3 * dx), (u + 3 * dy, v - 3 * dx)), Role.HEAD)
     if wire.mark:
-        yield Label(wire.mark, (x - 13 * dx + 9 * abs(dy), y - 13 * dy - 5 * abs(dx) + 4 * abs(dy)), Role.MARK)
+        aside = 12.0 if y > target.y else -5.0  # on the side that lines into the middle leave free
+        yield Label(wire.mark, (x - 13 * dx + 9 * abs(dy), y - 13 * dy + aside * abs(dx) + 4 * abs(dy)), Role.MARK)
