@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from lstmgen.declare.cell import Cell
-    from lstmgen.derivation.printed import Printed
+    from lstmgen.printed import Printed
     from lstmgen.verify.report import Report
 
 __all__ = ["__version__", "build", "derive", "load"]

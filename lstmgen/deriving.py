@@ -16,7 +16,7 @@ from lstmgen.derivation.format import Format
 from lstmgen.derivation.narration import narrate
 from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.page import open_page
-from lstmgen.derivation.printed import Printed
+from lstmgen.printed import Printed
 
 
 def derive(cell: Cell, notation: Notation, options: Mapping[str, Any]) -> Printed:

@@ -29,8 +29,8 @@ from lstmgen import deriving, finding
 from lstmgen.choices import DETAILS
 from lstmgen.derivation.embedding import embedded
 from lstmgen.derivation.formats.latex import PACKAGES
-from lstmgen.derivation.printed import Printed
 from lstmgen.errors import UserError
+from lstmgen.printed import Printed
 from lstmgen.version import VERSION
 
 logger = logging.getLogger(__name__)

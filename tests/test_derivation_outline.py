@@ -25,8 +25,8 @@ from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.notations.code import code
 from lstmgen.derivation.notations.standard import standard
 from lstmgen.derivation.outline import outline
-from lstmgen.derivation.printed import Printed
 from lstmgen.finding import find_cell
+from lstmgen.printed import Printed
 from lstmgen.verify.sample import draw
 from tests.plain_formulas import page, plain, running
 
