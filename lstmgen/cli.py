@@ -7,6 +7,7 @@ message with its code and ends with 2, a failed check with 1; anything unexpecte
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -232,6 +233,10 @@ def derive(
     settings: tuple[str, ...],
 ) -> None:
     """Print how the cell's gradient is derived, step by step."""
+    if "numpy" not in sys.modules:  # else it is too late to choose
+        # The matrices behind the curves are small: on a busy machine threads would mostly wait for each other.
+        for library in ("OPENBLAS", "OMP", "MKL"):
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     from lstmgen import deriving, files, finding
 
     chosen = finding.find_notation(notation)
