@@ -55,7 +55,7 @@ def outline(
 def _title(derivation: Derivation) -> str:
     """The cell's name, and the first sentence that is said of it."""
     declaration = derivation.gradient.declaration
-    first = declaration.doc.split("\n\n")[0].split(". ")[0].rstrip(".")
+    first = _plain(declaration.doc.split("\n\n")[0].split(". ")[0]).rstrip(".")
     return f"{declaration.name}: {first}" if first else declaration.name
 
 
@@ -69,6 +69,11 @@ def _of_part(sections: Sequence[Section], part: str) -> Iterator[Section]:
             yield section
 
 
+def _plain(words: str) -> str:
+    """A docstring's words in one line, without the marks around names of code."""
+    return " ".join(words.replace("`", "").split())
+
+
 def _lead(page: Page) -> Iterator[Block]:
     """What the declaration says of the cell, and with which options it was traced."""
     declaration = page.gradient.declaration
@@ -76,7 +81,7 @@ def _lead(page: Page) -> Iterator[Block]:
     # A first paragraph of one sentence is the title already.
     for paragraph in others if ". " not in first else (first, *others):
         if paragraph.strip():
-            yield Paragraph((" ".join(paragraph.replace("`", "").split()),))
+            yield Paragraph((_plain(paragraph),))
     if declaration.changed_options:
         options = ", ".join(f"{name} = {value}" for name, value in declaration.changed_options)
         yield Paragraph((f"Traced with {options}.",))

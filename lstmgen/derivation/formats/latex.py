@@ -26,6 +26,7 @@ from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.templating import render as fill
 
 ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10 points
+TABLE_ROOM = 45.0  # em for a table, which has no number beside it
 NOTE = 13.0  # em at most for a note beside an equation
 NOTE_LEAST = 7.0
 GAP = 2.0
@@ -215,7 +216,7 @@ def _table(table: Table) -> str:
     if count == 1 and not table.head:
         return _listed(table)
     widths = [max(_running_width(row[at]) for row in every if at < len(row)) for at in range(count)]
-    spare = ROOM - GAP * count
+    spare = TABLE_ROOM - GAP * count
     folded = {at for at in range(count) if sum(widths) > spare and widths[at] > spare / max(count, 1)}
     share = (spare - sum(each for at, each in enumerate(widths) if at not in folded)) / max(len(folded), 1)
     columns = "".join(
