@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstmgen import plugins
-from lstmgen.api import cell, relu, stop_gradient, tanh
+from lstmgen.api import cell, relu, sigmoid, stop_gradient, tanh
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.derivation.document import Paragraph, Section, Table
 from lstmgen.derivation.example import STEPS, smallest_sizes, work_out
@@ -222,6 +222,30 @@ def test_the_numbers_keep_clear_of_kinks_and_hold_what_is_held() -> None:
     entries = {each.of.name: each for each in work_out(derive_gradient(kinked, {})).entries}
     assert entries["v"].gradient == entries["v"].difference == 0.0
     assert entries["w"].gradient == pytest.approx(entries["w"].difference, rel=1e-6)
+
+
+def test_a_state_that_is_held_has_the_difference_that_its_gradient_says() -> None:
+    @cell("holding")
+    def holding(eq: Any) -> None:
+        x, h_prev = eq.input("x"), eq.state("h")
+        g = eq.let("g", sigmoid(eq.affine("g", W=x)), "gate")
+        h = eq.next("h", g * stop_gradient(h_prev) + (1 - g) * tanh(eq.affine("h", W=x, U=h_prev)))
+        eq.output(h)
+
+    found = work_out(derive_gradient(holding, {}))
+    assert found.holds and not work_out(derive_gradient(find_cell("lstm"), {})).holds
+    for each in found.entries:
+        assert each.gradient == pytest.approx(each.difference, rel=1e-6), each.of.name
+    told = section(narrate(derive_gradient(holding, {})), find_notation("standard"))
+    assert any("within constant( ) held" in str(block.pieces) for block in told.blocks if isinstance(block, Paragraph))
+
+
+def test_what_is_given_besides_the_input_is_never_negative() -> None:
+    for name in ("cfc", "lstm_zoneout", "lstm_dropout"):
+        gradient = derive_gradient(find_cell(name), {})
+        others = {value.name for value in gradient.declaration.inputs[1:]}
+        assert others
+        assert all(each.given >= 0 for each in work_out(gradient).entries if each.of.name in others)
 
 
 def test_equal_cells_give_equal_examples() -> None:

@@ -22,6 +22,7 @@ from lstmgen.derivation.jacobian import (
     carried,
     curves,
     direct_path,
+    has_other_ways,
     magnitude,
     one_step_jacobians,
     section,
@@ -77,9 +78,27 @@ def test_every_cell_has_a_section(name: str) -> None:
     found = section_of(name)
     states = gradient_of(name).declaration.states
     equations = sum(isinstance(block, Equation) for block in found.blocks)
-    without = words(found).count("there is no direct path")
+    without = words(found).count("there is no direct path") + words(found).count("No way at all leads")
     assert equations + without == len(states)
     assert found.name == "jacobian"
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        *((name, True) for name in ("lstm", "gru", "rnn", "cornn")),
+        *((name, False) for name in ("indrnn", "qrnn", "minlstm", "mingru")),
+    ],
+)
+def test_what_is_said_of_the_whole_jacobian_is_true(name: str, others: bool) -> None:
+    gradient = gradient_of(name)
+    assert has_other_ways(gradient) == others
+    assert ("No other way leads on" in words(section_of(name))) != others
+
+
+def test_a_state_that_no_state_reaches_is_told_so() -> None:
+    assert "No way at all leads from " in words(section_of("qrnn"))
+    assert "No way at all" not in words(section_of("lstm"))
 
 
 def test_a_cell_without_a_gate_is_told_what_holds_for_it() -> None:

@@ -238,3 +238,29 @@ def test_what_derive_returns_prints_itself_in_every_format(monkeypatch: pytest.M
     assert printed._repr_markdown_() == f"markdown {title} True"
     assert printed._repr_latex_() == f"latex {title} True"
     assert printed._repr_html_() == f"html {title} True"
+
+
+def text_of(name: str, part: str, **options: Any) -> str:
+    return " ".join(lstmgen.derive(name, **options).render("text", part=part).split())
+
+
+def test_weights_are_called_by_what_they_are_multiplied_with() -> None:
+    assert "parameters: weights of mₜ" in text_of("lmu", "forward")
+    assert "weights of" in text_of("mogrifier_lstm", "forward")
+    lstm = text_of("lstm", "forward")
+    assert lstm.count("weights of") == lstm.count("weights of the input") == 1
+    assert "parameters: recurrent weights" in lstm
+
+
+def test_one_product_is_said_to_be_left_only_where_it_is() -> None:
+    for name, left in (("lstm", True), ("gru", False), ("lstm_projected", False), ("lem", False)):
+        assert ("has one product left to compute" in text_of(name, "matrix")) == left, name
+
+
+def test_what_serves_all_steps_is_summed_in_its_rule_too() -> None:
+    assert "∂L/∂s = (Σ_t ∂L/∂yₜ ⊙ ∂yₜ/∂s) + Σ_t ∂L/∂zₜ ⊙ ∂zₜ/∂s" in text_of("unicornn", "backward")
+
+
+def test_signs_are_explained() -> None:
+    assert "u ⊙ v is the product of u and v entry by entry." in text_of("lstm", "forward")
+    assert "entry by entry" not in text_of("lstm", "forward", notation="olah")

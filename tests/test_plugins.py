@@ -74,11 +74,12 @@ def test_formats_and_notations_of_another_package_are_used(run: Run, package: Pa
     package(
         "their_print",
         "[lstmgen.formats]\nnames = their_print_module:names\n[lstmgen.notations]\nplain = their_print_module:plain\n",
-        their_print_module="from lstmgen.api import Format, Letter, Notation\n"
+        their_print_module="from lstmgen.api import Format, Letter, Notation, document\n"
+        "Equation = document.Equation\n"
         "plain = Notation('plain', 'a letter of its own', letters={'forget gate': Letter('phi')})\n"
         "def render(document, fragment):\n"
         "    (equations,) = (each for each in document.sections if each.name == 'equations')\n"
-        "    return ' '.join(each.formula.sides[0].base for each in equations.blocks)\n"
+        "    return ' '.join(each.formula.sides[0].base for each in equations.blocks if isinstance(each, Equation))\n"
         "names = Format(render)",
     )
     result = run("derive", "lstm", "--format", "names", "--notation", "plain")

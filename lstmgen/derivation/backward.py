@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sympy import Add, Expr
 
-from lstmgen.calculus.graph import is_call
+from lstmgen.calculus.graph import Dependence, is_call
 from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.reverse import Origin, Seed
 from lstmgen.declare.dims import Dims
@@ -20,7 +20,7 @@ from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
 from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section
 from lstmgen.derivation.formula import Derivative, Formula, Product, Relation, Several, Sum, Times, Total, Transposed
-from lstmgen.derivation.naming import LOSS, at_time, lowered
+from lstmgen.derivation.naming import LOSS, at_time, lowered, time
 from lstmgen.derivation.notation import Adjoints, Time
 from lstmgen.derivation.page import Page, anchor, listed
 from lstmgen.derivation.telling import Told, Way
@@ -71,7 +71,7 @@ def _incoming(page: Page) -> Iterator[Block]:
             page.own_adjoint(example),
             " is the gradient of the loss ",
             LOSS,
-            " by ",
+            " with respect to ",
             page.write(example),
             ". A local derivative such as ",
             *_example_of_local(page),
@@ -91,7 +91,7 @@ def _incoming(page: Page) -> Iterator[Block]:
             (
                 "Into a step come ",
                 *rows,
-                ". After the last step, nothing does but what the loss says of the final state.",
+                ". At the last step there is no step after; what the loss says of the final state takes its place.",
             )
         )
     if page.notation.adjoints is Adjoints.PARTIAL and declaration.states:
@@ -169,7 +169,13 @@ def _steps(page: Page, told: Told) -> Iterator[Equation]:
     if told.ways and all(way.seed is not None for way in told.ways):
         return
     groups = _by_target(told)
-    terms = [_term(page, told.value, group) for group in groups]
+    dependence = page.gradient.primal.dependence()
+    summed = dependence[told.value] is Dependence.SHARED  # it serves all steps
+    terms = [
+        Total(term, time()) if term and summed and dependence[group[0].target] is not Dependence.SHARED else term
+        for group in groups
+        for term in [_term(page, told.value, group)]
+    ]
     found = [term for term in terms if term is not None]
     if len(found) == len(terms):
         chain = Sum(tuple(("+", term) for term in found)) if len(found) > 1 else found[0]

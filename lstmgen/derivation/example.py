@@ -38,12 +38,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Example:
-    """Numbers given, all values of two steps forward and backward, and gradients beside finite differences."""
+    """Numbers given, all values of two steps forward and backward, and gradients beside finite differences.
+
+    ``holds`` says that the differences hold values that no gradient goes through.
+    """
 
     sizes: Mapping[str, int]
     trajectory: Trajectory
     adjoints: Adjoints
     entries: tuple[Entry, ...]
+    holds: bool
 
 
 def work_out(gradient: Gradient) -> Example:
@@ -77,7 +81,10 @@ class _Given:
             shape = (*lead, *(self.sizes[dim] for dim in dims))
             return np.array([next(numbers) for _ in range(int(np.prod(shape)))]).reshape(shape)
 
-        self.inputs = {value.name: draw(value.dims, STEPS, 1) for value in declaration.inputs}
+        # What is given besides the input may be a mask or a time: those are never negative.
+        first, *others = declaration.inputs
+        self.inputs = {first.name: draw(first.dims, STEPS, 1)}
+        self.inputs |= {value.name: np.abs(draw(value.dims, STEPS, 1)) for value in others}
         self.initial = {state.name: np.abs(draw(state.next.dims, 1)) for state in declaration.states}
         self.parameters = {each.value.name: draw(each.value.dims) for each in declaration.parameters}
         self.frozen: tuple[dict[Value, Array], ...] = ()
@@ -87,7 +94,8 @@ class _Given:
             for each in gradient.primal.equations
             if isinstance(each.expression, StopGradient) and not isinstance(each.expression, Gauge)
         ]
-        self.frozen = tuple({value: values[value] for value in held} for values in self.trajectory.steps)
+        # Copies: a value that is held may be an array that differences are taken by.
+        self.frozen = tuple({value: np.array(values[value]) for value in held} for values in self.trajectory.steps)
         self.adjoints = run_adjoint(
             gradient,
             self.sizes,
@@ -105,7 +113,7 @@ class _Given:
     def run(self) -> Trajectory:
         gradient, frozen = self.gradient, self.frozen
         return run(
-            gradient.declaration, gradient.primal, self.sizes, self.parameters, self.inputs, self.initial, frozen, 1
+            gradient.declaration, gradient.primal, self.sizes, self.parameters, self.inputs, self.initial, frozen
         )
 
     @property
@@ -145,4 +153,4 @@ class _Given:
             for (value, at, array, gradient), difference in zip(self.places, differences, strict=True)
             for index in np.ndindex(array.shape)
         ]
-        return Example(self.sizes, self.trajectory, self.adjoints, tuple(entries))
+        return Example(self.sizes, self.trajectory, self.adjoints, tuple(entries), any(self.frozen))

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lstmgen.calculus.graph import is_call, operands_of
+from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.functions import DEFINITIONS
+from lstmgen.declare.operations import StopGradient
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
-from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row, Symbol
+from lstmgen.derivation.formula import Call, Formula, Number, Product, Relation, Row, Style, Symbol, Times
 from lstmgen.derivation.naming import is_preactivation
 from lstmgen.derivation.notation import BIAS, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
 from lstmgen.derivation.page import Page, anchor, listed
@@ -59,8 +61,7 @@ def _meanings(page: Page) -> Iterator[tuple[Value, tuple[Inline, ...]]]:
             what = f"{what}, carried to the next step" if what else "carried to the next step"
         elif value in declaration.outputs and "output" not in what:
             what = f"{what}, the output" if what else "the output"
-        if what:
-            yield value, (what,)
+        yield value, (what or "intermediate value",)
     described: dict[Value, str] = {each.value: each.description for each in declaration.parameters}
     described |= {each.value: each.description for each in declaration.constants}
     for value, description in described.items():
@@ -75,12 +76,22 @@ def _parameter_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
         case role if role == INPUT_WEIGHTS:
             return ("parameters: weights of the input",)
         case role if role == RECURRENT_WEIGHTS:
-            return ("parameters: recurrent weights",)
+            return _recurrent_meaning(page, value)
         case role if role == BIAS:
             return ("parameters: biases",)
         case role if role == PEEPHOLE:
             return ("parameters: weights, unit by unit",)
     return ("parameters" if value.role == Role.PARAMETER else "constants",)
+
+
+def _recurrent_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
+    """What a matrix is multiplied with: a state of the step before, or what else depends on states."""
+    products = (each.expression for each in page.gradient.primal.equations if isinstance(each.expression, Contract))
+    operands = dict.fromkeys(each.values[1] for each in products if each.values[0] == value)
+    states = {state.previous for state in page.gradient.declaration.states}
+    if operands.keys() <= states:
+        return ("parameters: recurrent weights",)
+    return ("parameters: weights of ", *listed([page.write(operand) for operand in operands]))
 
 
 def _equations(page: Page) -> Iterator[Block]:
@@ -91,9 +102,24 @@ def _equations(page: Page) -> Iterator[Block]:
         yield Equation(formula, anchor(target), number, _note(page, equation), page.telling.parts(equation))
     if page.write.joined:
         yield Paragraph(_blocks_of_joined(page))
+    yield from _signs(page)
     remark = page.notation.remarks.get("affine")
     if remark and any(role == BIAS for role in page.roles.values()):
         yield Paragraph((remark,))
+
+
+def _signs(page: Page) -> Iterator[Block]:
+    """What a reader may not know of the signs above."""
+    if page.notation.elementwise is Times.ELEMENTWISE:
+        a, b = Symbol("u"), Symbol("v")
+        product = Product((a, b), Times.ELEMENTWISE)
+        yield Paragraph((product, " is the product of ", a, " and ", b, " entry by entry."))
+    equations = page.gradient.primal.equations
+    held = next((each for each in equations if isinstance(each.expression, StopGradient)), None)
+    if held is not None:
+        of = Symbol("v")
+        call = Call(Symbol("constant", Style.UPRIGHT), (of,))
+        yield Paragraph((call, " has the value of ", of, ", but no gradient goes back through it."))
 
 
 def _note(page: Page, equation: CellEquation) -> tuple[Inline, ...]:
@@ -137,8 +163,9 @@ def _unrolled(page: Page) -> Iterator[Block]:
         (
             "Call the equations above ",
             _STEP,
-            f". They are the same at every step, with the same parameters; only the {states_word} pass"
-            f"{'es' if len(states) == 1 else ''} from one step to the next:",
+            ". They are the same at every step, with the same parameters",
+            ", but for the index of the step" if declaration.step_index else "",
+            f"; only the {states_word} pass{'es' if len(states) == 1 else ''} from one step to the next:",
         )
     )
     yield Equation(step(Number("1")))
@@ -155,6 +182,8 @@ def _two_steps(page: Page) -> Iterator[Block]:
         expression = page.write.resolve(equation.expression)
         operands = operands_of(expression)
         if state.previous not in operands or len(operands) > _MOST or is_call(expression):
+            continue
+        if page.gradient.declaration.step_index in operands:  # it is another at the step before
             continue
         before = replace(page.write, shift=-1)(expression)
         twice = replace(page.write, instead={state.previous: before})(expression)

@@ -31,6 +31,7 @@ BIASES = (0.0, 1.0, 2.0, 3.0)
 SCALES = (1.0, 3**0.5)
 STEPS, HIDDEN = 100, 64
 _UNNAMED = (Role.INTERMEDIATE, Role.PREACTIVATION)
+_WHOLE = "No other way leads on from step to step: what holds of this path holds of the whole Jacobian. "
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,39 @@ def direct_path(gradient: Gradient, state: State) -> Expr | None:
 
     terms = along(state.next)
     return arrange(rebuild(Add(*terms))) if terms else None
+
+
+def has_other_ways(gradient: Gradient) -> bool:
+    """Whether anything but direct paths leads from states to the next ones."""
+    nexts = {state.next for state in gradient.declaration.states}
+
+    def others(value: Value, own: Value) -> bool:
+        if value == own:
+            return bool(_reached(gradient, value) & nexts)
+        steps = [step for step in gradient.steps if step.operand == value]
+        along = [step for step in steps if step.partial is not None]
+        targets = {step.equation.target for step in along}
+        direct = {target for target in targets if target == own or target.role in _UNNAMED}
+        beside = {step.equation.target for step in steps if step.partial is None} | (targets - direct)
+        leaves = any(target in nexts or _reached(gradient, target) & nexts for target in beside)
+        return leaves or any(others(target, own) for target in direct)
+
+    states = gradient.declaration.states
+    reached = {value for state in states for value in _reached(gradient, state.previous)}
+    # A state that no state reaches is made anew at every step: no way leads through it to the next.
+    return any(others(state.previous, state.next) for state in states if state.next in reached)
+
+
+def _reached(gradient: Gradient, value: Value) -> set[Value]:
+    """What a value enters within a step, at once or by other values."""
+    found: set[Value] = set()
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        more = {step.equation.target for step in gradient.steps if step.operand == here} - found
+        found |= more
+        waiting += more
+    return found
 
 
 def _unnamed(step: Step) -> bool:
@@ -204,13 +238,18 @@ def section(derivation: Derivation, formula_of: FormulaOf, computed: Curves | No
             (
                 "A gradient that goes back over many steps is multiplied by one Jacobian of the state a step. If these "
                 "shrink it, early steps are not learnt from; if they stretch it, it explodes. The direct path is the "
-                "part of the Jacobian that leads through a state's own equation, all other quantities held fixed.",
+                "part of the Jacobian that leads, unit by unit, through a state's own equation and what enters it "
+                "under no name of its own, all other quantities held fixed.",
             )
         )
     ]
     blocks += [block for state in gradient.declaration.states for block in _direct(gradient, state, formula_of)]
     found = carried(gradient)
-    blocks += _gated(found[0], direct_path(gradient, found[0]), formula_of) if found else _in_general(gradient)
+    whole = not has_other_ways(gradient)
+    if found:
+        blocks += _gated(direct_path(gradient, found[0]), formula_of, whole=whole)
+    else:
+        blocks += _in_general(gradient, whole=whole)
     if computed is not None:
         blocks += _shown(computed)
     return Section("jacobian", "What the state's Jacobian says", tuple(blocks))
@@ -219,16 +258,18 @@ def section(derivation: Derivation, formula_of: FormulaOf, computed: Curves | No
 def _direct(gradient: Gradient, state: State, formula_of: FormulaOf) -> list[Block]:
     partial = direct_path(gradient, state)
     of, by = formula_of(state.next), formula_of(state.previous)
+    if partial is None and state.next not in _reached(gradient, state.previous):
+        return [Paragraph(("No way at all leads from ", by, " to ", of, "."))]
     if partial is None:
-        read = any(step.operand == state.previous for step in gradient.steps)
-        reason = "every way leads through a matrix or through other quantities" if read else "no equation reads it"
+        reason = "every way leads through a matrix or through other quantities"
         return [Paragraph(("From ", by, " to ", of, f" there is no direct path: {reason}."))]
     formula = Relation((Derivative(of, by), formula_of(partial)), ("=",))
     return [Equation(formula, f"jacobian-{state.name}", note=("along the direct path",))]
 
 
-def _gated(state: State, gate: Expr | None, formula_of: FormulaOf) -> list[Block]:
+def _gated(gate: Expr | None, formula_of: FormulaOf, *, whole: bool) -> list[Block]:
     assert gate is not None
+    others = "" if whole else "; the other ways through the step can then even make it explode"
     k = Symbol("k")
     name = formula_of(gate)
     return [
@@ -250,17 +291,17 @@ def _gated(state: State, gate: Expr | None, formula_of: FormulaOf) -> list[Block
         ),
         Paragraph(
             (
-                "The direct path is not the whole Jacobian. ",
+                _WHOLE if whole else "The direct path is not the whole Jacobian. ",
                 "With pre-activations near 0 a gate stands half open, and ",
                 Relation((Power(Number("0.5"), Number("100")), magnitude(0.5**100)), ("approx",)),
-                " is left after 100 steps: with a bias of 0 the gradient vanishes here too. A bias that opens "
-                "the gate is what keeps it; the other ways through the step can then even make it explode.",
+                " of a unit's gradient is left along it after 100 steps: with a bias of 0 the gradient vanishes here "
+                f"too. A bias that opens the gate is what keeps it{others}.",
             )
         ),
     ]
 
 
-def _in_general(gradient: Gradient) -> list[Block]:
+def _in_general(gradient: Gradient, *, whole: bool) -> list[Block]:
     """What holds for a cell none of whose direct paths is a gate with a bias."""
     direct = [each for state in gradient.declaration.states if (each := direct_path(gradient, state)) is not None]
     if not direct:
@@ -280,7 +321,10 @@ def _in_general(gradient: Gradient) -> list[Block]:
             (
                 "Along a direct path a gradient is multiplied, entry by entry, by these factors, one a step. They "
                 f"{how}, the gradient is kept over many steps; where they are smaller it vanishes, where they are "
-                "larger in size it explodes. Other ways through the step add to this, and the full Jacobian may do "
+                "larger in size it explodes. ",
+                _WHOLE.strip()
+                if whole
+                else "Other ways through the step add to this, and the full Jacobian may do "
                 "either even where the direct path does not.",
             )
         )
@@ -303,7 +347,8 @@ def _shown(computed: Curves) -> list[Block]:
     caption = (
         f"Spectral norms of products of Jacobians over 1 to {steps} steps, {computed.hidden} units, start values as "
         "they are by default and random inputs, computed by the generated kernels. RNN: a simple recurrent network, "
-        "its recurrent matrix times the number given; with 1.7 its spectral radius is about 1."
+        "its recurrent matrix times the number given; with 1.7 its spectral radius is about 1. A path of its own for "
+        "every unit has the norm of the unit that forgets least."
     )
     head: tuple[tuple[Inline, ...], ...] = (
         ("the gate's bias",),

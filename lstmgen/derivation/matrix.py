@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lstmgen.calculus.graph import Dependence
+from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import AffineMap, affine_maps
@@ -57,7 +58,11 @@ def matrix_section(page: Page) -> Section:
     stacks = _stacks(page)
     blocks: list[Block] = []
     if not stacks:
-        blocks.append(Paragraph(("No two products of this cell read the same vector: there is nothing to stack.",)))
+        blocks.append(
+            Paragraph(
+                ("No two sums of this cell are made of products with the same vectors: none have a stacked form.",)
+            )
+        )
     for stack in stacks:
         blocks += _forward(page, stack)
         blocks += _backward(page, stack)
@@ -102,8 +107,17 @@ def _forward(page: Page, stack: _Stack) -> Iterator[Block]:
     late = [operand for operand in stack.operands if dependence[operand] == Dependence.RECURRENT]
     if early:
         pieces = listed([Product((_matrix(page, stack, each), page.write(each)), matrix) for each in early])
-        rest = ", so that a step has one product left to compute" if len(late) == 1 else ""
+        alone = {weight for each in late for weight in stack.weights(each)} == _recurrent_matrices(page)
+        rest = ", so that a step has one product left to compute" if len(late) == 1 and alone else ""
         yield Paragraph((*pieces, f" waits for no state: the kernels compute it for many steps in one product{rest}."))
+
+
+def _recurrent_matrices(page: Page) -> set[Value]:
+    """The matrices that are multiplied with what depends on states."""
+    primal = page.gradient.primal
+    dependence = primal.dependence()
+    products = (each.expression for each in primal.equations if isinstance(each.expression, Contract))
+    return {each.values[0] for each in products if dependence[each.values[1]] is Dependence.RECURRENT}
 
 
 def _backward(page: Page, stack: _Stack) -> Iterator[Block]:

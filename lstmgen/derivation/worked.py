@@ -78,7 +78,7 @@ def section(derivation: Derivation, notation: Notation) -> Section:
         Paragraph(
             (
                 f"Beside each gradient stands what moving the number by {SMALL:g} up and down changes in the loss, "
-                "divided by the distance:",
+                f"divided by the distance{', all that stands within constant( ) held' * example.holds}:",
             )
         )
     )
