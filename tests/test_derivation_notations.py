@@ -13,7 +13,7 @@ from lstmgen import pipeline, plugins
 from lstmgen.api import cell, sigmoid, tanh
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.cell import Cell
-from lstmgen.derivation.formula import Accent, Formula, Number
+from lstmgen.derivation.formula import Accent, Formula, Number, Symbol
 from lstmgen.derivation.narration import narrate
 from lstmgen.derivation.notation import Letter, Notation
 from lstmgen.derivation.page import Page, open_page
@@ -189,6 +189,31 @@ def test_a_page_of_one_step_names_that_step(name: str, expected: str) -> None:
     gradient = pipeline.derive_gradient(find_cell("lstm"), {})
     page = open_page(narrate(gradient), NOTATIONS[name], Number("2"))
     assert plain(page.write(gradient.declaration.states[1].previous)) == expected
+
+
+@cell("lookalikes")
+def lookalikes(eq: Any) -> None:
+    x, h_prev = eq.input("x"), eq.state("h")
+    gain = eq.let("L", sigmoid(eq.affine("q__", W=x, U=h_prev)))
+    one = eq.let("x1", tanh(eq.affine("T", W=x)))
+    other = eq.let("x_1", tanh(eq.affine("F", W=x)))
+    scale, shift = eq.parameter("T", "hidden"), eq.parameter("T_", "hidden")
+    eq.output(eq.next("h", gain * one * scale + other * shift))
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_declared_names_that_would_look_alike_are_printed_to_the_letter(notation: str) -> None:
+    page = opened(lookalikes, notation)
+    stems = [stem for value, stem in page.write.names.stems.items() if value not in page.write.names.before]
+    assert len(set(stems)) == len(stems)
+    assert not [stem for stem in stems if "" in stem.below]
+
+
+def test_the_loss_and_the_last_step_have_letters_that_the_cell_leaves() -> None:
+    page = opened(lookalikes, "standard")
+    assert forward(page, "h") == "h_t = L_t ⊙ x1_t ⊙ T + x_1_t ⊙ T_"
+    assert backward(page, "L") == "∂J/∂L_t = ∂J/∂h_t ⊙ T ⊙ x1_t"
+    assert page.write.names.unused("T", "N") == Symbol("N")
 
 
 def test_a_gate_called_t_is_no_time() -> None:

@@ -20,7 +20,7 @@ from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
 from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section
 from lstmgen.derivation.formula import Derivative, Formula, Product, Relation, Several, Sum, Times, Total, Transposed
-from lstmgen.derivation.naming import LOSS, at_time, lowered, time
+from lstmgen.derivation.naming import at_time, lowered, time
 from lstmgen.derivation.notation import Adjoints, Time
 from lstmgen.derivation.page import Page, anchor, listed
 from lstmgen.derivation.telling import Told, Way
@@ -70,7 +70,7 @@ def _incoming(page: Page) -> Iterator[Block]:
             "first. ",
             page.own_adjoint(example),
             " is the gradient of the loss ",
-            LOSS,
+            names.loss,
             " with respect to ",
             page.write(example),
             ". A local derivative such as ",
@@ -95,7 +95,7 @@ def _incoming(page: Page) -> Iterator[Block]:
             )
         )
     if page.notation.adjoints is Adjoints.PARTIAL and declaration.states:
-        now, later = (at_time(LOSS, page.notation.time), names.seed(next(_later(page))))
+        now, later = (at_time(names.loss, page.notation.time), names.seed(next(_later(page))))
         assert isinstance(later, Derivative)
         yield Paragraph(
             (

@@ -17,7 +17,6 @@ from lstmgen.derivation.naming import is_preactivation
 from lstmgen.derivation.notation import BIAS, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
 from lstmgen.derivation.page import Page, anchor, listed
 
-_STEP = Symbol("F")
 _MOST = 5  # operands of a state's equation that is shown over two steps
 
 
@@ -145,6 +144,7 @@ def _blocks_of_joined(page: Page) -> tuple[Inline, ...]:
 def _unrolled(page: Page) -> Iterator[Block]:
     declaration, names = page.gradient.declaration, page.write.names
     states = declaration.states
+    equations, last = names.unused("F", "G", "S"), names.unused("T", "N", "M")
 
     def all_of(values: Sequence[Value], now: Formula) -> tuple[Formula, ...]:
         return tuple(replace(names, now=now).symbol(value) for value in values)
@@ -155,14 +155,13 @@ def _unrolled(page: Page) -> Iterator[Block]:
     def step(now: Formula) -> Relation:
         after = together(all_of([state.next for state in states], now))
         before = together(all_of([state.previous for state in states], now))
-        return Relation((after, Call(_STEP, (*all_of(declaration.inputs, now), before))), ("=",))
+        return Relation((after, Call(equations, (*all_of(declaration.inputs, now), before))), ("=",))
 
-    last = Symbol("T")
     states_word = "state" if len(states) == 1 else "states"
     yield Paragraph(
         (
             "Call the equations above ",
-            _STEP,
+            equations,
             ". They are the same at every step, with the same parameters",
             ", but for the index of the step" if declaration.step_index else "",
             f"; only the {states_word} pass{'es' if len(states) == 1 else ''} from one step to the next:",

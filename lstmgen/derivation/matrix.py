@@ -27,7 +27,7 @@ from lstmgen.derivation.formula import (
     Total,
     Transposed,
 )
-from lstmgen.derivation.naming import LOSS, at_time, time
+from lstmgen.derivation.naming import at_time, time
 from lstmgen.derivation.notation import Adjoints
 from lstmgen.derivation.page import Page, listed
 from lstmgen.derivation.telling import Told, Way
@@ -201,7 +201,7 @@ def _adjoint(page: Page, stack: _Stack) -> Formula:
 def _adjoint_of(page: Page, symbol: Symbol) -> Formula:
     match page.notation.adjoints:
         case Adjoints.PARTIAL:
-            return Derivative(LOSS, symbol)
+            return Derivative(page.write.names.loss, symbol)
         case Adjoints.DELTA:
             return Delta(symbol)
         case Adjoints.BAR:

@@ -106,6 +106,16 @@ class Names:
     several_outputs: bool
     now: Formula = NOW
 
+    @property
+    def loss(self) -> Symbol:
+        """The loss."""
+        return self.unused("L", "J", "E")
+
+    def unused(self, *letters: str) -> Symbol:
+        """The first of ``letters`` that names no value of the cell, for what the derivation speaks of besides."""
+        taken = {stem.base for stem in self.stems.values() if not stem.below}
+        return Symbol(next((each for each in letters if each not in taken), letters[0]))
+
     def symbol(self, value: Value, shift: int = 0) -> Symbol:
         """The symbol of ``value``, at a step that is ``shift`` steps from now."""
         stem = self.stems.get(value) or spelled(value.name)
@@ -123,7 +133,7 @@ class Names:
             return self._sent_back(of, shift - 1)
         match self.notation.adjoints:
             case Adjoints.PARTIAL:
-                return Derivative(LOSS, of)
+                return Derivative(self.loss, of)
             case Adjoints.DELTA:
                 return Delta(of)
             case Adjoints.BAR:
@@ -145,7 +155,7 @@ class Names:
                 return self._at(Symbol("Delta", below=below), shift)
             case Adjoints.BAR:
                 return replace(of, accent=Accent.BAR, above=(*of.above, Symbol("out", Style.UPRIGHT)))
-        return Derivative(self._at(LOSS, shift), of)
+        return Derivative(self._at(self.loss, shift), of)
 
     def _at(self, symbol: Symbol, shift: int) -> Symbol:
         return at_time(symbol, self.notation.time, shift, self.now)
@@ -153,13 +163,12 @@ class Names:
     def _sent_back(self, of: Formula, shift: int) -> Formula:
         assert isinstance(of, Symbol)
         if self.notation.adjoints is Adjoints.PARTIAL:
-            later = self._at(LOSS, shift)
+            later = self._at(self.loss, shift)
             return Derivative(replace(later, above=(*later.above, LATER)), of)
         marked = replace(of, above=(*of.above, LATER))
         return Delta(marked) if self.notation.adjoints is Adjoints.DELTA else replace(marked, accent=Accent.BAR)
 
 
-LOSS = Symbol("L")
 LATER = Number("+")
 """Marks the loss of all later steps, and what the next step sends back."""
 
@@ -221,7 +230,7 @@ def name_values(gradient: Gradient, notation: Notation) -> Names:
     declaration, primal = gradient.declaration, gradient.primal
     values = [*primal.free, *(equation.target for equation in primal.equations)]
     nexts = {state.previous: state.next for state in declaration.states}
-    own = {value: _own(value, notation) for value in values if value not in nexts}
+    own = _told_apart({value: _own(value, notation) for value in values if value not in nexts})
     preferred = own if notation.time is Time.SPELLED else own | _preferred(gradient, notation, own)
     clashing: set[Value] = set()
     while True:
@@ -240,6 +249,12 @@ def name_values(gradient: Gradient, notation: Notation) -> Names:
         frozenset(nexts),
         len(declaration.outputs) > 1,
     )
+
+
+def _told_apart(own: dict[Value, Stem]) -> dict[Value, Stem]:
+    """Declared names as symbols; those that would look alike, such as ``x1`` and ``x_1``, to the letter."""
+    counts = Counter(own.values())
+    return {value: stem if counts[stem] == 1 else Stem(value.name, style=Style.UPRIGHT) for value, stem in own.items()}
 
 
 def _own(value: Value, notation: Notation) -> Stem:
@@ -264,7 +279,7 @@ def _preferred(gradient: Gradient, notation: Notation, own: Mapping[Value, Stem]
             indices[value.name] = chosen.index or chosen.below or base
     by_name = {value.name: value for value in own}
     for value, stem in own.items():
-        head, _, tail = value.name.partition("_")
+        head, _, tail = value.name.rstrip("_").partition("_")
         if is_preactivation(value, gradient.primal):
             if notation.preactivation:
                 found[value] = Stem(notation.preactivation, (indices.get(tail, tail),))
@@ -278,14 +293,16 @@ def _preferred(gradient: Gradient, notation: Notation, own: Mapping[Value, Stem]
             if weight and weight.operand:  # W_{if}: two letters, one index
                 first = weight.operand + first if weight.operand_first else first + weight.operand
             found[value] = Stem(base, (first, *more), style=letter(base).style)
-        elif tail and value not in found and value.role != Role.SIZE:
+        elif tail and value not in found and stem.below and value.role != Role.SIZE:
             found[value] = replace(stem, below=(*stem.below[: -1 - tail.count("_")], *_indexed(tail, indices)))
     return found
 
 
 def _indexed(tail: str, indices: Mapping[str, str]) -> tuple[str, ...]:
     """What stands below a symbol for the rest of its declared name: gates by the letters of the notation."""
-    return (indices[tail],) if tail in indices else tuple(indices.get(part, part) for part in tail.split("_"))
+    if tail in indices:
+        return (indices[tail],)
+    return tuple(indices.get(part, part) for part in tail.split("_") if part)
 
 
 def _state_letter(

@@ -15,7 +15,7 @@ from lstmgen.declare.symbols import Value
 from lstmgen.derivation.document import Block, Inline, Paragraph, Section, Table
 from lstmgen.derivation.example import SMALL, STEPS, Entry, Example, work_out
 from lstmgen.derivation.formula import Formula, Number, Relation, Sum, Total
-from lstmgen.derivation.naming import LOSS, NOW, lowered
+from lstmgen.derivation.naming import NOW, lowered
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Affine, Notation, Time
 from lstmgen.derivation.numbers import added, found_in, put_in, rounded, written
@@ -195,7 +195,7 @@ def _loss(steps: Sequence[_Step]) -> Iterator[Inline]:
     elif entries:
         yield from ("the sum of all entries of ", *listed(names))
     else:
-        yield Relation((LOSS, Sum(tuple(("+", name) for name in names))), ("=",))
+        yield Relation((steps[0].page.write.names.loss, Sum(tuple(("+", name) for name in names))), ("=",))
     seeds = [step.page.write(each.adjoint) for step in steps for each in gradient.seeds if each.origin is Origin.LOSS]
     if seeds:
         yield ", so that "
