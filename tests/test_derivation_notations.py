@@ -15,7 +15,7 @@ from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.cell import Cell
 from lstmgen.derivation.formula import Accent, Formula, Number, Symbol
 from lstmgen.derivation.narration import narrate
-from lstmgen.derivation.notation import Letter, Notation
+from lstmgen.derivation.notation import Affine, Letter, Notation
 from lstmgen.derivation.page import Page, open_page
 from lstmgen.errors import PluginError
 from lstmgen.finding import find_cell, find_notation
@@ -214,6 +214,12 @@ def test_the_loss_and_the_last_step_have_letters_that_the_cell_leaves() -> None:
     assert forward(page, "h") == "h_t = L_t ⊙ x1_t ⊙ T + x_1_t ⊙ T_"
     assert backward(page, "L") == "∂J/∂L_t = ∂J/∂h_t ⊙ T ⊙ x1_t"
     assert page.write.names.unused("T", "N") == Symbol("N")
+
+
+@pytest.mark.parametrize("affine", Affine)
+def test_a_notation_without_weights_keeps_declared_names(affine: Affine) -> None:
+    page = opened("lstm", Notation("bare", "nothing but a way to write affine maps", affine=affine))
+    assert forward(page, "a_f") == "a_{f,t} = W_f x_t + U_f h_{t - 1} + b_f"
 
 
 def test_a_gate_called_t_is_no_time() -> None:

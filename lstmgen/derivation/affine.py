@@ -116,7 +116,7 @@ def paired_biases(primal: Graph, names: Names, roles: dict[Value, str]) -> dict[
 
 def _names_operand(stem: Stem, role: str, notation: Notation) -> bool:
     """Whether a matrix is called as the notation has it, with its operand's letter, not by its declared name."""
-    weight = notation.weights[role]
-    if not stem.below or not weight.operand:
+    weight = notation.weights.get(role)
+    if weight is None or not stem.below or not weight.operand:
         return False
     return stem.below[0].startswith(weight.operand) if weight.operand_first else stem.below[0].endswith(weight.operand)

@@ -33,7 +33,7 @@ class Adjoints(StrEnum):
 
 
 class Affine(StrEnum):
-    """How ``W x + U h + b`` is written."""
+    """How ``W x + U h + b`` is written. One matrix, or a bias each, needs weights that have their operands' letters."""
 
     SPLIT = "split"  # a matrix for each operand
     JOINED = "joined"  # one matrix times the operands in one vector
