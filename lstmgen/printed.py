@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lstmgen.choices import PARTS
 from lstmgen.derivation.additions import Additions
 from lstmgen.derivation.document import Document
+from lstmgen.derivation.embedding import prefixed
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation
@@ -58,10 +59,17 @@ class Printed:
         return self.render("text")
 
     def _repr_markdown_(self) -> str:
-        return self.render("markdown", fragment=True)
+        return self._shown("markdown")
 
     def _repr_latex_(self) -> str:
-        return self.render("latex", fragment=True)
+        return self._shown("latex")
 
     def _repr_html_(self) -> str:
-        return self.render("html", fragment=True)
+        return self._shown("html")
+
+    def _shown(self, form: str) -> str:
+        """A fragment for a notebook, whose cells share one page: its links lead to this derivation, not to another."""
+        declaration = self.derivation.gradient.declaration
+        options = [f"{name}-{value}" for name, value in declaration.changed_options]
+        prefix = "-".join([declaration.name, *options, self.notation.name, ""]).replace(" ", "-")
+        return find_format(form).render(prefixed(self.document(form=form), prefix), True)

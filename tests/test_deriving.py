@@ -115,3 +115,12 @@ def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_code_can_be_had_alone() -> None:
     assert "def _backward(" in lstmgen.derive("gru").render("text", part="code")
+
+
+def test_derivations_in_one_notebook_have_names_and_links_of_their_own() -> None:
+    derived = [lstmgen.derive("rnn"), lstmgen.derive("rnn", notation="torch"), lstmgen.derive("indrnn")]
+    pages = [each._repr_html_() for each in derived]
+    names = [re.findall(r'\bid="([^"]*)"', page) for page in pages]
+    assert len(set().union(*names)) == sum(map(len, names))
+    for page, own in zip(pages, names, strict=True):
+        assert "<h1>" in page and set(re.findall(r'href="#([^"]*)"', page)) <= set(own)

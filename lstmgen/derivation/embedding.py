@@ -1,4 +1,4 @@
-"""A document as it stands within another: without a title of its own, and with anchors that no other one has."""
+"""A document as it stands within another: with anchors that no other one has, and without a title of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from lstmgen.derivation.document import Block, Derived, Document, Equation, List
 
 def embedded(document: Document, prefix: str) -> Document:
     """``document`` without title and subtitle, with ``prefix`` before every anchor and every name of a section."""
+    return replace(prefixed(document, prefix), title="", subtitle="")
+
+
+def prefixed(document: Document, prefix: str) -> Document:
+    """``document`` with ``prefix`` before every anchor and every name of a section."""
     lead = tuple(_block(each, prefix) for each in document.lead)
-    return Document("", "", lead, tuple(_section(each, prefix) for each in document.sections))
+    return replace(document, lead=lead, sections=tuple(_section(each, prefix) for each in document.sections))
 
 
 def _section(section: Section, prefix: str) -> Section:
