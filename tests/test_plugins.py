@@ -19,6 +19,7 @@ from click.testing import Result
 from lstmgen import plugins
 from lstmgen.backends.base import Backend
 from lstmgen.declare.cell import Cell
+from lstmgen.derivation.format import Format
 from lstmgen.errors import PluginError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +160,11 @@ def test_a_cell_that_is_no_cell_is_refused(run: Run, package: Package) -> None:
     assert result.exit_code == 2
     assert "LG203" in result.output
     assert "no cell" in result.output
+
+
+def test_a_format_of_a_part_that_there_is_not_is_broken() -> None:
+    with pytest.raises(ValueError, match="there is no part 'pictures'"):
+        Format(lambda made, fragment: "", only="pictures")
 
 
 @pytest.mark.parametrize(("group", "option"), [("formats", "--format"), ("notations", "--notation")])

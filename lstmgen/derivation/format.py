@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lstmgen.choices import PARTS
 from lstmgen.derivation.document import Document
 
 
@@ -27,3 +28,8 @@ class Format:
     curves: bool = False
     code: bool = False
     only: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses a part that there is not, so that a format that names one is told to be broken."""
+        if self.only and self.only not in PARTS:
+            raise ValueError(f"there is no part {self.only!r}: only is one of {', '.join(PARTS)}")
