@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lstmgen.choices import PARTS
+from lstmgen.choices import DETAILS, PARTS
 from lstmgen.derivation.additions import Additions
 from lstmgen.derivation.document import Document
 from lstmgen.derivation.embedding import prefixed
@@ -13,7 +13,7 @@ from lstmgen.derivation.format import Format
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.outline import outline
-from lstmgen.errors import UserError
+from lstmgen.errors import PluginError, UserError
 from lstmgen.finding import find_format
 
 
@@ -21,7 +21,7 @@ def _nothing(form: Format, part: str) -> Additions:
     return Additions()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Printed:
     """A derivation and its notation; ``str()`` gives the text, and notebooks show it with its formulas.
 
@@ -35,10 +35,12 @@ class Printed:
     def document(self, part: str = "", detail: str = "full", form: str = "text") -> Document:
         """The derivation as a document, as the format called ``form`` shows it: all of it, or one part.
 
-        Raises :class:`UserError` for a part that there is not (LG401), and for one that the format cannot print
-        (LG402).
+        Raises :class:`UserError` for a part or a detail that there is not (LG401), and for a part that the format cannot
+        print (LG402).
         """
         found = find_format(form)
+        if detail not in DETAILS:
+            raise UserError(f"there is no detail {detail!r}", code="LG401", hint=f"there are: {', '.join(DETAILS)}")
         if part and part not in PARTS:
             raise UserError(f"there is no part {part!r}", code="LG401", hint=f"there are: {', '.join(PARTS)}")
         if found.only and part not in ("", found.only):
@@ -52,8 +54,15 @@ class Printed:
         return outline(self.derivation, self.notation, part=chosen, detail=detail, additions=additions)
 
     def render(self, form: str, *, part: str = "", detail: str = "full", fragment: bool = False) -> str:
-        """The derivation in the format called ``form``. Raises :class:`PluginError` for a format that there is not."""
-        return find_format(form).render(self.document(part, detail, form), fragment)
+        """The derivation in the format called ``form``.
+
+        Raises :class:`PluginError` for a format that there is not, or that fails, and what :meth:`document` raises.
+        """
+        return _rendered(form, self.document(part, detail, form), fragment)
+
+    def __repr__(self) -> str:
+        name = self.derivation.gradient.declaration.name
+        return f"<the derivation of {name} in the notation {self.notation.name}>"
 
     def __str__(self) -> str:
         return self.render("text")
@@ -72,4 +81,23 @@ class Printed:
         declaration = self.derivation.gradient.declaration
         options = [f"{name}-{value}" for name, value in declaration.changed_options]
         prefix = "-".join([declaration.name, *options, self.notation.name, ""]).replace(" ", "-")
-        return find_format(form).render(prefixed(self.document(form=form), prefix), True)
+        return _rendered(form, prefixed(self.document(form=form), prefix), True)
+
+
+def _rendered(form: str, document: Document, fragment: bool) -> str:
+    """The text that a format gives; what goes wrong in a format of another package is told as that."""
+    found = find_format(form)
+    try:
+        text = found.render(document, fragment)
+    except Exception as error:
+        if found.render.__module__.startswith("lstmgen."):
+            raise
+        raise _broken(form, f"{type(error).__name__}: {error}") from error
+    if not isinstance(text, str):
+        raise _broken(form, f"it gives a {type(text).__name__}, no text")
+    return text
+
+
+def _broken(form: str, why: str) -> PluginError:
+    hint = f"lstmgen list formats names the package that registers {form!r}"
+    return PluginError(f"the format {form!r} is broken: {why}", code="LG203", hint=hint)

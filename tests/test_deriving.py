@@ -124,3 +124,12 @@ def test_derivations_in_one_notebook_have_names_and_links_of_their_own() -> None
     assert len(set().union(*names)) == sum(map(len, names))
     for page, own in zip(pages, names, strict=True):
         assert "<h1>" in page and set(re.findall(r'href="#([^"]*)"', page)) <= set(own)
+
+
+def test_a_derivation_is_named_in_a_line() -> None:
+    assert repr(lstmgen.derive("lstm", notation="olah")) == "<the derivation of lstm in the notation olah>"
+
+
+def test_a_detail_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UserError, match="there is no detail 'long'"):
+        lstmgen.derive("rnn").render("text", detail="long")

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -20,6 +21,7 @@ from lstmgen import plugins
 from lstmgen.backends.base import Backend
 from lstmgen.declare.cell import Cell
 from lstmgen.derivation.format import Format
+from lstmgen.derivation.notation import Letter, Notation
 from lstmgen.errors import PluginError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -271,3 +273,29 @@ def test_every_registered_object_loads() -> None:
             assert plugins.broken(plugin) == ""
             module, _, name = plugin.target.partition(":")
             assert plugins.load(group, plugin.name) is getattr(importlib.import_module(module), name)
+
+
+def test_what_goes_wrong_in_a_format_of_another_package_is_told_as_that(run: Run, package: Package) -> None:
+    package(
+        "their_faults",
+        "[lstmgen.formats]\nfails = their_faults_module:fails\nempty = their_faults_module:empty\n",
+        their_faults_module="from lstmgen.api import Format\n"
+        "def render(document, fragment):\n"
+        "    return document.no_such_thing\n"
+        "def nothing(document, fragment):\n"
+        "    pass\n"
+        "fails, empty = Format(render), Format(nothing)",
+    )
+    for name, why in (("fails", "AttributeError"), ("empty", "it gives a NoneType, no text")):
+        result = run("derive", "rnn", "--format", name)
+        assert result.exit_code == 2
+        assert f"error LG203: the format '{name}' is broken: {why}" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"letters": {"input": "u"}}, {"weights": {"bias": Letter("b")}}, {"elementwise": "?"}, {"time": "now"}],
+)
+def test_a_notation_of_the_wrong_types_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="of the notation 'their' is"):
+        Notation("their", "words", **arguments)

@@ -75,7 +75,8 @@ class Notation:
     ``letters`` are names by role; a role is a description that declarations give, such as "forget gate", or "input".
     ``weights`` are those of parameters: "input weights", "recurrent weights", "bias", "peephole". ``words`` replace
     parts of descriptions. ``preactivation`` is a letter that has the gate's below it, or empty where the gate's own
-    gets a bar. ``remarks`` are sentences for the reader, by what they are about: see :data:`REMARKS`.
+    gets a bar. ``remarks`` are sentences for the reader, by what they are about: see :data:`REMARKS`. Raises
+    :class:`TypeError` for a letter, a weight or a choice that is of another type.
     """
 
     name: str
@@ -90,6 +91,17 @@ class Notation:
     matrix: Times = Times.MATRIX
     preactivation: str = "a"
     remarks: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        found: list[tuple[str, object, type]] = [
+            (f"letters[{role!r}]", each, Letter) for role, each in self.letters.items()
+        ]
+        found += [(f"weights[{role!r}]", each, Weight) for role, each in self.weights.items()]
+        found += [("time", self.time, Time), ("adjoints", self.adjoints, Adjoints), ("affine", self.affine, Affine)]
+        found += [("elementwise", self.elementwise, Times), ("matrix", self.matrix, Times)]
+        for what, value, kind in found:
+            if not isinstance(value, kind):
+                raise TypeError(f"{what} of the notation {self.name!r} is {value!r}, no {kind.__name__}")
 
 
 REMARKS = ("affine", "loss")
