@@ -35,8 +35,8 @@ class Printed:
     def document(self, part: str = "", detail: str = "full", form: str = "text") -> Document:
         """The derivation as a document, as the format called ``form`` shows it: all of it, or one part.
 
-        Raises :class:`UserError` for a part or a detail that there is not (LG401), and for a part that the format cannot
-        print (LG402).
+        Raises :class:`UserError` for a part or a detail that there is not (LG401), and for a part that the format
+        cannot print (LG402).
         """
         found = find_format(form)
         if detail not in DETAILS:
