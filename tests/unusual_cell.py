@@ -8,6 +8,8 @@ from sample_document import UNUSUAL
 
 from lstmgen.api import cell, sigmoid, tanh
 
+UNPRINTABLE = "\x01\x1b[31m\u202e\ud800"
+
 
 @cell("unusual", reference=f"Strunk & <White>, {UNUSUAL}")
 def unusual(eq: Any) -> None:
@@ -20,8 +22,10 @@ def unusual(eq: Any) -> None:
     )
     doubt = eq.let("doubt", sigmoid(eq.affine("doubt", W=x)), 'ends in """')
     hbar = eq.next("hbar", alpha * hbar_prev + (1 - alpha) * partial, "&amp; %d $x$ `code` *stars* _lines_ ~ ^ # 100 %")
-    h = eq.next("h", hbar * alpha * doubt, "second\nline\\ -- --- ``quoted'' '' <!-- ]]> --> Ω ∮ ⚠ naïve ﬁ")
+    h = eq.next(
+        "h", hbar * alpha * doubt, "second\nline\\ -- --- ``quoted'' '' <!-- ]]> --> Ω ∮ ⚠ naïve ﬁ " + UNPRINTABLE
+    )
     eq.output(h)
 
 
-unusual.function.__doc__ = f"A cell {UNUSUAL}."
+unusual.function.__doc__ = f"A cell\x07 {UNUSUAL}\udfff."

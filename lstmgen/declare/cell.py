@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sympy import evaluate
 
 from lstmgen.declare.builder import Equations
-from lstmgen.declare.declaration import Declaration, State, in_one_line
+from lstmgen.declare.declaration import Declaration, State, in_one_line, printable
 from lstmgen.declare.draft import Draft
 from lstmgen.declare.names import PATTERN
 from lstmgen.declare.operations import matrix_operators
@@ -86,7 +86,7 @@ class Cell:
     @property
     def doc(self) -> str:
         """The docstring of the cell's function."""
-        return inspect.getdoc(self.function) or ""
+        return printable(inspect.getdoc(self.function) or "")
 
     @property
     def options(self) -> tuple[Option, ...]:

@@ -50,7 +50,12 @@ class Constant:
 
 def in_one_line(words: str) -> str:
     """A user's words about a part of a cell, as they are kept: comments of generated code end where a line does."""
-    return " ".join(words.split())
+    return printable(" ".join(words.split()))
+
+
+def printable(words: str) -> str:
+    """``words`` without characters that no file, page or terminal should be given; lines end where they did."""
+    return "".join(each for each in words if each.isprintable() or each == "\n")
 
 
 Init = Uniform | Normal | Constant | None
