@@ -5,16 +5,16 @@ from __future__ import annotations
 from lstmgen.derivation.document import Document
 from lstmgen.derivation.drawing import Role
 from lstmgen.derivation.format import Format
-from lstmgen.derivation.formats.colours import LIGHT
+from lstmgen.derivation.formats.colours import COLOURS
 from lstmgen.derivation.formats.figures import identifiers, label, networks
 from lstmgen.derivation.network import Kind, Network
 
 _FILLED = "style=filled, fillcolor="
-_ROUND = f'shape=circle, margin=0, width=0.3, {_FILLED}"{LIGHT[Role.OPERATION]}"'
-_ENDS = f'shape=box, style="filled,rounded", fillcolor="{LIGHT[Role.END]}"'
+_ROUND = f'shape=circle, margin=0, width=0.3, {_FILLED}"{COLOURS[Role.OPERATION]}"'
+_ENDS = f'shape=box, style="filled,rounded", fillcolor="{COLOURS[Role.END]}"'
 _LOOKS = {
-    Kind.GATE: f'shape=box, {_FILLED}"{LIGHT[Role.GATE]}"',
-    Kind.FUNCTION: f'shape=ellipse, {_FILLED}"{LIGHT[Role.OPERATION]}"',
+    Kind.GATE: f'shape=box, {_FILLED}"{COLOURS[Role.GATE]}"',
+    Kind.FUNCTION: f'shape=ellipse, {_FILLED}"{COLOURS[Role.OPERATION]}"',
     Kind.PRODUCT: _ROUND,
     Kind.SUM: _ROUND,
     Kind.JUNCTION: "shape=point, height=0.07",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lstmgen.derivation.document import Document
 from lstmgen.derivation.drawing import Role
 from lstmgen.derivation.format import Format
-from lstmgen.derivation.formats.colours import INK, LIGHT
+from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.figures import identifiers, label, networks
 from lstmgen.derivation.network import Kind, Network
 
@@ -30,7 +30,7 @@ def chart(network: Network) -> str:
     names = identifiers(network)
     lines = ["flowchart LR"]
     for role in (Role.GATE, Role.OPERATION, Role.END):
-        lines.append(f"  classDef {_named(role)} fill:{LIGHT[role]},stroke:{INK},color:{INK}")
+        lines.append(f"  classDef {_named(role)} fill:{COLOURS[role]},stroke:{INK},color:{INK}")
     for node in network.nodes:
         opening, closing = _SHAPES.get(node.kind, _END)
         form = "" if node.kind is Kind.JUNCTION else f":::{_named(_CLASSES.get(node.kind, Role.END))}"

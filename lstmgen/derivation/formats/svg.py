@@ -1,4 +1,4 @@
-"""Drawings as self-contained SVG: no script, no font, no address; colours follow the page's light or dark."""
+"""Drawings as self-contained SVG: no script, no font, no address; lines and letters have the colour of the page's."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from html import escape
 from lstmgen.derivation.document import Document
 from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label, Line, Point, Polygon, Role, Shape
 from lstmgen.derivation.format import Format
-from lstmgen.derivation.formats.colours import DARK, INK, LIGHT
+from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.figures import figures
 from lstmgen.derivation.formats.lettering import Run, runs
 from lstmgen.derivation.formats.plain import running
 
 _FONT = '"Latin Modern Math", "STIX Two Text", Cambria, Georgia, serif'
-_COLOURS, _DARK_COLOURS = ("; ".join(f"--{role}: {each[role]}" for role in each) for each in (LIGHT, DARK))
+_NODES = " ".join(
+    f".lg-drawing .{role} {{ fill: {COLOURS[role]}; stroke: currentColor; stroke-width: 1.1 }}"
+    for role in (Role.GATE, Role.OPERATION, Role.END)
+)
 _CURVES = "\n".join(
-    f".lg-drawing path.{role} {{ stroke: var(--{role}) }} .lg-drawing text.{role} {{ fill: var(--{role}) }}"
+    f".lg-drawing path.{role} {{ stroke: {COLOURS[role]} }} .lg-drawing text.{role} {{ fill: {COLOURS[role]} }}"
     for role in (*CURVES, Role.REFERENCE)
 )
 STYLE = f"""
-.lg-drawing {{ {_COLOURS}; --paper: #ffffff; color: inherit; font-family: {_FONT} }}
+.lg-drawing {{ color: inherit; font-family: {_FONT} }}
 .lg-drawing path {{ fill: none; stroke-linejoin: round }} .lg-drawing .it {{ font-style: italic }}
 .lg-drawing text, .lg-drawing .head, .lg-drawing .fork {{ fill: currentColor }}
 .lg-drawing .wire {{ stroke: currentColor; stroke-width: 1.4 }}
-.lg-drawing .gate, .lg-drawing .operation, .lg-drawing .end {{ stroke: currentColor; stroke-width: 1.1 }}
-.lg-drawing .gate {{ fill: var(--gate) }} .lg-drawing .operation {{ fill: var(--operation) }}
-.lg-drawing .end {{ fill: var(--end) }} .lg-drawing .name {{ font-size: .87em }}
-.lg-drawing .mark {{ font-size: .8em; paint-order: stroke; stroke: var(--paper); stroke-width: 3px }}
-.lg-drawing .grid {{ stroke: var(--grid); stroke-width: 1 }}
+{_NODES}
+.lg-drawing .sign {{ fill: {INK} }} .lg-drawing .name {{ font-size: .87em }} .lg-drawing .mark {{ font-size: .8em }}
+.lg-drawing .grid {{ stroke: {COLOURS[Role.GRID]}; stroke-width: 1; stroke-opacity: .35 }}
 .lg-drawing .title, .lg-drawing .axis, .lg-drawing [class|="curve"], .lg-drawing .reference {{
   font-family: system-ui, sans-serif }}
 .lg-drawing .title {{ font-weight: 600 }}
 .lg-drawing path[class|="curve"], .lg-drawing path.reference {{ stroke-width: 1.8 }}
 .lg-drawing path.reference {{ stroke-dasharray: 5 3 }}
 {_CURVES}
-@media (prefers-color-scheme: dark) {{ .lg-drawing {{ {_DARK_COLOURS}; --paper: #16181c }} }}
 """
 ALONE = f"""
-.lg-drawing {{ color: {INK}; background: var(--paper) }}
-@media (prefers-color-scheme: dark) {{ .lg-drawing {{ color: #dfe2e6 }} }}
+.lg-drawing {{ color: {INK}; background: #ffffff }}
+@media (prefers-color-scheme: dark) {{ .lg-drawing {{ color: #dfe2e6; background: #16181c }} }}
 """
 """What a drawing has from its page where it stands within one."""
 _ANCHORS = {Anchor.START: "", Anchor.MIDDLE: ' text-anchor="middle"', Anchor.END: ' text-anchor="end"'}

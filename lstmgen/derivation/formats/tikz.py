@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label, Line, Point, Polygon, Role, Shape
-from lstmgen.derivation.formats.colours import LIGHT
+from lstmgen.derivation.formats.colours import COLOURS
 from lstmgen.derivation.formats.tex import LATEX, Tex, text
 
 UNIT = 6.0  # points for the height of letters in the drawing; TeX's own look smaller than they are, and are larger
@@ -19,7 +19,7 @@ STYLES: Mapping[Role, str] = {
     Role.SIGN: "",
     Role.NAME: "scale=.9",
     Role.MARK: "scale=.9, fill=white",  # it may stand on a wire
-    Role.GRID: f"color=lg-{Role.GRID}, line width=.3pt",
+    Role.GRID: f"color=lg-{Role.GRID}, line width=.3pt, opacity=.35",
     Role.TITLE: r"font=\fontsize{10}{12}\bfseries",
     Role.AXIS: "",
     **{role: f"color=lg-{role}, line width=.7pt, line join=round" for role in CURVES},
@@ -33,12 +33,13 @@ def tikz(drawing: Drawing) -> str:
     """The drawing as a ``tikzpicture``. Its styles are its own: nothing need be defined before it."""
     unit = UNIT / drawing.letters
     roles = dict.fromkeys(shape.role for shape in drawing.shapes)
-    colours = [rf"\definecolor{{lg-{role}}}{{HTML}}{{{LIGHT[role][1:].upper()}}}%" for role in roles if role in LIGHT]
+    colours = {role: COLOURS[role].removeprefix("#").upper() for role in roles if role in COLOURS}
+    defined = [rf"\definecolor{{lg-{role}}}{{HTML}}{{{colour}}}%" for role, colour in colours.items()]
     styles = [f"  lg-{role}/.style={{{STYLES[role]}}}," for role in roles]
     options = f"x={number(unit)}pt, y=-{number(unit)}pt, every node/.style={{{_NODES}}},"
     return "\n".join(
         [
-            *colours,
+            *defined,
             rf"\begin{{tikzpicture}}[{options}",
             *styles,
             "]",
