@@ -202,7 +202,11 @@ def test_every_symbol_of_the_inputs_parameters_and_states_is_in_the_table(name: 
 def test_every_part_can_be_had_alone() -> None:
     whole = document("lstm")
     parts = [section for part in PARTS for section in document("lstm", part=part).sections]
-    assert tuple(parts) == whole.sections
+    assert [section.name for section in parts] == [section.name for section in whole.sections]
+    for alone, within in zip(parts, whole.sections, strict=True):
+        assert [block for block in alone.blocks if block in within.blocks] == list(within.blocks)
+        besides = [block for block in alone.blocks if block not in within.blocks]
+        assert all(isinstance(block, Paragraph) and "entry by entry" in running(block.pieces) for block in besides)
     assert whole.lead
     assert not document("lstm", part="sums").lead
 
@@ -262,5 +266,20 @@ def test_what_serves_all_steps_is_summed_in_its_rule_too() -> None:
 
 
 def test_signs_are_explained() -> None:
-    assert "u ⊙ v is the product of u and v entry by entry." in text_of("lstm", "forward")
-    assert "entry by entry" not in text_of("lstm", "forward", notation="olah")
+    product, indicator = "is the product of u and v entry by entry.", "1_{u≥v} is 1 where u ≥ v, and 0 elsewhere."
+    assert f"σ(v) = 1 / (1 + exp(−v)). u ⊙ v {product}" in text_of("lstm", "forward")
+    assert f"u ⊙ v {product}" in text_of("lstm", "backward"), "a part that is printed alone"
+    assert f"u * v {product}" in text_of("lstm", "forward", notation="olah")
+    assert indicator not in text_of("mlstm", "forward")
+    assert indicator in text_of("mlstm", "backward")
+
+
+def test_a_sign_is_explained_once_and_before_what_is_derived_with_it() -> None:
+    made = document("mlstm")
+    blocks = [block for section in made.sections for block in section.blocks]
+    said = [running(block.pieces) for block in blocks if isinstance(block, Paragraph)]
+    assert sum("is the product of u and v entry by entry." in each for each in said) == 1
+    backward = next(section for section in made.sections if section.name == "backward")
+    first = next(k for k, block in enumerate(backward.blocks) if isinstance(block, Derived))
+    before = backward.blocks[first - 1]
+    assert isinstance(before, Paragraph) and "and 0 elsewhere" in running(before.pieces)

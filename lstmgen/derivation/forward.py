@@ -9,10 +9,9 @@ from lstmgen.calculus.graph import is_call, operands_of
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.functions import DEFINITIONS
-from lstmgen.declare.operations import StopGradient
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
-from lstmgen.derivation.formula import Call, Formula, Number, Product, Relation, Row, Style, Symbol, Times
+from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row
 from lstmgen.derivation.naming import is_preactivation
 from lstmgen.derivation.notation import BIAS, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
 from lstmgen.derivation.page import Page, anchor, listed
@@ -101,24 +100,9 @@ def _equations(page: Page) -> Iterator[Block]:
         yield Equation(formula, anchor(target), number, _note(page, equation), page.telling.parts(equation))
     if page.write.joined:
         yield Paragraph(_blocks_of_joined(page))
-    yield from _signs(page)
     remark = page.notation.remarks.get("affine")
     if remark and any(role == BIAS for role in page.roles.values()):
         yield Paragraph((remark,))
-
-
-def _signs(page: Page) -> Iterator[Block]:
-    """What a reader may not know of the signs above."""
-    if page.notation.elementwise is Times.ELEMENTWISE:
-        a, b = Symbol("u"), Symbol("v")
-        product = Product((a, b), Times.ELEMENTWISE)
-        yield Paragraph((product, " is the product of ", a, " and ", b, " entry by entry."))
-    equations = page.gradient.primal.equations
-    held = next((each for each in equations if isinstance(each.expression, StopGradient)), None)
-    if held is not None:
-        of = Symbol("v")
-        call = Call(Symbol("constant", Style.UPRIGHT), (of,))
-        yield Paragraph((call, " has the value of ", of, ", but no gradient goes back through it."))
 
 
 def _note(page: Page, equation: CellEquation) -> tuple[Inline, ...]:

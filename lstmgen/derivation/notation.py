@@ -104,8 +104,8 @@ class Notation:
                 raise TypeError(f"{what} of the notation {self.name!r} is {value!r}, no {kind.__name__}")
 
 
-REMARKS = ("affine", "loss")
-"""What remarks can be about: affine maps (told where a cell has one with a bias), and the adjoints coming in."""
+REMARKS = ("affine",)
+"""What remarks can be about: affine maps (told where a cell has one with a bias)."""
 
 INPUT = "input"
 INPUT_WEIGHTS = "input weights"

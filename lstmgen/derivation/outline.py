@@ -16,6 +16,7 @@ from lstmgen.derivation.matrix import matrix_section
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation
 from lstmgen.derivation.page import Page, open_page
+from lstmgen.derivation.signs import with_signs
 
 NOTHING = Additions()
 PICTURE = "picture"
@@ -41,7 +42,7 @@ def outline(
         "matrix": lambda: [matrix_section(page)],
     }
     own = [section for name, make in makers.items() if part in ("", name) for section in make()]
-    sections = (*with_lines(own, additions.lines), *additions.sections)
+    sections = with_lines(with_signs((*own, *additions.sections)), additions.lines)
     picture = (additions.picture,) if additions.picture else ()
     if part:
         shown = tuple(_of_part(sections, part))
