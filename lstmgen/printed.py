@@ -56,9 +56,10 @@ class Printed:
     def render(self, form: str, *, part: str = "", detail: str = "full", fragment: bool = False) -> str:
         """The derivation in the format called ``form``.
 
-        Raises :class:`PluginError` for a format that there is not, or that fails, and what :meth:`document` raises.
+        A ``fragment`` shares its page with others: its links lead to this derivation, not to another. Raises :class:`PluginError` for a format that there is not, or that fails, and what :meth:`document` raises.
         """
-        return _rendered(form, self.document(part, detail, form), fragment)
+        document = self.document(part, detail, form)
+        return _rendered(form, prefixed(document, self._prefix()) if fragment else document, fragment)
 
     def __repr__(self) -> str:
         name = self.derivation.gradient.declaration.name
@@ -68,20 +69,19 @@ class Printed:
         return self.render("text")
 
     def _repr_markdown_(self) -> str:
-        return self._shown("markdown")
+        return self.render("markdown", fragment=True)
 
     def _repr_latex_(self) -> str:
-        return self._shown("latex")
+        return self.render("latex", fragment=True)
 
     def _repr_html_(self) -> str:
-        return self._shown("html")
+        return self.render("html", fragment=True)
 
-    def _shown(self, form: str) -> str:
-        """A fragment for a notebook, whose cells share one page: its links lead to this derivation, not to another."""
+    def _prefix(self) -> str:
+        """What tells the anchors of this derivation from those of others."""
         declaration = self.derivation.gradient.declaration
         options = [f"{name}-{value}" for name, value in declaration.changed_options]
-        prefix = "-".join([declaration.name, *options, self.notation.name, ""]).replace(" ", "-")
-        return _rendered(form, prefixed(self.document(form=form), prefix), True)
+        return "-".join([declaration.name, *options, self.notation.name, ""]).replace(" ", "-")
 
 
 def _rendered(form: str, document: Document, fragment: bool) -> str:

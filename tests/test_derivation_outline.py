@@ -235,8 +235,8 @@ def test_what_derive_returns_prints_itself_in_every_format(monkeypatch: pytest.M
     def printer(form: str) -> Format:
         return Format(lambda made, fragment: f"{form} {made.title} {fragment}")
 
-    monkeypatch.setattr(plugins, "load", lambda group, name: printer(name) if group == "formats" else None)
     printed = Printed(narrate(gradient_of("rnn")), standard)
+    monkeypatch.setattr(plugins, "load", lambda group, name: printer(name) if group == "formats" else None)
     title = printed.document().title
     assert str(printed) == f"text {title} False"
     assert printed._repr_markdown_() == f"markdown {title} True"

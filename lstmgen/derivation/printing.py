@@ -18,7 +18,7 @@ from lstmgen.derivation.formats.mermaid import chart
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, pieces
 from lstmgen.derivation.formats.plain import plain, running
 from lstmgen.derivation.formats.svg import element
-from lstmgen.derivation.formats.tex import LATEX, Tex
+from lstmgen.derivation.formats.tex import COMMON, Tex
 from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.derivation.formula import Formula
 
@@ -50,5 +50,5 @@ __all__ = [
 
 
 def tex(formula: Formula, inline: bool = False) -> str:
-    """``formula`` as LaTeX prints it, without the dollars around; ``inline`` keeps it low."""
-    return Tex(LATEX, inline)(formula)
+    """``formula`` in the TeX that all readers of it know, without the dollars around; ``inline`` keeps it low."""
+    return Tex(COMMON, inline)(formula)

@@ -83,6 +83,7 @@ LATEX = Dialect(
         "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     },
 )  # fmt: skip
+COMMON = replace(LATEX, comma=", ")
 MARKDOWN = Dialect(
     r"\cr",
     " _ ",
