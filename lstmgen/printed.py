@@ -56,7 +56,8 @@ class Printed:
     def render(self, form: str, *, part: str = "", detail: str = "full", fragment: bool = False) -> str:
         """The derivation in the format called ``form``.
 
-        A ``fragment`` shares its page with others: its links lead to this derivation, not to another. Raises :class:`PluginError` for a format that there is not, or that fails, and what :meth:`document` raises.
+        A ``fragment`` shares its page with others: its links lead to this derivation, not to another. Raises
+        :class:`PluginError` for a format that there is not, or that fails, and what :meth:`document` raises.
         """
         document = self.document(part, detail, form)
         return _rendered(form, prefixed(document, self._prefix()) if fragment else document, fragment)

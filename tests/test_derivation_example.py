@@ -161,7 +161,7 @@ def test_what_serves_both_steps_is_computed_once_and_its_gradients_are_added() -
     lines = [plain(line) for line in lines_of(section_of("unicornn"))]
     assert [each for each in lines if each.startswith("s = ")] == ["s = 0.03 · 0.7311 ≈ 0.02193"]
     (total,) = (each for each in lines if each.startswith("∂L/∂s = "))
-    assert total.startswith("∂L/∂s = 2 · 0.2361 + 1 · 0.2401 + ") and total.endswith(" ≈ 0.6743")
+    assert total.startswith("∂L/∂s = 2.000 · 0.2361 + 1 · 0.2401 + ") and total.endswith(" ≈ 0.6743")
     (parameter,) = (each for each in lines if each.startswith("∂L/∂c = "))
     assert "0.6743" in parameter
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lstmgen.calculus.graph import Dependence
+from sympy import Add
+
+from lstmgen.calculus.graph import Dependence, operands_of
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.symbols import Value
@@ -32,14 +34,19 @@ from lstmgen.derivation.notation import Adjoints
 from lstmgen.derivation.page import Page, listed
 from lstmgen.derivation.telling import Told, Way
 
+MATRICES, BIASES, VECTORS = ("W", "A", "K", "M", "B"), ("b", "e", "k"), ("a", "s", "p", "v")
+"""Letters of what is stacked, in the order in which they are tried."""
+
 
 @dataclass(frozen=True)
 class _Stack:
-    """Affine maps of the same operands. ``letters`` name what lies one below the other, a letter an operand."""
+    """Affine maps of the same operands, and the letters of what lies one below the other."""
 
     members: tuple[AffineMap, ...]
     operands: tuple[Value, ...]
-    index: str
+    vector: Symbol
+    matrices: dict[Value, Symbol]
+    bias: Symbol
 
     @property
     def biased(self) -> bool:
@@ -50,7 +57,11 @@ class _Stack:
         return tuple(each.equation.target for each in self.members)
 
     def weights(self, operand: Value) -> tuple[Value, ...]:
-        return tuple(each.weights[each.operands.index(operand)] for each in self.members)
+        return _weights(self.members, operand)
+
+
+def _weights(members: Sequence[AffineMap], operand: Value) -> tuple[Value, ...]:
+    return tuple(each.weights[each.operands.index(operand)] for each in members)
 
 
 def matrix_section(page: Page) -> Section:
@@ -72,44 +83,88 @@ def matrix_section(page: Page) -> Section:
 def _stacks(page: Page) -> list[_Stack]:
     groups: dict[tuple[Value, ...], list[AffineMap]] = {}
     for each in affine_maps(page.gradient.primal).values():
-        if not each.rest and len(set(each.operands)) == len(each.operands):
+        apart = set(each.operands).isdisjoint(value for term in each.rest for value in operands_of(term))
+        if apart and len(set(each.operands)) == len(each.operands):
             groups.setdefault(each.operands, []).append(each)
     several = [(operands, members) for operands, members in groups.items() if len(members) > 1]
     return [
-        _Stack(tuple(members), operands, str(index) if len(several) > 1 else "")
+        _lettered(page, members, operands, str(index) if len(several) > 1 else "")
         for index, (operands, members) in enumerate(several, 1)
         if all(each.equation.target in page.gradient.adjoints for each in members)
     ]
 
 
+def _lettered(page: Page, members: Sequence[AffineMap], operands: tuple[Value, ...], index: str) -> _Stack:
+    """The stack with letters that name nothing else: for matrices their own where they share one, else one for all."""
+    names = page.write.names
+    known = [*names.stems.values(), *(each.matrix for each in page.write.joined.values())]
+    taken = {(stem.base, stem.below) for stem in known}
+    numbered: tuple[Formula, ...] = (Number(index),) if index else ()
+
+    def letter(*bases: str, below: tuple[Formula, ...] = numbered) -> Symbol:
+        return Symbol(_free(taken, bases, [below]), below=below, bold=True)
+
+    shared = [{names.stems[weight].base.split("_")[0] for weight in _weights(members, each)} for each in operands]
+    own = [bases.pop() for bases in shared if len(bases) == 1]
+    if len(set(own)) == len(operands) and all((base, _spelled(numbered)) not in taken for base in own):
+        matrices = {each: letter(base) for each, base in zip(operands, own, strict=True)}
+    else:
+        lowered = [(replace(names.symbol(each), below=(), above=()), *numbered) for each in operands]
+        first = own[0] if own and len(set(own)) == 1 else "W"
+        base = _free(taken, (first, *MATRICES), lowered)
+        matrices = {each: letter(base, below=below) for each, below in zip(operands, lowered, strict=True)}
+    vector = letter(page.notation.preactivation or "a", *VECTORS)
+    return _Stack(tuple(members), operands, at_time(vector, page.notation.time), matrices, letter("b", *BIASES))
+
+
+def _free(taken: set[tuple[str, tuple[str, ...]]], bases: Sequence[str], below: Sequence[tuple[Formula, ...]]) -> str:
+    """The first of ``bases`` that names nothing else with any of what is to stand below it."""
+    free = (base for base in bases if not any((base, _spelled(each)) in taken for each in below))
+    return next(free, bases[0])
+
+
+def _spelled(below: tuple[Formula, ...]) -> tuple[str, ...]:
+    return tuple(
+        each.base if isinstance(each, Symbol) else each.text for each in below if isinstance(each, Symbol | Number)
+    )
+
+
 def _forward(page: Page, stack: _Stack) -> Iterator[Block]:
     matrix = page.notation.matrix
-    definitions: list[Formula] = [_defined(_vector(page, stack), tuple(map(page.write, stack.targets)))]
+    definitions: list[Formula] = [_defined(stack.vector, tuple(map(page.write, stack.targets)))]
     terms: list[Formula] = []
     for operand in stack.operands:
-        letter = _matrix(page, stack, operand)
+        letter = stack.matrices[operand]
         definitions.append(_defined(letter, tuple(map(page.write, stack.weights(operand)))))
         terms.append(Product((letter, page.write(operand)), matrix))
     if stack.biased:
         biases = [each.bias for each in stack.members if each.bias is not None]
-        definitions.append(_defined(_bias(stack), tuple(map(page.write, biases))))
-        terms.append(_bias(stack))
+        definitions.append(_defined(stack.bias, tuple(map(page.write, biases))))
+        terms.append(stack.bias)
     yield Paragraph(
         (*listed([page.write(target) for target in stack.targets]), " read the same vectors. One below the other,")
     )
     yield beside([Equation(definition) for definition in definitions])
-    yield Paragraph(("they are one affine map:",))
+    besides = ", and what is added to it" if any(each.rest for each in stack.members) else ""
+    yield Paragraph((f"they are one affine map{besides}:",))
+    if any(each.rest for each in stack.members):
+        terms.append(Column(tuple(_rest(page, each) for each in stack.members)))
     total = Sum(tuple(("+", term) for term in terms)) if len(terms) > 1 else terms[0]
     evidence = tuple(part for each in stack.members for part in page.telling.parts(each.equation))
-    yield Equation(Relation((_vector(page, stack), total), ("=",)), evidence=evidence)
+    yield Equation(Relation((stack.vector, total), ("=",)), evidence=evidence)
     dependence = page.gradient.primal.dependence()
     early = [operand for operand in stack.operands if dependence[operand] == Dependence.INPUT_ONLY]
     late = [operand for operand in stack.operands if dependence[operand] == Dependence.RECURRENT]
     if early:
-        pieces = listed([Product((_matrix(page, stack, each), page.write(each)), matrix) for each in early])
+        pieces = listed([Product((stack.matrices[each], page.write(each)), matrix) for each in early])
         alone = {weight for each in late for weight in stack.weights(each)} == _recurrent_matrices(page)
         rest = ", so that a step has one product left to compute" if len(late) == 1 and alone else ""
         yield Paragraph((*pieces, f" waits for no state: the kernels compute it for many steps in one product{rest}."))
+
+
+def _rest(page: Page, member: AffineMap) -> Formula:
+    """What is added to an affine map as it is."""
+    return page.write(Add(*member.rest, evaluate=False)) if member.rest else Number("0")
 
 
 def _recurrent_matrices(page: Page) -> set[Value]:
@@ -136,7 +191,7 @@ def _backward(page: Page, stack: _Stack) -> Iterator[Block]:
 
 def _to_operand(page: Page, stack: _Stack, told: Told, members: set[Value]) -> Equation:
     """What a vector receives from all gates at once, and from whatever else reads it."""
-    back = Product((Transposed(_matrix(page, stack, told.value)), _adjoint(page, stack)), page.notation.matrix)
+    back = Product((Transposed(stack.matrices[told.value]), _adjoint(page, stack)), page.notation.matrix)
     others: list[Formula] = []
     for way in told.ways:
         if way.seed is not None:
@@ -156,11 +211,11 @@ def _to_parameters(page: Page, stack: _Stack, told: dict[Value, Told]) -> Iterat
         weights = stack.weights(operand)
         if all(weight in told for weight in weights):
             product = Product((_adjoint(page, stack), Transposed(page.write(operand))), page.notation.matrix)
-            left = _adjoint_of(page, _matrix(page, stack, operand))
+            left = _adjoint_of(page, stack.matrices[operand])
             yield Equation(Relation((left, Total(product, time())), ("=",)), evidence=_evidence(told, weights))
     biases = tuple(each.bias for each in stack.members if each.bias is not None)
     if stack.biased and all(bias in told for bias in biases):
-        left = _adjoint_of(page, _bias(stack))
+        left = _adjoint_of(page, stack.bias)
         yield Equation(Relation((left, Total(_adjoint(page, stack), time())), ("=",)), evidence=_evidence(told, biases))
 
 
@@ -172,30 +227,8 @@ def _defined(symbol: Formula, entries: tuple[Formula, ...]) -> Relation:
     return Relation((symbol, Column(entries)), ("=",))
 
 
-def _matrix(page: Page, stack: _Stack, operand: Value) -> Symbol:
-    """The letter of the stacked weights: that of its members where they share one, else W and the operand's."""
-    letters = {
-        page.write.names.stems[weight].base.split("_")[0] for other in stack.operands for weight in stack.weights(other)
-    }
-    stem = page.write.names.stems[stack.weights(operand)[0]]
-    below: tuple[Formula, ...] = (Number(stack.index),) if stack.index else ()
-    if len(letters) < len(stack.operands):
-        name = page.write.names.symbol(operand)
-        below = (replace(name, below=(), above=()), *below)
-    return Symbol(stem.base.split("_")[0], below=below, bold=True)
-
-
-def _bias(stack: _Stack) -> Symbol:
-    return Symbol("b", below=(Number(stack.index),) if stack.index else (), bold=True)
-
-
-def _vector(page: Page, stack: _Stack) -> Symbol:
-    base = Symbol(page.notation.preactivation or "a", below=(Number(stack.index),) if stack.index else (), bold=True)
-    return at_time(base, page.notation.time)
-
-
 def _adjoint(page: Page, stack: _Stack) -> Formula:
-    return _adjoint_of(page, _vector(page, stack))
+    return _adjoint_of(page, stack.vector)
 
 
 def _adjoint_of(page: Page, symbol: Symbol) -> Formula:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
 
 from lstmgen.derivation.formula import (
+    Delta,
+    Derivative,
     Formula,
     Number,
     Power,
@@ -26,11 +29,30 @@ Array = Any
 
 
 def rounded(value: float, digits: int = 4) -> Formula:
-    """A number to so many digits: ``0.6225``; ``2.5`` times a power of ten where it is very small or large."""
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
-        return Number(f"{value:.{digits}g}")
+    """A number to so many digits: ``0.6225``; ``2.5`` times a power of ten where it is very small or large.
+
+    Zeros at its end are digits too, and left out only where they are all that follows: ``0.5`` is that very number.
+    """
+    if value == 0:
+        return Number("0")  # without the sign that zeros have too
+    if 1e-4 <= abs(value) < 1e5:
+        return Number(f"{value:.{digits}g}" if is_short(value, digits) else _to_digits(value, digits))
     mantissa, exponent = f"{value:.{min(digits, 3) - 1}e}".split("e")
     return Product((Number(mantissa), Power(Number("10"), Number(str(int(exponent))))), Times.NUMBERS)
+
+
+def is_short(value: float, digits: int = 4) -> bool:
+    """Whether so many digits are all of a number."""
+    return float(f"{value:.{digits}g}") == value
+
+
+def _to_digits(value: float, digits: int) -> str:
+    """So many digits, rounded as people do: a five at the end rounds away from zero."""
+    exact = Decimal(value)
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
+    if rounded.adjusted() > exact.adjusted():  # 9.9999 is 10.00
+        rounded = rounded.quantize(Decimal(1).scaleb(rounded.adjusted() - digits + 1))
+    return f"{rounded:f}"
 
 
 def written(array: Array, digits: int = 4) -> Formula:
@@ -97,6 +119,8 @@ def _signed(term: tuple[str, Formula]) -> tuple[str, Formula]:
 
 def _rebuilt(formula: Formula, change: Callable[[Formula], Formula]) -> Formula:
     """``formula`` with every part changed that can have a value of its own."""
+    if isinstance(formula, Derivative | Delta):  # the name of a gradient
+        return formula
     if isinstance(formula, Symbol):  # what stands below is part of the name, but for the condition of an indicator
         below = tuple(change(each) if isinstance(each, Relation) else each for each in formula.below)
         return replace(formula, below=below)

@@ -18,7 +18,7 @@ from lstmgen.derivation.formula import Formula, Number, Relation, Sum, Total
 from lstmgen.derivation.naming import NOW, lowered
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Affine, Notation, Time
-from lstmgen.derivation.numbers import added, found_in, put_in, rounded, written
+from lstmgen.derivation.numbers import added, found_in, is_short, put_in, rounded, written
 from lstmgen.derivation.page import Page, listed, open_page
 
 Array = Any
@@ -121,9 +121,9 @@ def _step(example: Example, t: int, page: Page, equations: Sequence[Equation]) -
     lines = frozenset(equation.target for equation in _referred_to(page, equations))
     inline = page.telling.inline
     numbers = {  # what has no line is put in place, but products with matrices are multiplied for the reader
-        page.write(value): written(array)
-        for value, array in values.items()
-        if value not in inline or value in lines or array.size > 1
+        page.write(value): written(values[value])
+        for value in sorted(values, key=lambda value: value not in inline)  # what has a name of its own last: it holds
+        if value not in inline or value in lines or values[value].size > 1
     }
     single = frozenset(lowered(dim) for dim, size in example.sizes.items() if size == 1)
     return _Step(page, values, numbers, lines, single)
@@ -145,18 +145,22 @@ def _result(target: Formula, counted: Formula, array: Array) -> Relation:
     """``target = numbers = value``, each once; the last sign says whether four digits are all of the value."""
     value = written(array)
     sides = [target, *([counted] if counted not in (value, target) else []), value]
-    exact = all(float(f"{each:.4g}") == each for each in np.asarray(array).reshape(-1))
+    exact = all(map(is_short, np.asarray(array).reshape(-1)))
     return Relation(tuple(sides), (*["="] * (len(sides) - 2), "=" if exact else "approx"))
 
 
 def _referred_to(page: Page, equations: Sequence[Equation]) -> list[Equation]:
     """The equations whose target has a name, and those of what is printed in place that stands in one of these.
 
-    A sign alone is read where it stands.
+    A sign alone is read where it stands, and what is only repeated along a dimension has no equation.
     """
     inline = page.telling.inline
     in_place = {page.write(each.target): each for each in equations if each.target in inline}
-    in_place = {part: each for part, each in in_place.items() if not _is_negated(part)}
+    in_place = {
+        part: each
+        for part, each in in_place.items()
+        if not _is_negated(part) and not isinstance(each.expression, Value)
+    }
     kept = [each for each in equations if each.target not in inline]
     wanted = list(kept)
     while wanted:
@@ -174,13 +178,14 @@ def _is_negated(formula: Formula) -> bool:
 
 def _introduction(example: Example, steps: Sequence[_Step]) -> tuple[Inline, ...]:
     larger = [f"{dim} of {size}" for dim, size in example.sizes.items() if size > 1]
-    size = "every dimension of size 1" + (f" but {', '.join(larger)}" if larger else "")
+    size = "every dimension of size 1" + (f" but {' and '.join(larger)}" if larger else "")
     raised = steps[0].page.notation.time is Time.RAISED
     return (
         f"Two steps with {size}, so that every number can be followed by hand. The loss is ",
         *_loss(steps),
         ". Numbers are computed with all their digits and printed with four: what the printed ones give may differ in "
-        f"the last.{' A number raised at a name is that of a step, no power.' * raised}",
+        "the last, and in more where almost equal numbers are subtracted."
+        f"{' A number raised at a name is that of a step, no power.' * raised}",
     )
 
 
@@ -219,7 +224,8 @@ def _brief(name: Formula, array: Array) -> Formula:
 def _given(steps: Sequence[_Step]) -> Table:
     first = steps[0]
     declaration = first.page.gradient.declaration
-    places: list[tuple[Value, int | None]] = [(each.value, None) for each in declaration.parameters]
+    lasting = (*declaration.parameters, *declaration.constants)
+    places: list[tuple[Value, int | None]] = [(each.value, None) for each in lasting]
     places += [(each.previous, 0) for each in declaration.states]
     places += [(value, t) for value in declaration.given for t in range(STEPS)]
     cells = [_at(steps, value, at, written(steps[at or 0].values[value])) for value, at in places]
@@ -248,8 +254,8 @@ def _sums(steps: Sequence[_Step], equations: Sequence[Equation]) -> Table:
     numbers = {page.write(value): written(array) for value, array in totals.items() if value in lines}
     rows: list[tuple[tuple[Inline, ...], ...]] = []
     for each in equations:
-        if each.target not in lines:
-            continue
+        if each.target not in lines or each.target in page.telling.inline:
+            continue  # a part of a gradient is spelled out where it stands
         target = page.write(each.target)
         rights = [_right(step.page, each) for step in steps]
         over_steps = zip(*(found_in(right, _is_over_steps) for right in rights), strict=True)
@@ -284,5 +290,7 @@ def _gradients(entries: Sequence[Entry], steps: Sequence[_Step]) -> Table:
 
 def _which(entry: Entry, steps: Sequence[_Step]) -> tuple[Inline, ...]:
     name, *words = _at(steps, entry.of, entry.at)
-    place = f"[{', '.join(str(each + 1) for each in entry.index)}]" if any(entry.index) else ""
+    entries = np.asarray(steps[entry.at or 0].values[entry.of])
+    index = [str(at + 1) for at, size in zip(entry.index, entries.shape, strict=True) if size > 1]
+    place = f"[{', '.join(index)}]" if index else ""
     return (name, place, *words) if place else (name, *words)
