@@ -38,8 +38,9 @@ One step computes
     squared_centred_wx_g = centred_wx_g**2
     squared_centred_wx_o = centred_wx_o**2
     variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-        sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) + 1e-05
-    deviation_wx = sqrt(variance_wx)
+        sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden)
+    variance_eps_wx = variance_wx + 1e-05
+    deviation_wx = sqrt(variance_eps_wx)
     normal_wx_f = centred_wx_f / deviation_wx
     mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
         "hidden")) / (4 * hidden)
@@ -52,8 +53,9 @@ One step computes
     squared_centred_uh_g = centred_uh_g**2
     squared_centred_uh_o = centred_uh_o**2
     variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-        sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) + 1e-05
-    deviation_uh = sqrt(variance_uh)
+        sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden)
+    variance_eps_uh = variance_uh + 1e-05
+    deviation_uh = sqrt(variance_eps_uh)
     normal_uh_f = centred_uh_f / deviation_uh
     a_f = gain_x_f * normal_wx_f + gain_h_f * normal_uh_f + b_f
     f = sigmoid(a_f)                                              forget gate
@@ -73,8 +75,9 @@ One step computes
     mean_c = sum_over(c, "hidden") / hidden
     centred_c = c - mean_c
     squared_centred_c = centred_c**2
-    variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-    deviation_c = sqrt(variance_c)
+    variance_c = sum_over(squared_centred_c, "hidden") / hidden
+    variance_eps_c = variance_c + 1e-05
+    deviation_c = sqrt(variance_eps_c)
     normal_c = centred_c / deviation_c
     h_sum = gain_c * normal_c + b_c
     tanh_h_sum = tanh(h_sum)
@@ -1519,11 +1522,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     const real sum_squared_centred_wx_g = _sum_squared_centred_wx_g[_here];
     const real sum_squared_centred_wx_o = _sum_squared_centred_wx_o[_here];
     // variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-    //     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) + 1e-05
+    //     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden)
     const real variance_wx = (sum_squared_centred_wx_f + sum_squared_centred_wx_i + sum_squared_centred_wx_g +
-        sum_squared_centred_wx_o) / (real(4) * real(_hidden)) + real(1e-05);
-    // deviation_wx = sqrt(variance_wx)
-    const real deviation_wx = sqrt(variance_wx);
+        sum_squared_centred_wx_o) / (real(4) * real(_hidden));
+    // variance_eps_wx = variance_wx + 1e-05
+    const real variance_eps_wx = variance_wx + real(1e-05);
+    // deviation_wx = sqrt(variance_eps_wx)
+    const real deviation_wx = sqrt(variance_eps_wx);
     if (threadIdx.x == 0) _deviation_wx[_here] = deviation_wx;
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
@@ -1670,11 +1675,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     const real sum_squared_centred_uh_o = _shared_4[0];
     __syncthreads();
     // variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-    //     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) + 1e-05
+    //     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden)
     const real variance_uh = (sum_squared_centred_uh_f + sum_squared_centred_uh_i + sum_squared_centred_uh_g +
-        sum_squared_centred_uh_o) / (real(4) * real(_hidden)) + real(1e-05);
-    // deviation_uh = sqrt(variance_uh)
-    const real deviation_uh = sqrt(variance_uh);
+        sum_squared_centred_uh_o) / (real(4) * real(_hidden));
+    // variance_eps_uh = variance_uh + 1e-05
+    const real variance_eps_uh = variance_uh + real(1e-05);
+    // deviation_uh = sqrt(variance_eps_uh)
+    const real deviation_uh = sqrt(variance_eps_uh);
     if (threadIdx.x == 0) _deviation_uh[_here] = deviation_uh;
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real centred_uh_f = _centred_uh_figo[_here * 4 * _hidden + _unit];
@@ -1774,10 +1781,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) forward_step(
     __syncthreads();
     const real sum_squared_centred_c = _shared[0];
     __syncthreads();
-    // variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-    const real variance_c = sum_squared_centred_c / real(_hidden) + real(1e-05);
-    // deviation_c = sqrt(variance_c)
-    const real deviation_c = sqrt(variance_c);
+    // variance_c = sum_over(squared_centred_c, "hidden") / hidden
+    const real variance_c = sum_squared_centred_c / real(_hidden);
+    // variance_eps_c = variance_c + 1e-05
+    const real variance_eps_c = variance_c + real(1e-05);
+    // deviation_c = sqrt(variance_eps_c)
+    const real deviation_c = sqrt(variance_eps_c);
     if (threadIdx.x == 0) _deviation_c[_here] = deviation_c;
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real centred_c = _centred_c[_here * _hidden + _unit];
@@ -1855,10 +1864,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     const real d_deviation_c = _shared[0];
     __syncthreads();
     const real deviation_c = _deviation_c[_here];
-    // d_variance_c = 1/2 * d_deviation_c / deviation_c
-    const real d_variance_c = real(0.5) * d_deviation_c / deviation_c;
-    // d_sum_squared_centred_c = d_variance_c / hidden
-    const real d_sum_squared_centred_c = d_variance_c / real(_hidden);
+    // d_variance_eps_c = 1/2 * d_deviation_c / deviation_c
+    const real d_variance_eps_c = real(0.5) * d_deviation_c / deviation_c;
+    // d_sum_squared_centred_c = d_variance_eps_c / hidden
+    const real d_sum_squared_centred_c = d_variance_eps_c / real(_hidden);
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real d_normal_c = _scratch0[_row * _hidden + _unit];
@@ -2050,10 +2059,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_step(
     //     "hidden")
     const real d_deviation_uh = d_deviation_uh_normal_uh_o + d_deviation_uh_normal_uh_g + d_deviation_uh_normal_uh_i +
         d_deviation_uh_normal_uh_f;
-    // d_variance_uh = 1/2 * d_deviation_uh / deviation_uh
-    const real d_variance_uh = real(0.5) * d_deviation_uh / deviation_uh;
-    // d_sum_squared_centred_uh_o = 1/4 * d_variance_uh / hidden
-    const real d_sum_squared_centred_uh_o = real(0.25) * d_variance_uh / real(_hidden);
+    // d_variance_eps_uh = 1/2 * d_deviation_uh / deviation_uh
+    const real d_variance_eps_uh = real(0.5) * d_deviation_uh / deviation_uh;
+    // d_sum_squared_centred_uh_o = 1/4 * d_variance_eps_uh / hidden
+    const real d_sum_squared_centred_uh_o = real(0.25) * d_variance_eps_uh / real(_hidden);
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real d_normal_uh_o = _d_uh_figo[(_here * 4 + 3) * _hidden + _unit];
@@ -2396,10 +2405,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) backward_after_steps(
     //     "hidden")
     const real d_deviation_wx = d_deviation_wx_normal_wx_o + d_deviation_wx_normal_wx_g + d_deviation_wx_normal_wx_i +
         d_deviation_wx_normal_wx_f;
-    // d_variance_wx = 1/2 * d_deviation_wx / deviation_wx
-    const real d_variance_wx = real(0.5) * d_deviation_wx / deviation_wx;
-    // d_sum_squared_centred_wx_o = 1/4 * d_variance_wx / hidden
-    const real d_sum_squared_centred_wx_o = real(0.25) * d_variance_wx / real(_hidden);
+    // d_variance_eps_wx = 1/2 * d_deviation_wx / deviation_wx
+    const real d_variance_eps_wx = real(0.5) * d_deviation_wx / deviation_wx;
+    // d_sum_squared_centred_wx_o = 1/4 * d_variance_eps_wx / hidden
+    const real d_sum_squared_centred_wx_o = real(0.25) * d_variance_eps_wx / real(_hidden);
     __syncthreads();
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real d_normal_wx_o = _d_normal_wx_o[_here * _hidden + _unit];
@@ -2625,10 +2634,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     __syncthreads();
     const real sum_squared_centred_c = _shared[0];
     __syncthreads();
-    // variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-    const real variance_c = sum_squared_centred_c / real(_hidden) + real(1e-05);
-    // deviation_c = sqrt(variance_c)
-    const real deviation_c = sqrt(variance_c);
+    // variance_c = sum_over(squared_centred_c, "hidden") / hidden
+    const real variance_c = sum_squared_centred_c / real(_hidden);
+    // variance_eps_c = variance_c + 1e-05
+    const real variance_eps_c = variance_c + real(1e-05);
+    // deviation_c = sqrt(variance_eps_c)
+    const real deviation_c = sqrt(variance_eps_c);
     if (threadIdx.x == 0) _deviation_c[_here] = deviation_c;
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real centred_c = _centred_c[_here * _hidden + _unit];
@@ -2749,11 +2760,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     const real sum_squared_centred_wx_o = _shared_4[0];
     __syncthreads();
     // variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-    //     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) + 1e-05
+    //     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden)
     const real variance_wx = (sum_squared_centred_wx_f + sum_squared_centred_wx_i + sum_squared_centred_wx_g +
-        sum_squared_centred_wx_o) / (real(4) * real(_hidden)) + real(1e-05);
-    // deviation_wx = sqrt(variance_wx)
-    const real deviation_wx = sqrt(variance_wx);
+        sum_squared_centred_wx_o) / (real(4) * real(_hidden));
+    // variance_eps_wx = variance_wx + 1e-05
+    const real variance_eps_wx = variance_wx + real(1e-05);
+    // deviation_wx = sqrt(variance_eps_wx)
+    const real deviation_wx = sqrt(variance_eps_wx);
     if (threadIdx.x == 0) _deviation_wx[_here] = deviation_wx;
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real centred_wx_f = _centred_wx_figo[_here * 4 * _hidden + _unit];
@@ -2899,11 +2912,13 @@ extern "C" __global__ void __launch_bounds__(256, 1) rebuild_chunk(
     const real sum_squared_centred_uh_o = _shared_4[0];
     __syncthreads();
     // variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-    //     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) + 1e-05
+    //     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden)
     const real variance_uh = (sum_squared_centred_uh_f + sum_squared_centred_uh_i + sum_squared_centred_uh_g +
-        sum_squared_centred_uh_o) / (real(4) * real(_hidden)) + real(1e-05);
-    // deviation_uh = sqrt(variance_uh)
-    const real deviation_uh = sqrt(variance_uh);
+        sum_squared_centred_uh_o) / (real(4) * real(_hidden));
+    // variance_eps_uh = variance_uh + 1e-05
+    const real variance_eps_uh = variance_uh + real(1e-05);
+    // deviation_uh = sqrt(variance_eps_uh)
+    const real deviation_uh = sqrt(variance_eps_uh);
     if (threadIdx.x == 0) _deviation_uh[_here] = deviation_uh;
     for (long long _unit = threadIdx.x; _unit < _hidden; _unit += blockDim.x) {
         const real centred_uh_f = _centred_uh_figo[_here * 4 * _hidden + _unit];

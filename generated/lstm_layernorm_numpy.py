@@ -38,8 +38,9 @@ One step computes
     squared_centred_wx_g = centred_wx_g**2
     squared_centred_wx_o = centred_wx_o**2
     variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-        sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) + 1e-05
-    deviation_wx = sqrt(variance_wx)
+        sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden)
+    variance_eps_wx = variance_wx + 1e-05
+    deviation_wx = sqrt(variance_eps_wx)
     normal_wx_f = centred_wx_f / deviation_wx
     mean_uh = (sum_over(uh_f, "hidden") + sum_over(uh_i, "hidden") + sum_over(uh_g, "hidden") + sum_over(uh_o,
         "hidden")) / (4 * hidden)
@@ -52,8 +53,9 @@ One step computes
     squared_centred_uh_g = centred_uh_g**2
     squared_centred_uh_o = centred_uh_o**2
     variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-        sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) + 1e-05
-    deviation_uh = sqrt(variance_uh)
+        sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden)
+    variance_eps_uh = variance_uh + 1e-05
+    deviation_uh = sqrt(variance_eps_uh)
     normal_uh_f = centred_uh_f / deviation_uh
     a_f = gain_x_f * normal_wx_f + gain_h_f * normal_uh_f + b_f
     f = sigmoid(a_f)                                              forget gate
@@ -73,8 +75,9 @@ One step computes
     mean_c = sum_over(c, "hidden") / hidden
     centred_c = c - mean_c
     squared_centred_c = centred_c**2
-    variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
-    deviation_c = sqrt(variance_c)
+    variance_c = sum_over(squared_centred_c, "hidden") / hidden
+    variance_eps_c = variance_c + 1e-05
+    deviation_c = sqrt(variance_eps_c)
     normal_c = centred_c / deviation_c
     h_sum = gain_c * normal_c + b_c
     tanh_h_sum = tanh(h_sum)
@@ -671,6 +674,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _all_sum_squared_centred_wx_g = np.empty((_chunk, _batch), _dtype)
     _all_sum_squared_centred_wx_o = np.empty((_chunk, _batch), _dtype)
     _all_variance_wx = np.empty((_chunk, _batch), _dtype)
+    _all_variance_eps_wx = np.empty((_chunk, _batch), _dtype)
     _all_deviation_wx = np.empty((_saved, _batch), _dtype)
     _all_normal_wx_f = np.empty((_saved, _hidden, _batch), _dtype)
     _all_deviation_uh = np.empty((_saved, _batch), _dtype)
@@ -704,8 +708,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
     _scratch7 = np.empty((_hidden, _batch), _dtype)
     _temporary0 = np.empty((), _dtype)
     _temporary1 = np.empty((_hidden, _batch), _dtype)
-    sum_uh_f = _scratch0
-    mean_uh = sum_squared_centred_uh_f = variance_uh = sum_c = mean_c = sum_squared_centred_c = variance_c = _scratch0
+    sum_uh_f = mean_uh = sum_squared_centred_uh_f = _scratch0
+    variance_uh = variance_eps_uh = sum_c = mean_c = sum_squared_centred_c = variance_c = variance_eps_c = _scratch0
     sum_uh_i = sum_squared_centred_uh_o = _scratch1
     sum_uh_g = sum_squared_centred_uh_g = _scratch2
     sum_uh_o = sum_squared_centred_uh_i = _scratch3
@@ -752,6 +756,7 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
             _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
             _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
             _variance_wx = _part(_all_variance_wx, _now)
+            _variance_eps_wx = _part(_all_variance_eps_wx, _now)
             _deviation_wx = _part(_all_deviation_wx, _now)
             _normal_wx_f = _part(_all_normal_wx_f, _now)
             _half_a_f_f = _part(_all_half_a_f_f, _now)
@@ -788,8 +793,8 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
                 _sum_wx_o, _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
                 _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
                 _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
-                _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
-                _half_a_o_o, _windows,
+                _variance_eps_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g,
+                _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -823,11 +828,12 @@ def _forward_arrays(_parameters: Parameters, _steps: int, _batch: int, _again: b
         _residuals = {"x": _all_x, "h": _all_h, "c": _all_c}
     _of_pass = (
         _W_figo, _gain_x_f, _b_f, _gain_h_f, _gain_x_i, _b_i, _gain_h_i, _gain_x_o, _b_o, _gain_h_o, _temporary0,
-        _temporary1, sum_uh_f, mean_uh, sum_squared_centred_uh_f, variance_uh, sum_c, mean_c, sum_squared_centred_c,
-        variance_c, sum_uh_i, sum_squared_centred_uh_o, sum_uh_g, sum_squared_centred_uh_g, sum_uh_o,
-        sum_squared_centred_uh_i, squared_centred_uh_f, squared_centred_uh_i, squared_centred_uh_g,
-        squared_centred_uh_o, half_a_f, half_a_i, a_g, half_a_o, squared_centred_c, h_sum, _W_figo_matrix,
-        _U_figo_matrix, _number0, _number1, _gain_h_f_wide, _half, _gain_h_i_wide, _gain_h_o_wide, _chunks,
+        _temporary1, sum_uh_f, mean_uh, sum_squared_centred_uh_f, variance_uh, variance_eps_uh, sum_c, mean_c,
+        sum_squared_centred_c, variance_c, variance_eps_c, sum_uh_i, sum_squared_centred_uh_o, sum_uh_g,
+        sum_squared_centred_uh_g, sum_uh_o, sum_squared_centred_uh_i, squared_centred_uh_f, squared_centred_uh_i,
+        squared_centred_uh_g, squared_centred_uh_o, half_a_f, half_a_i, a_g, half_a_o, squared_centred_c, h_sum,
+        _W_figo_matrix, _U_figo_matrix, _number0, _number1, _gain_h_f_wide, _half, _gain_h_i_wide, _gain_h_o_wide,
+        _chunks,
     )  # fmt: skip
     return _Arrays(_residuals, _of_pass)
 
@@ -844,11 +850,12 @@ def _forward(
     _features, _hidden = _parameters.features, _parameters.hidden
     (
         _W_figo, _gain_x_f, _b_f, _gain_h_f, _gain_x_i, _b_i, _gain_h_i, _gain_x_o, _b_o, _gain_h_o, _temporary0,
-        _temporary1, sum_uh_f, mean_uh, sum_squared_centred_uh_f, variance_uh, sum_c, mean_c, sum_squared_centred_c,
-        variance_c, sum_uh_i, sum_squared_centred_uh_o, sum_uh_g, sum_squared_centred_uh_g, sum_uh_o,
-        sum_squared_centred_uh_i, squared_centred_uh_f, squared_centred_uh_i, squared_centred_uh_g,
-        squared_centred_uh_o, half_a_f, half_a_i, a_g, half_a_o, squared_centred_c, h_sum, _W_figo_matrix,
-        _U_figo_matrix, _number0, _number1, _gain_h_f_wide, _half, _gain_h_i_wide, _gain_h_o_wide, _chunks,
+        _temporary1, sum_uh_f, mean_uh, sum_squared_centred_uh_f, variance_uh, variance_eps_uh, sum_c, mean_c,
+        sum_squared_centred_c, variance_c, variance_eps_c, sum_uh_i, sum_squared_centred_uh_o, sum_uh_g,
+        sum_squared_centred_uh_g, sum_uh_o, sum_squared_centred_uh_i, squared_centred_uh_f, squared_centred_uh_i,
+        squared_centred_uh_g, squared_centred_uh_o, half_a_f, half_a_i, a_g, half_a_o, squared_centred_c, h_sum,
+        _W_figo_matrix, _U_figo_matrix, _number0, _number1, _gain_h_f_wide, _half, _gain_h_i_wide, _gain_h_o_wide,
+        _chunks,
     ) = _arrays.of_pass  # fmt: skip
     _gain_x_g = _parameters.gain_x_g
     _b_g = _parameters.b_g
@@ -891,8 +898,8 @@ def _forward(
         _sum_wx_o, _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
         _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
         _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
-        _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
-        _half_a_o_o, _windows,
+        _variance_eps_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g,
+        _a_g_g, _normal_wx_o, _half_a_o_o, _windows,
     ) in _chunks:  # fmt: skip
         np.copyto(_x, _given_x[_now].transpose(0, 2, 1))
         np.copyto(_h[0], h)
@@ -935,16 +942,16 @@ def _forward(
         # sum_over(squared_centred_wx_o, "hidden")
         np.add.reduce(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
         # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-        #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) +
-        #     1e-05
+        #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden)
         np.add(_sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _variance_wx)
         np.add(_variance_wx, _sum_squared_centred_wx_g, _variance_wx)
         np.add(_variance_wx, _sum_squared_centred_wx_o, _variance_wx)
         np.multiply(4.0, _hidden, _temporary0)
         np.divide(_variance_wx, _temporary0, _variance_wx)
-        np.add(_variance_wx, 1e-05, _variance_wx)
-        # deviation_wx = sqrt(variance_wx)
-        np.sqrt(_variance_wx, _deviation_wx)
+        # variance_eps_wx = variance_wx + 1e-05
+        np.add(_variance_wx, 1e-05, _variance_eps_wx)
+        # deviation_wx = sqrt(variance_eps_wx)
+        np.sqrt(_variance_eps_wx, _deviation_wx)
         # normal_wx_f = centred_wx_f / deviation_wx
         np.divide(_centred_wx_f, _deviation_wx[:, None, :], _normal_wx_f)
         # half_a_f_f = gain_x_f / 2 * normal_wx_f + b_f / 2
@@ -1007,16 +1014,16 @@ def _forward(
             # sum_over(squared_centred_uh_o, "hidden")
             sum_over(squared_centred_uh_o, axis=0, out=sum_squared_centred_uh_o)
             # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-            #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
-            #     1e-05
+            #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden)
             add(sum_squared_centred_uh_f, sum_squared_centred_uh_i, variance_uh)
             add(variance_uh, sum_squared_centred_uh_g, variance_uh)
             add(variance_uh, sum_squared_centred_uh_o, variance_uh)
             multiply(_number0, _hidden, _temporary0)
             divide(variance_uh, _temporary0, variance_uh)
-            add(variance_uh, _number1, variance_uh)
-            # deviation_uh = sqrt(variance_uh)
-            sqrt(variance_uh, deviation_uh)
+            # variance_eps_uh = variance_uh + 1e-05
+            add(variance_uh, _number1, variance_eps_uh)
+            # deviation_uh = sqrt(variance_eps_uh)
+            sqrt(variance_eps_uh, deviation_uh)
             # normal_uh_f = centred_uh_f / deviation_uh
             divide(centred_uh_f, deviation_uh, normal_uh_f)
             # half_a_f = half_a_f_f + gain_h_f / 2 * normal_uh_f
@@ -1065,11 +1072,12 @@ def _forward(
             square(centred_c, squared_centred_c)
             # sum_over(squared_centred_c, "hidden")
             sum_over(squared_centred_c, axis=0, out=sum_squared_centred_c)
-            # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
+            # variance_c = sum_over(squared_centred_c, "hidden") / hidden
             divide(sum_squared_centred_c, _hidden, variance_c)
-            add(variance_c, _number1, variance_c)
-            # deviation_c = sqrt(variance_c)
-            sqrt(variance_c, deviation_c)
+            # variance_eps_c = variance_c + 1e-05
+            add(variance_c, _number1, variance_eps_c)
+            # deviation_c = sqrt(variance_eps_c)
+            sqrt(variance_eps_c, deviation_c)
             # normal_c = centred_c / deviation_c
             divide(centred_c, deviation_c, normal_c)
             # h_sum = gain_c * normal_c + b_c
@@ -1149,7 +1157,7 @@ def _backward_arrays(
     _all_d_deviation_wx_normal_wx_f_row = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_d_deviation_wx_normal_wx_f = np.empty((_chunk, _batch), _dtype)
     _all_d_deviation_wx = np.empty((_chunk, _batch), _dtype)
-    _all_d_variance_wx = np.empty((_chunk, _batch), _dtype)
+    _all_d_variance_eps_wx = np.empty((_chunk, _batch), _dtype)
     _all_d_sum_squared_centred_wx_o = np.empty((_chunk, _batch), _dtype)
     _all_d_squared_centred_wx_o = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_d_squared_centred_wx_g = np.empty((_chunk, _hidden, _batch), _dtype)
@@ -1305,7 +1313,7 @@ def _backward_arrays(
             _centred_wx_f = _centred_wx_figo[:, 0]
             _d_deviation_wx_normal_wx_f = _part(_all_d_deviation_wx_normal_wx_f, _now)
             _d_deviation_wx = _part(_all_d_deviation_wx, _now)
-            _d_variance_wx = _part(_all_d_variance_wx, _now)
+            _d_variance_eps_wx = _part(_all_d_variance_eps_wx, _now)
             _d_sum_squared_centred_wx_o = _part(_all_d_sum_squared_centred_wx_o, _now)
             _d_squared_centred_wx_o = _part(_all_d_squared_centred_wx_o, _now)
             _d_squared_centred_wx_g = _part(_all_d_squared_centred_wx_g, _now)
@@ -1366,7 +1374,7 @@ def _backward_arrays(
                 _d_normal_wx_i, _d_deviation_wx_normal_wx_i_row, _centred_wx_i, _d_deviation_wx_normal_wx_i,
                 _d_gain_x_f_row, _d_a_f, _normal_wx_f, _d_gain_h_f_row, _normal_uh_f, _d_normal_wx_f,
                 _d_deviation_wx_normal_wx_f_row, _centred_wx_f, _d_deviation_wx_normal_wx_f, _d_deviation_wx,
-                _d_variance_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
+                _d_variance_eps_wx, _d_sum_squared_centred_wx_o, _d_squared_centred_wx_o, _d_squared_centred_wx_g,
                 _d_squared_centred_wx_i, _d_squared_centred_wx_f, _d_centred_wx_o, _d_mean_wx_centred_wx_o_row,
                 _d_mean_wx_centred_wx_o, _d_centred_wx_g, _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g,
                 _d_centred_wx_i, _d_mean_wx_centred_wx_i_row, _d_mean_wx_centred_wx_i, _d_centred_wx_f,
@@ -1465,7 +1473,7 @@ def _backward(
         _d_gain_x_i_row, _d_a_i, _normal_wx_i, _d_gain_h_i_row, _normal_uh_i, _d_normal_wx_i,
         _d_deviation_wx_normal_wx_i_row, _centred_wx_i, _d_deviation_wx_normal_wx_i, _d_gain_x_f_row, _d_a_f,
         _normal_wx_f, _d_gain_h_f_row, _normal_uh_f, _d_normal_wx_f, _d_deviation_wx_normal_wx_f_row, _centred_wx_f,
-        _d_deviation_wx_normal_wx_f, _d_deviation_wx, _d_variance_wx, _d_sum_squared_centred_wx_o,
+        _d_deviation_wx_normal_wx_f, _d_deviation_wx, _d_variance_eps_wx, _d_sum_squared_centred_wx_o,
         _d_squared_centred_wx_o, _d_squared_centred_wx_g, _d_squared_centred_wx_i, _d_squared_centred_wx_f,
         _d_centred_wx_o, _d_mean_wx_centred_wx_o_row, _d_mean_wx_centred_wx_o, _d_centred_wx_g,
         _d_mean_wx_centred_wx_g_row, _d_mean_wx_centred_wx_g, _d_centred_wx_i, _d_mean_wx_centred_wx_i_row,
@@ -1734,11 +1742,11 @@ def _backward(
         np.add(_d_deviation_wx_normal_wx_o, _d_deviation_wx_normal_wx_g, _d_deviation_wx)
         np.add(_d_deviation_wx, _d_deviation_wx_normal_wx_i, _d_deviation_wx)
         np.add(_d_deviation_wx, _d_deviation_wx_normal_wx_f, _d_deviation_wx)
-        # d_variance_wx = 1/2 * d_deviation_wx / deviation_wx
-        np.multiply(0.5, _d_deviation_wx, _d_variance_wx)
-        np.divide(_d_variance_wx, _deviation_wx, _d_variance_wx)
-        # d_sum_squared_centred_wx_o = 1/4 * d_variance_wx / hidden
-        np.multiply(0.25, _d_variance_wx, _d_sum_squared_centred_wx_o)
+        # d_variance_eps_wx = 1/2 * d_deviation_wx / deviation_wx
+        np.multiply(0.5, _d_deviation_wx, _d_variance_eps_wx)
+        np.divide(_d_variance_eps_wx, _deviation_wx, _d_variance_eps_wx)
+        # d_sum_squared_centred_wx_o = 1/4 * d_variance_eps_wx / hidden
+        np.multiply(0.25, _d_variance_eps_wx, _d_sum_squared_centred_wx_o)
         np.divide(_d_sum_squared_centred_wx_o, _hidden, _d_sum_squared_centred_wx_o)
         # d_squared_centred_wx_o = d_sum_squared_centred_wx_o
         np.copyto(_d_squared_centred_wx_o, _d_sum_squared_centred_wx_o[:, None, :])
@@ -1892,6 +1900,7 @@ def _rebuild_arrays(
     _all_sum_squared_centred_wx_g = np.empty((_chunk, _batch), _dtype)
     _all_sum_squared_centred_wx_o = np.empty((_chunk, _batch), _dtype)
     _all_variance_wx = np.empty((_chunk, _batch), _dtype)
+    _all_variance_eps_wx = np.empty((_chunk, _batch), _dtype)
     _all_deviation_wx = np.empty((_chunk, _batch), _dtype)
     _all_normal_wx_f = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_half_a_f_f = np.empty((_chunk, _hidden, _batch), _dtype)
@@ -1915,6 +1924,7 @@ def _rebuild_arrays(
     _all_sum_squared_centred_uh_g = np.empty((_chunk, _batch), _dtype)
     _all_sum_squared_centred_uh_o = np.empty((_chunk, _batch), _dtype)
     _all_variance_uh = np.empty((_chunk, _batch), _dtype)
+    _all_variance_eps_uh = np.empty((_chunk, _batch), _dtype)
     _all_deviation_uh = np.empty((_chunk, _batch), _dtype)
     _all_normal_uh_f = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_half_a_f = np.empty((_chunk, _hidden, _batch), _dtype)
@@ -1934,6 +1944,7 @@ def _rebuild_arrays(
     _all_squared_centred_c = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_sum_squared_centred_c = np.empty((_chunk, _batch), _dtype)
     _all_variance_c = np.empty((_chunk, _batch), _dtype)
+    _all_variance_eps_c = np.empty((_chunk, _batch), _dtype)
     _all_deviation_c = np.empty((_chunk, _batch), _dtype)
     _all_normal_c = np.empty((_chunk, _hidden, _batch), _dtype)
     _all_h_sum = np.empty((_chunk, _hidden, _batch), _dtype)
@@ -1970,6 +1981,7 @@ def _rebuild_arrays(
             _sum_squared_centred_wx_g = _part(_all_sum_squared_centred_wx_g, _now)
             _sum_squared_centred_wx_o = _part(_all_sum_squared_centred_wx_o, _now)
             _variance_wx = _part(_all_variance_wx, _now)
+            _variance_eps_wx = _part(_all_variance_eps_wx, _now)
             _deviation_wx = _part(_all_deviation_wx, _now)
             _normal_wx_f = _part(_all_normal_wx_f, _now)
             _half_a_f_f = _part(_all_half_a_f_f, _now)
@@ -2004,6 +2016,7 @@ def _rebuild_arrays(
             _sum_squared_centred_uh_g = _part(_all_sum_squared_centred_uh_g, _now)
             _sum_squared_centred_uh_o = _part(_all_sum_squared_centred_uh_o, _now)
             _variance_uh = _part(_all_variance_uh, _now)
+            _variance_eps_uh = _part(_all_variance_eps_uh, _now)
             _deviation_uh = _part(_all_deviation_uh, _now)
             _normal_uh_f = _part(_all_normal_uh_f, _now)
             _half_a_f = _part(_all_half_a_f, _now)
@@ -2024,6 +2037,7 @@ def _rebuild_arrays(
             _squared_centred_c = _part(_all_squared_centred_c, _now)
             _sum_squared_centred_c = _part(_all_sum_squared_centred_c, _now)
             _variance_c = _part(_all_variance_c, _now)
+            _variance_eps_c = _part(_all_variance_eps_c, _now)
             _deviation_c = _part(_all_deviation_c, _now)
             _normal_c = _part(_all_normal_c, _now)
             _h_sum = _part(_all_h_sum, _now)
@@ -2033,14 +2047,15 @@ def _rebuild_arrays(
                 _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
                 _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
                 _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
-                _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
-                _half_a_o_o, _h_prev, _centred_uh_figo, _uh_f, _sum_uh_f, _uh_i, _sum_uh_i, _uh_g, _sum_uh_g, _uh_o,
-                _sum_uh_o, _mean_uh, _squared_centred_uh_f, _centred_uh_f, _squared_centred_uh_i, _centred_uh_i,
-                _squared_centred_uh_g, _centred_uh_g, _squared_centred_uh_o, _centred_uh_o, _sum_squared_centred_uh_f,
-                _sum_squared_centred_uh_i, _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh,
-                _deviation_uh, _normal_uh_f, _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g,
-                _normal_uh_o, _half_a_o, _o, _c, _sum_c, _mean_c, _centred_c, _squared_centred_c,
-                _sum_squared_centred_c, _variance_c, _deviation_c, _normal_c, _h_sum, _tanh_h_sum,
+                _variance_eps_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g,
+                _a_g_g, _normal_wx_o, _half_a_o_o, _h_prev, _centred_uh_figo, _uh_f, _sum_uh_f, _uh_i, _sum_uh_i, _uh_g,
+                _sum_uh_g, _uh_o, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _centred_uh_f, _squared_centred_uh_i,
+                _centred_uh_i, _squared_centred_uh_g, _centred_uh_g, _squared_centred_uh_o, _centred_uh_o,
+                _sum_squared_centred_uh_f, _sum_squared_centred_uh_i, _sum_squared_centred_uh_g,
+                _sum_squared_centred_uh_o, _variance_uh, _variance_eps_uh, _deviation_uh, _normal_uh_f, _half_a_f, _f,
+                _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c, _sum_c, _mean_c,
+                _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _variance_eps_c, _deviation_c,
+                _normal_c, _h_sum, _tanh_h_sum,
             )  # fmt: skip
 
     # Made once where they serve again; else one chunk at a time, for all take memory with every step.
@@ -2117,14 +2132,15 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         _mean_wx, _squared_centred_wx_f, _centred_wx_f, _squared_centred_wx_i, _centred_wx_i,
         _squared_centred_wx_g, _centred_wx_g, _squared_centred_wx_o, _centred_wx_o, _sum_squared_centred_wx_f,
         _sum_squared_centred_wx_i, _sum_squared_centred_wx_g, _sum_squared_centred_wx_o, _variance_wx,
-        _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g, _a_g_g, _normal_wx_o,
-        _half_a_o_o, _h_prev, _centred_uh_figo, _uh_f, _sum_uh_f, _uh_i, _sum_uh_i, _uh_g, _sum_uh_g, _uh_o,
-        _sum_uh_o, _mean_uh, _squared_centred_uh_f, _centred_uh_f, _squared_centred_uh_i, _centred_uh_i,
-        _squared_centred_uh_g, _centred_uh_g, _squared_centred_uh_o, _centred_uh_o, _sum_squared_centred_uh_f,
-        _sum_squared_centred_uh_i, _sum_squared_centred_uh_g, _sum_squared_centred_uh_o, _variance_uh,
-        _deviation_uh, _normal_uh_f, _half_a_f, _f, _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g,
-        _normal_uh_o, _half_a_o, _o, _c, _sum_c, _mean_c, _centred_c, _squared_centred_c,
-        _sum_squared_centred_c, _variance_c, _deviation_c, _normal_c, _h_sum, _tanh_h_sum,
+        _variance_eps_wx, _deviation_wx, _normal_wx_f, _half_a_f_f, _normal_wx_i, _half_a_i_i, _normal_wx_g,
+        _a_g_g, _normal_wx_o, _half_a_o_o, _h_prev, _centred_uh_figo, _uh_f, _sum_uh_f, _uh_i, _sum_uh_i, _uh_g,
+        _sum_uh_g, _uh_o, _sum_uh_o, _mean_uh, _squared_centred_uh_f, _centred_uh_f, _squared_centred_uh_i,
+        _centred_uh_i, _squared_centred_uh_g, _centred_uh_g, _squared_centred_uh_o, _centred_uh_o,
+        _sum_squared_centred_uh_f, _sum_squared_centred_uh_i, _sum_squared_centred_uh_g,
+        _sum_squared_centred_uh_o, _variance_uh, _variance_eps_uh, _deviation_uh, _normal_uh_f, _half_a_f, _f,
+        _normal_uh_i, _half_a_i, _i, _normal_uh_g, _a_g, _g, _normal_uh_o, _half_a_o, _o, _c, _sum_c, _mean_c,
+        _centred_c, _squared_centred_c, _sum_squared_centred_c, _variance_c, _variance_eps_c, _deviation_c,
+        _normal_c, _h_sum, _tanh_h_sum,
     ) in _chunks:  # fmt: skip
         # wx_k = W_k @ x  for k = f, i, g, o
         np.matmul(
@@ -2164,16 +2180,16 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # sum_over(squared_centred_wx_o, "hidden")
         np.add.reduce(_squared_centred_wx_o, axis=1, out=_sum_squared_centred_wx_o)
         # variance_wx = (sum_over(squared_centred_wx_f, "hidden") + sum_over(squared_centred_wx_i, "hidden") +
-        #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden) +
-        #     1e-05
+        #     sum_over(squared_centred_wx_g, "hidden") + sum_over(squared_centred_wx_o, "hidden")) / (4 * hidden)
         np.add(_sum_squared_centred_wx_f, _sum_squared_centred_wx_i, _variance_wx)
         np.add(_variance_wx, _sum_squared_centred_wx_g, _variance_wx)
         np.add(_variance_wx, _sum_squared_centred_wx_o, _variance_wx)
         np.multiply(4.0, _hidden, _temporary0)
         np.divide(_variance_wx, _temporary0, _variance_wx)
-        np.add(_variance_wx, 1e-05, _variance_wx)
-        # deviation_wx = sqrt(variance_wx)
-        np.sqrt(_variance_wx, _deviation_wx)
+        # variance_eps_wx = variance_wx + 1e-05
+        np.add(_variance_wx, 1e-05, _variance_eps_wx)
+        # deviation_wx = sqrt(variance_eps_wx)
+        np.sqrt(_variance_eps_wx, _deviation_wx)
         # normal_wx_f = centred_wx_f / deviation_wx
         np.divide(_centred_wx_f, _deviation_wx[:, None, :], _normal_wx_f)
         # half_a_f_f = gain_x_f / 2 * normal_wx_f + b_f / 2
@@ -2232,16 +2248,16 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         # sum_over(squared_centred_uh_o, "hidden")
         np.add.reduce(_squared_centred_uh_o, axis=1, out=_sum_squared_centred_uh_o)
         # variance_uh = (sum_over(squared_centred_uh_f, "hidden") + sum_over(squared_centred_uh_i, "hidden") +
-        #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden) +
-        #     1e-05
+        #     sum_over(squared_centred_uh_g, "hidden") + sum_over(squared_centred_uh_o, "hidden")) / (4 * hidden)
         np.add(_sum_squared_centred_uh_f, _sum_squared_centred_uh_i, _variance_uh)
         np.add(_variance_uh, _sum_squared_centred_uh_g, _variance_uh)
         np.add(_variance_uh, _sum_squared_centred_uh_o, _variance_uh)
         np.multiply(4.0, _hidden, _temporary0)
         np.divide(_variance_uh, _temporary0, _variance_uh)
-        np.add(_variance_uh, 1e-05, _variance_uh)
-        # deviation_uh = sqrt(variance_uh)
-        np.sqrt(_variance_uh, _deviation_uh)
+        # variance_eps_uh = variance_uh + 1e-05
+        np.add(_variance_uh, 1e-05, _variance_eps_uh)
+        # deviation_uh = sqrt(variance_eps_uh)
+        np.sqrt(_variance_eps_uh, _deviation_uh)
         # normal_uh_f = centred_uh_f / deviation_uh
         np.divide(_centred_uh_f, _deviation_uh[:, None, :], _normal_uh_f)
         # half_a_f = half_a_f_f + gain_h_f / 2 * normal_uh_f
@@ -2286,11 +2302,12 @@ def _rebuild(_parameters: Parameters, _batch: int, _arrays: _Arrays) -> Iterator
         np.square(_centred_c, _squared_centred_c)
         # sum_over(squared_centred_c, "hidden")
         np.add.reduce(_squared_centred_c, axis=1, out=_sum_squared_centred_c)
-        # variance_c = sum_over(squared_centred_c, "hidden") / hidden + 1e-05
+        # variance_c = sum_over(squared_centred_c, "hidden") / hidden
         np.divide(_sum_squared_centred_c, _hidden, _variance_c)
-        np.add(_variance_c, 1e-05, _variance_c)
-        # deviation_c = sqrt(variance_c)
-        np.sqrt(_variance_c, _deviation_c)
+        # variance_eps_c = variance_c + 1e-05
+        np.add(_variance_c, 1e-05, _variance_eps_c)
+        # deviation_c = sqrt(variance_eps_c)
+        np.sqrt(_variance_eps_c, _deviation_c)
         # normal_c = centred_c / deviation_c
         np.divide(_centred_c, _deviation_c[:, None, :], _normal_c)
         # h_sum = gain_c * normal_c + b_c

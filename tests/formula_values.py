@@ -109,6 +109,8 @@ def value_of(formula: Formula, known: Known) -> Named:
             return of(inner) if index.base == "t" else _summed(of(inner), index.base)
         case Row(entries) | Column(entries):
             parts = [of(entry) for entry in entries]
+            like = next((part for part in parts if part.dims), parts[0])
+            parts = [part if part.dims else Named(like.dims, np.full(like.array.shape, part.array)) for part in parts]
             # A row of matrices lies side by side; vectors follow one another either way.
             axis = -1 if isinstance(formula, Row) else 0
             dims = list(parts[0].dims)

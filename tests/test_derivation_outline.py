@@ -262,7 +262,7 @@ def test_one_product_is_said_to_be_left_only_where_it_is() -> None:
 
 
 def test_what_serves_all_steps_is_summed_in_its_rule_too() -> None:
-    assert "∂L/∂s = (Σ_t ∂L/∂yₜ ⊙ ∂yₜ/∂s) + Σ_t ∂L/∂zₜ ⊙ ∂zₜ/∂s" in text_of("unicornn", "backward")
+    assert "∂L/∂s = Σ_t ∂L/∂yₜ ⊙ ∂yₜ/∂s + Σ_t ∂L/∂zₜ ⊙ ∂zₜ/∂s" in text_of("unicornn", "backward")
 
 
 def test_signs_are_explained() -> None:

@@ -66,9 +66,14 @@ def known_values(page: Page) -> dict[Formula, Named]:
     for value, array in primal.items():
         if value not in page.telling.inline:
             found[page.write(value)] = named(value, array, interpreter.has_rows(value))
-    for value, array in adjoint(free, 1).items():
+    adjoints = adjoint(free, 1)
+    for value, array in adjoints.items():
         if value in page.write.adjoints:
             found[page.write(value)] = named(value, array, adjoint.has_rows(value))
+    for told in page.telling.backward:  # a term of a sum that has no name has the sum's adjoint
+        symbol = gradient.adjoints[told.value]
+        if told.borrowed and symbol in page.telling.inline:
+            found[page.own_adjoint(told.value)] = named(symbol, adjoints[symbol], adjoint.has_rows(symbol))
     for bias, paired in page.write.paired.items():
         whole = found[page.write(bias)] = named(bias, primal[bias], False)
         parts = np.linspace(0.2, 0.8, len(paired.stems))

@@ -50,9 +50,9 @@ class _Parts:
         mean = self._named(self._mean(self.values), f"mean_{self.stem}")
         centred = [self._named(_sum([value, -mean]), f"centred_{value}") for value in self.values]
         squared = [self._named(Pow(each, 2, evaluate=False), f"squared_{each}") for each in centred]
-        spread = _sum([self._mean(squared), epsilon]) if epsilon != 0 else self._mean(squared)
-        variance = self._named(spread, f"variance_{self.stem}")
-        deviation = self._named(sqrt(variance), f"deviation_{self.stem}")
+        variance = self._named(self._mean(squared), f"variance_{self.stem}")
+        shifted = self._named(_sum([variance, epsilon]), f"variance_eps_{self.stem}") if epsilon != 0 else variance
+        deviation = self._named(sqrt(shifted), f"deviation_{self.stem}")
         return self._quotient(centred[self.index], deviation, "normal")
 
     def softmax(self) -> Expr:

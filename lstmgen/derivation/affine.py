@@ -38,7 +38,8 @@ def affine_maps(primal: Graph) -> dict[Value, AffineMap]:
         weights, operands, rest = [], [], []
         bias: Value | None = None
         for term in equation.expression.args if isinstance(equation.expression, Add) else (equation.expression,):
-            product = definitions[term].expression if term in definitions else term
+            unnamed = term in definitions and term.role == Role.INTERMEDIATE
+            product = definitions[term].expression if unnamed else term
             if isinstance(product, Contract) and product.axes == MATRIX_TIMES_VECTOR and _is_parameter(product.args[0]):
                 weights.append(product.args[0])
                 operands.append(product.args[1])

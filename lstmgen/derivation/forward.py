@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sympy import Expr
+
 from lstmgen.calculus.graph import is_call, operands_of
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.functions import DEFINITIONS
+from lstmgen.declare.operations import Operation
+from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
 from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row
@@ -100,9 +104,40 @@ def _equations(page: Page) -> Iterator[Block]:
         yield Equation(formula, anchor(target), number, _note(page, equation), page.telling.parts(equation))
     if page.write.joined:
         yield Paragraph(_blocks_of_joined(page))
+    yield from _alignment(page)
     remark = page.notation.remarks.get("affine")
     if remark and any(role == BIAS for role in page.roles.values()):
         yield Paragraph((remark,))
+
+
+def _alignment(page: Page) -> Iterator[Block]:
+    """How dimensions meet, where they are not all the same."""
+    gradient = page.gradient
+    expressions = [each.expression for each in (*gradient.primal.equations, *gradient.adjoint.equations)]
+    batch = dict.fromkeys(dim for each in expressions if isinstance(each, Contract) for dim in _batch_of(each))
+    told = []
+    if batch:
+        where = " and ".join(batch)
+        told.append(f"Products with matrices are taken for every index of {where} by itself.")
+    if any(_repeats(each) for each in expressions):
+        told.append("Entries meet by the names of their dimensions; what lacks a dimension is repeated along it.")
+    if told:
+        yield Paragraph((" ".join(told),))
+
+
+def _batch_of(product: Contract) -> Iterator[str]:
+    """The dimensions that both operands and the result of a product have."""
+    left, right, out = product.axes
+    yield from (
+        dim for label, dim in zip(left, dims_of(product.values[0]), strict=True) if label in right and label in out
+    )
+
+
+def _repeats(expression: Expr) -> bool:
+    """Whether an elementwise expression has operands of different dimensions, numbers aside."""
+    if isinstance(expression, Operation):
+        return False
+    return len({value.dims for value in operands_of(expression) if value.dims}) > 1
 
 
 def _note(page: Page, equation: CellEquation) -> tuple[Inline, ...]:

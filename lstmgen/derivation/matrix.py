@@ -49,8 +49,8 @@ class _Stack:
     bias: Symbol
 
     @property
-    def biased(self) -> bool:
-        return all(each.bias is not None for each in self.members)
+    def biases(self) -> tuple[Value, ...]:
+        return tuple(each.bias for each in self.members if each.bias is not None)
 
     @property
     def targets(self) -> tuple[Value, ...]:
@@ -137,9 +137,10 @@ def _forward(page: Page, stack: _Stack) -> Iterator[Block]:
         letter = stack.matrices[operand]
         definitions.append(_defined(letter, tuple(map(page.write, stack.weights(operand)))))
         terms.append(Product((letter, page.write(operand)), matrix))
-    if stack.biased:
-        biases = [each.bias for each in stack.members if each.bias is not None]
-        definitions.append(_defined(stack.bias, tuple(map(page.write, biases))))
+    if stack.biases:
+        biases = [each.bias for each in stack.members]
+        entries = tuple(Number("0") if each is None else page.write(each) for each in biases)
+        definitions.append(_defined(stack.bias, entries))
         terms.append(stack.bias)
     yield Paragraph(
         (*listed([page.write(target) for target in stack.targets]), " read the same vectors. One below the other,")
@@ -213,8 +214,8 @@ def _to_parameters(page: Page, stack: _Stack, told: dict[Value, Told]) -> Iterat
             product = Product((_adjoint(page, stack), Transposed(page.write(operand))), page.notation.matrix)
             left = _adjoint_of(page, stack.matrices[operand])
             yield Equation(Relation((left, Total(product, time())), ("=",)), evidence=_evidence(told, weights))
-    biases = tuple(each.bias for each in stack.members if each.bias is not None)
-    if stack.biased and all(bias in told for bias in biases):
+    biases = stack.biases
+    if len(biases) == len(stack.members) and all(bias in told for bias in biases):
         left = _adjoint_of(page, stack.bias)
         yield Equation(Relation((left, Total(_adjoint(page, stack), time())), ("=",)), evidence=_evidence(told, biases))
 

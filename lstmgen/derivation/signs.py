@@ -17,7 +17,9 @@ from lstmgen.derivation.formula import (
     Sum,
     Symbol,
     Times,
+    Total,
 )
+from lstmgen.derivation.naming import NOW
 
 _U, _V = Symbol("u"), Symbol("v")
 
@@ -41,6 +43,10 @@ def _called(name: Symbol) -> Callable[[Formula], bool]:
     )
 
 
+def _is_along(function: Formula) -> bool:
+    return isinstance(function, Symbol) and function.base in ("max", "mean") and bool(function.below)
+
+
 def _multiplied(times: Times) -> _Sign:
     said = (Product((_U, _V), times), " is the product of ", _U, " and ", _V, " entry by entry.")
     return _Sign(lambda part: isinstance(part, Product) and part.times is times, said)
@@ -57,6 +63,14 @@ SIGNS = (
     _Sign(_called(_RELU), (Relation((Call(_RELU, (_V,)), _RECTIFIED), ("=",)), ".")),
     _multiplied(Times.ELEMENTWISE),
     _multiplied(Times.STAR),
+    _Sign(
+        lambda part: isinstance(part, Total) and part.index != NOW,
+        ("A sum sign with a dimension below it sums over that dimension, up to the next + or −.",),
+    ),
+    _Sign(
+        lambda part: isinstance(part, Call) and _is_along(part.function),
+        ("max and mean with a dimension below them are taken along that dimension.",),
+    ),
     _Sign(
         lambda part: isinstance(part, Product) and part.times is Times.OUTER,
         (

@@ -219,6 +219,8 @@ class Translator:
             return Fraction(Number("1"), self._write(below))
         if exponent == Rational(1, 2):
             return Root(self._write(base))
+        if isinstance(base, functions.sqrt) and exponent == 2:
+            return self._write(base.args[0])
         return Power(self._write(base), self._write(exponent))
 
     def _condition(self, expression: Expr) -> Formula:
@@ -290,28 +292,28 @@ class Translator:
     def _contract(self, expression: calculus.Contract, left: Formula, right: Formula) -> Formula:
         """A contraction as a product of matrices and vectors, as far as there is one: matrices may be transposed.
 
-        Indices that both operands and the result have come in front, and count as one product each.
+        Indices that both operands and the result have come in front, and count as one product each. Several indices
+        that are summed over together, or none of which is, count as one.
         """
         a, b, out = expression.axes
         batch = {label for label in a if label in b and label in out}
         a, b, out = (tuple(label for label in labels if label not in batch) for labels in (a, b, out))
         if not a or not b:
             return Product((left, right), Times.SCALAR)
-        summed = [label for label in a if label in b]
-        if not summed and len(a) == len(b) == 1:
+        summed = tuple(label for label in a if label in b)
+        rows, columns = (tuple(label for label in labels if label not in summed) for labels in (a, b))
+        if not summed:
             column, row = (left, right) if out == a + b else (right, left)
             return Product((column, Transposed(row)), self._matrix)
-        if len(summed) == 1 and len(a) <= 2 and len(b) <= 2 and len(set(a)) == len(a) and len(set(b)) == len(b):
-            (label,) = summed
-            free_a = tuple(each for each in a if each != label)
-            if len(a) == 1 and len(b) == 2:  # a vector and a matrix: the matrix comes first
-                return Product((right if b[-1] == label else _transposed(right), left), self._matrix)
-            first = left if a[-1] == label and len(a) == 2 else _transposed(left)
-            last = right if b[0] == label else _transposed(right)
-            if out[: len(free_a)] == free_a:
-                return Product((first, last), self._matrix)
-            return Product((_transposed(last), _transposed(first)), self._matrix)
-        return Product((left, right), Times.OUTER if not summed else Times.CONTRACTION)
+        if a not in (rows + summed, summed + rows) or b not in (summed + columns, columns + summed):
+            return Product((left, right), Times.CONTRACTION)
+        if not rows and columns:  # a vector and a matrix: the matrix comes first
+            return Product((right if b == columns + summed else _transposed(right), left), self._matrix)
+        first = left if rows and a == rows + summed else _transposed(left)
+        last = right if b == summed + columns else _transposed(right)
+        if out == rows + columns:
+            return Product((first, last), self._matrix)
+        return Product((_transposed(last), _transposed(first)), self._matrix)
 
 
 def function_symbol(kind: type[Expr]) -> Symbol:

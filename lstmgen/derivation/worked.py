@@ -224,8 +224,8 @@ def _brief(name: Formula, array: Array) -> Formula:
 def _given(steps: Sequence[_Step]) -> Table:
     first = steps[0]
     declaration = first.page.gradient.declaration
-    lasting = (*declaration.parameters, *declaration.constants)
-    places: list[tuple[Value, int | None]] = [(each.value, None) for each in lasting]
+    places: list[tuple[Value, int | None]] = [(each.value, None) for each in declaration.parameters]
+    places += [(each.value, None) for each in declaration.constants]
     places += [(each.previous, 0) for each in declaration.states]
     places += [(value, t) for value in declaration.given for t in range(STEPS)]
     cells = [_at(steps, value, at, written(steps[at or 0].values[value])) for value, at in places]

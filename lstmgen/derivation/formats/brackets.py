@@ -63,11 +63,11 @@ def needs_brackets(formula: Formula, place: Place, times: Times | None = None, i
         case Place.SIDE:
             return isinstance(formula, Relation | Several)
         case Place.FIRST_TERM:
-            return binding == Binding.RELATION or isinstance(formula, Total | Cases)
+            return binding == Binding.RELATION or isinstance(formula, Cases)
         case Place.TERM:
             return binding == Binding.RELATION or isinstance(formula, Cases) or starts_with_minus(formula)
         case Place.SUBTRACTED:
-            return binding <= Binding.SUM or starts_with_minus(formula)
+            return (binding <= Binding.SUM and not isinstance(formula, Total)) or starts_with_minus(formula)
         case Place.FIRST_FACTOR | Place.FACTOR:
             if isinstance(formula, Number):
                 return place is Place.FACTOR and starts_with_minus(formula)
