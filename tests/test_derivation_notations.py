@@ -153,6 +153,25 @@ def test_peepholes_and_gates_before_the_product() -> None:
     )
 
 
+def test_what_keeps_its_name_keeps_it_below_its_parameters_too() -> None:
+    """The update gate of this cell is z, and so the candidate is not."""
+    assert forward(opened("gru", "greff"), "a_n") == "n̄^t = W_n x^t + b_n + r^t ⊙ m^t"
+    assert forward(opened("gru", "greff"), "m") == "m^t = R_n y^{t - 1} + bu_n"
+
+
+def test_gains_and_weights_of_an_output_are_no_peepholes() -> None:
+    assert "gain_{x,f} ⊙ centred_{wx,f}^t" in forward(opened("lstm_layernorm", "greff"), "a_f")
+    assert "R_y ⊙ y^{t - 1}" in forward(opened("indrnn", "greff"), "a_h")
+    assert "p_f ⊙ c^{t - 1}" in forward(opened("sru", "greff"), "a_f")
+
+
+def test_weights_have_the_letter_of_what_they_are_multiplied_with() -> None:
+    assert "W_{rate,b} b^{⟨t⟩}" in forward(opened("cfc", "ng"), "a_rate")
+    assert "W_{mh} m_t" in forward(opened("lmu", "torch"), "a_h")
+    assert forward(opened("lmu", "torch"), "u") == "u_t = e_xᵀ x_t + e_hᵀ h_{t - 1} + e_mᵀ m_{t - 1}"
+    assert "σ(Q_1 y^{t - 1})" in forward(opened("mogrifier_lstm", "greff"), "x_1")
+
+
 def test_descriptions_have_the_words_of_the_notation_once() -> None:
     page = opened("lstm", "ng")
     assert page.words("input gate") == "update gate"

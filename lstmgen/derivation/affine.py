@@ -12,7 +12,7 @@ from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.naming import Names, Stem
-from lstmgen.derivation.notation import BIAS, INPUT_WEIGHTS, RECURRENT_WEIGHTS, Affine, Notation
+from lstmgen.derivation.notation import BIAS, INPUT_WEIGHTS, RECURRENT_WEIGHTS, Affine
 
 MATRIX_TIMES_VECTOR = ((0, 1), (1,), (0,))
 
@@ -78,14 +78,14 @@ def joined_maps(primal: Graph, names: Names, roles: dict[Value, str]) -> dict[Va
             continue
         order = [by_role[RECURRENT_WEIGHTS], by_role[INPUT_WEIGHTS]]
         stem = names.stems[each.weights[order[0]]]
-        if not _names_operand(stem, RECURRENT_WEIGHTS, notation):
+        gate = names.gates.get(each.weights[order[0]])
+        if gate is None:
             continue
-        suffix = notation.weights[RECURRENT_WEIGHTS].operand
-        gate = stem.below[0].removesuffix(suffix)
-        matrix = Stem(stem.base, tuple(filter(None, (gate, *stem.below[1:]))), stem.accent, stem.style)
+        matrix = Stem(stem.base, gate, stem.accent, stem.style)
         weights, operands = (tuple(values[k] for k in order) for values in (each.weights, each.operands))
         found[target] = Joined(matrix, weights, operands, each.bias)
-    return found
+    taken = Counter([*names.stems.values(), *(each.matrix for each in found.values())])
+    return {target: each for target, each in found.items() if taken[each.matrix] == 1}
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,8 @@ def paired_biases(primal: Graph, names: Names, roles: dict[Value, str]) -> dict[
         if each.bias is None or len(uses[each.bias]) > 1 or not set(known) <= {INPUT_WEIGHTS, RECURRENT_WEIGHTS}:
             continue
         weights = [names.stems[weight] for weight in each.weights]
-        if len(set(known)) == len(known) and all(map(_names_operand, weights, known, (notation,) * len(known))):
+        if len(set(known)) == len(known) and all(weight in names.gates for weight in each.weights):
             base = notation.weights[BIAS].base if BIAS in notation.weights else names.stems[each.bias].base
             found[each.bias] = Paired(each.weights, tuple(Stem(base, stem.below) for stem in weights))
     taken = Counter([*names.stems.values(), *(stem for each in found.values() for stem in each.stems)])
     return {bias: each for bias, each in found.items() if all(taken[stem] == 1 for stem in each.stems)}
-
-
-def _names_operand(stem: Stem, role: str, notation: Notation) -> bool:
-    """Whether a matrix is called as the notation has it, with its operand's letter, not by its declared name."""
-    weight = notation.weights.get(role)
-    if weight is None or not stem.below or not weight.operand:
-        return False
-    return stem.below[0].startswith(weight.operand) if weight.operand_first else stem.below[0].endswith(weight.operand)

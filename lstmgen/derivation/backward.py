@@ -20,7 +20,7 @@ from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
 from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section
 from lstmgen.derivation.formula import Derivative, Formula, Product, Relation, Several, Sum, Times, Total, Transposed
-from lstmgen.derivation.naming import at_time, lowered, time
+from lstmgen.derivation.naming import NOW, at_time, lowered, time
 from lstmgen.derivation.notation import Adjoints, Time
 from lstmgen.derivation.page import Page, anchor, listed
 from lstmgen.derivation.telling import Told, Way
@@ -101,9 +101,13 @@ def _incoming(page: Page) -> Iterator[Block]:
             (
                 "Here ",
                 now,
-                " is the loss of step t alone, and ",
+                " is the loss of step ",
+                NOW,
+                " alone, and ",
                 later.of,
-                " that of all later steps, as a function of what step t hands on to them.",
+                " that of all later steps, as a function of what step ",
+                NOW,
+                " hands on to them.",
             )
         )
 
@@ -145,7 +149,10 @@ def _lead(page: Page, told: Told) -> tuple[Inline, ...]:
             through += _next_step(page, told.value)
     unique = list(dict.fromkeys(through))
     last = " and through " if len(unique) == 2 else " and "
-    return (page.write(told.value), " reaches the loss through ", *listed(unique, last), ".")
+    # What reads a state at its own step has been told there, with the state's own equation.
+    now: tuple[Inline, ...] = ("this step",) if page.notation.time is Time.SPELLED else ("step ", NOW)
+    later: tuple[Inline, ...] = ("From ", *now, " on, ") if told.value in page.write.names.before else ()
+    return (*later, page.write(told.value), " reaches the loss through ", *listed(unique, last), ".")
 
 
 def _sources(page: Page, told: Told) -> tuple[Value, ...]:

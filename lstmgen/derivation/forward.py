@@ -16,9 +16,10 @@ from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
 from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row
-from lstmgen.derivation.naming import is_preactivation
-from lstmgen.derivation.notation import BIAS, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
+from lstmgen.derivation.naming import NOW, time
+from lstmgen.derivation.notation import BIAS, GAIN, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
 from lstmgen.derivation.page import Page, anchor, listed
+from lstmgen.derivation.roles import is_preactivation
 
 _MOST = 5  # operands of a state's equation that is shown over two steps
 
@@ -26,11 +27,9 @@ _MOST = 5  # operands of a state's equation that is shown over two steps
 def forward_sections(page: Page) -> tuple[Section, ...]:
     """Symbols, equations, and the recurrence over all steps."""
     spelled = page.notation.time is Time.SPELLED
-    where = "" if spelled else " Step t reads what step t − 1 has left behind."
+    where = () if spelled else (" Step ", NOW, " reads what step ", time(-1), " has left behind.")
     return (
-        Section(
-            "forward", "Forward", (Paragraph((f"One step of the cell, in the order of its computation.{where}",)),)
-        ),
+        Section("forward", "Forward", (Paragraph(("One step of the cell, in the order of its computation.", *where)),)),
         Section("symbols", "Symbols", (symbol_table(page),), 2),
         Section("equations", "Equations of one step", tuple(_equations(page)), 2),
         *([] if spelled else [Section("unrolled", "Over all steps", tuple(_unrolled(page)), 2)]),
@@ -55,19 +54,25 @@ def _meanings(page: Page) -> Iterator[tuple[Value, tuple[Inline, ...]]]:
     if declaration.step_index is not None:
         yield declaration.step_index, ("index of the step, from 0",)
     previous = {state.next: state.previous for state in declaration.states}
+    readers = primal.uses()
     for equation in page.telling.forward:
         value, what = equation.target, page.words(equation.description)
         if is_preactivation(value, primal):
-            what = "pre-activation"
+            what = (
+                "pre-activation" if any(is_call(each.expression) for each in readers.get(value, ())) else "affine map"
+            )
         elif value in previous:
             what = f"{what}, carried to the next step" if what else "carried to the next step"
         elif value in declaration.outputs and "output" not in what:
             what = f"{what}, the output" if what else "the output"
         yield value, (what or "intermediate value",)
-    described: dict[Value, str] = {each.value: each.description for each in declaration.parameters}
-    described |= {each.value: each.description for each in declaration.constants}
-    for value, description in described.items():
-        yield value, (description,) if description else _parameter_meaning(page, value)
+    for parameter in declaration.parameters:
+        known = (
+            (page.words(parameter.description),) if parameter.description else _parameter_meaning(page, parameter.value)
+        )
+        yield parameter.value, ("parameters", *(": " if known else "",), *known)
+    for constant in declaration.constants:
+        yield constant.value, (f"constant: {constant.description}" if constant.description else "constant",)
     for value in primal.free:
         if value.role == Role.SIZE:
             yield value, (f"size of {value.name}",)
@@ -76,14 +81,14 @@ def _meanings(page: Page) -> Iterator[tuple[Value, tuple[Inline, ...]]]:
 def _parameter_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
     match page.roles.get(value, ""):
         case role if role == INPUT_WEIGHTS:
-            return ("parameters: weights of the input",)
+            return ("weights of the input",)
         case role if role == RECURRENT_WEIGHTS:
             return _recurrent_meaning(page, value)
         case role if role == BIAS:
-            return ("parameters: biases",)
-        case role if role == PEEPHOLE:
-            return ("parameters: weights, unit by unit",)
-    return ("parameters" if value.role == Role.PARAMETER else "constants",)
+            return ("biases",)
+        case role if role in (PEEPHOLE, GAIN):
+            return ("weights, unit by unit",)
+    return ()
 
 
 def _recurrent_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
@@ -92,8 +97,8 @@ def _recurrent_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
     operands = dict.fromkeys(each.values[1] for each in products if each.values[0] == value)
     states = {state.previous for state in page.gradient.declaration.states}
     if operands.keys() <= states:
-        return ("parameters: recurrent weights",)
-    return ("parameters: weights of ", *listed([page.write(operand) for operand in operands]))
+        return ("recurrent weights",)
+    return ("weights of ", *listed([page.write(operand) for operand in operands]))
 
 
 def _equations(page: Page) -> Iterator[Block]:

@@ -8,13 +8,10 @@ first underscore: ``W_f`` is W with an f below it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from sympy import Add, Expr, Mul
-
-from lstmgen.calculus.graph import Dependence, Graph, is_call, operands_of
-from lstmgen.calculus.operations import Contract
+from lstmgen.calculus.graph import Dependence, operands_of
 from lstmgen.calculus.reverse import Gradient, Origin, Seed
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.formula import (
@@ -28,17 +25,8 @@ from lstmgen.derivation.formula import (
     Sum,
     Symbol,
 )
-from lstmgen.derivation.notation import (
-    BIAS,
-    INPUT,
-    INPUT_WEIGHTS,
-    PEEPHOLE,
-    RECURRENT_WEIGHTS,
-    Adjoints,
-    Letter,
-    Notation,
-    Time,
-)
+from lstmgen.derivation.notation import Adjoints, Letter, Notation, Time, Weight
+from lstmgen.derivation.roles import Use, is_preactivation, roles, uses_of_parameters
 
 GREEK = frozenset(
     (
@@ -97,10 +85,14 @@ class Stem:
 
 @dataclass(frozen=True)
 class Names:
-    """Every value's symbol in one notation, at the step ``now``: t, or the number of one."""
+    """Every value's symbol in one notation, at the step ``now``: t, or the number of one.
+
+    ``gates`` are what stands below weights besides the letter of their operand, for those that have such a letter.
+    """
 
     notation: Notation
     stems: Mapping[Value, Stem]
+    gates: Mapping[Value, tuple[str, ...]]
     timed: frozenset[Value]
     before: frozenset[Value]
     several_outputs: bool
@@ -216,35 +208,35 @@ def spelled(name: str) -> Stem:
     return Stem(base, tuple(each for each in below if each), style=letter(base).style)
 
 
-def roles(gradient: Gradient) -> dict[Value, str]:
-    """The roles of all values that have one a notation can have a letter for."""
-    declaration, primal = gradient.declaration, gradient.primal
-    found = {equation.target: equation.description for equation in primal.equations if equation.description}
-    found |= {declaration.inputs[0]: INPUT}
-    found |= {state.previous: found[state.next] for state in declaration.states if state.next in found}
-    return found | _parameter_roles(gradient)
-
-
 def name_values(gradient: Gradient, notation: Notation) -> Names:
     """Gives every value of a cell its symbol. Symbols that would look alike keep their declared names."""
     declaration, primal = gradient.declaration, gradient.primal
     values = [*primal.free, *(equation.target for equation in primal.equations)]
     nexts = {state.previous: state.next for state in declaration.states}
     own = _told_apart({value: _own(value, notation) for value in values if value not in nexts})
-    preferred = own if notation.time is Time.SPELLED else own | _preferred(gradient, notation, own)
-    clashing: set[Value] = set()
-    while True:
-        stems = {value: own[value] if value in clashing else preferred[value] for value in own}
-        counts = Counter(stems.values())
-        more = {value for value, stem in stems.items() if counts[stem] > 1 and stem != own[value]}
-        if not more:
+    unnamed = {value for value in own if value.role == Role.INTERMEDIATE and not is_preactivation(value, primal)}
+    plain: set[Value] = set(own) if notation.time is Time.SPELLED else set()
+    unlettered: set[Value] = set()
+    while True:  # what keeps its name has no letter below other symbols either
+        chosen = _chosen(gradient, notation, own, plain, unlettered)
+        stems = {**own, **chosen.stems}
+        counts = Counter(stem for value, stem in stems.items() if value not in unnamed)
+        clashing = {value for value, stem in stems.items() if counts[stem] > 1 and stem != own[value]}
+        if not clashing:
             break
-        clashing |= more
+        # Pre-activations and parameters are called after gates: they may clash no more when these have their names.
+        first = (clashing & chosen.described) or clashing
+        plain |= first - (chosen.lettered - unlettered)
+        unlettered |= first & chosen.lettered
+    for value in unnamed:  # it gives way
+        if counts[stems[value]]:
+            stems[value] = Stem(value.name, style=Style.UPRIGHT)
     dependence = primal.dependence()
     timed = {value for value in values if dependence[value] != Dependence.SHARED and value.role != Role.STEP_INDEX}
     return Names(
         notation,
         stems | {previous: stems[value] for previous, value in nexts.items()},
+        chosen.gates,
         frozenset(timed),
         frozenset(nexts),
         len(declaration.outputs) > 1,
@@ -265,21 +257,49 @@ def _own(value: Value, notation: Notation) -> Stem:
     return spelled(value.name)
 
 
-def _preferred(gradient: Gradient, notation: Notation, own: Mapping[Value, Stem]) -> dict[Value, Stem]:
-    """The symbols that a notation has for values: first those of described values, then what depends on them."""
-    known = roles(gradient)
+@dataclass(frozen=True)
+class _Chosen:
+    """The symbols that a notation has for values; ``gates`` are those of :class:`Names`.
+
+    ``described`` are the values that have the letter of their description, ``lettered`` the parameters that have that
+    of their role.
+    """
+
+    stems: Mapping[Value, Stem]
+    gates: Mapping[Value, tuple[str, ...]]
+    described: frozenset[Value]
+    lettered: frozenset[Value]
+
+
+def _chosen(
+    gradient: Gradient,
+    notation: Notation,
+    own: Mapping[Value, Stem],
+    plain: Collection[Value],
+    unlettered: Collection[Value],
+) -> _Chosen:
+    """Symbols for all but the ``plain`` values: first for those with a role, then for what depends on them.
+
+    Parameters that are ``unlettered`` have their declared letter.
+    """
+    known, uses = roles(gradient), uses_of_parameters(gradient)
     found: dict[Value, Stem] = {}
+    gates: dict[Value, tuple[str, ...]] = {}
+    lettered: set[Value] = set()
     indices: dict[str, str] = {}  # of a declared name, as it stands below parameters and pre-activations
     for value in own:
         chosen = notation.letters.get(known.get(value, ""))
-        if chosen is not None and value.role != Role.PARAMETER:
+        if chosen is not None and value.role != Role.PARAMETER and value not in plain:
             base = chosen.base or _state_letter(value, gradient, notation, known, own)
-            below = (chosen.below,) if chosen.below else ()
-            found[value] = Stem(base, below, chosen.accent, letter(base).style if chosen.base == "" else chosen.style)
+            beside = (chosen.below,) if chosen.below else ()
+            found[value] = Stem(base, beside, chosen.accent, letter(base).style if chosen.base == "" else chosen.style)
             indices[value.name] = chosen.index or chosen.below or base
+    described = frozenset(found)
     by_name = {value.name: value for value in own}
     for value, stem in own.items():
         head, _, tail = value.name.rstrip("_").partition("_")
+        if value in plain:
+            continue
         if is_preactivation(value, gradient.primal):
             if notation.preactivation:
                 found[value] = Stem(notation.preactivation, (indices.get(tail, tail),))
@@ -287,15 +307,46 @@ def _preferred(gradient: Gradient, notation: Notation, own: Mapping[Value, Stem]
                 gate = found.get(by_name[tail], own[by_name[tail]])
                 found[value] = replace(gate, accent=Accent.BAR)
         elif value.role == Role.PARAMETER and tail:
-            weight = notation.weights.get(known.get(value, ""))
-            base = weight.base if weight else head
-            first, *more = _indexed(tail, indices)
-            if weight and weight.operand:  # W_{if}: two letters, one index
-                first = weight.operand + first if weight.operand_first else first + weight.operand
-            found[value] = Stem(base, (first, *more), style=letter(base).style)
+            use = uses.get(value)
+            known_as = notation.weights.get(use.role) if use and _is_of_gate(tail, use) else None
+            weight = known_as if value not in unlettered else None
+            if weight:
+                lettered.add(value)
+            base, below = weight.base if weight else head, _indexed(tail, indices)
+            if weight and weight.operand and use:
+                gates[value] = below
+                operand = _operand_letter(use, weight, gradient, {**own, **found})
+                below = _with_operand(below, operand, first=weight.operand_first)
+            found[value] = Stem(base, below, style=letter(base).style)
         elif tail and value not in found and stem.below and value.role != Role.SIZE:
             found[value] = replace(stem, below=(*stem.below[: -1 - tail.count("_")], *_indexed(tail, indices)))
-    return found
+    return _Chosen(found, gates, described, frozenset(lettered))
+
+
+def _is_of_gate(tail: str, use: Use) -> bool:
+    """Whether a parameter is one of those that notations have letters for: named for a gate, with its dimensions."""
+    return not tail.isdigit() and bool(use.result.dims)
+
+
+def _operand_letter(use: Use, weight: Weight, gradient: Gradient, stems: Mapping[Value, Stem]) -> str:
+    """The letter of what weights are multiplied with: the notation's for the input and the hidden state, else its own.
+
+    What has no name of its own, such as a state behind a gate, counts as the state.
+    """
+    declaration, partner = gradient.declaration, use.partner
+    assert partner is not None
+    nexts = {state.previous: state.next for state in declaration.states}
+    hidden = {state.previous for state in declaration.states if state.next in declaration.outputs}
+    if partner in (declaration.inputs[0], *hidden) or partner.role == Role.INTERMEDIATE:
+        return weight.operand
+    return stems[nexts.get(partner, partner)].base
+
+
+def _with_operand(below: tuple[str, ...], operand: str, *, first: bool) -> tuple[str, ...]:
+    """``W_{if}``: two letters are one index; longer names stand apart."""
+    if len(below) == 1 and len(below[0]) == len(operand) == 1:
+        return (operand + below[0] if first else below[0] + operand,)
+    return (operand, *below) if first else (*below, operand)
 
 
 def _indexed(tail: str, indices: Mapping[str, str]) -> tuple[str, ...]:
@@ -321,53 +372,3 @@ def _state_letter(
 
 def _inputs(value: Value, gradient: Gradient) -> tuple[Value, ...]:
     return operands_of(gradient.primal.definitions()[value].expression)
-
-
-def is_preactivation(value: Value, primal: Graph) -> bool:
-    """Whether ``value`` is an affine map that was declared as one, or what a described call is applied to."""
-    if value.role == Role.PREACTIVATION:
-        return True
-    readers = primal.uses().get(value, ())
-    return (
-        value.role == Role.INTERMEDIATE
-        and len(readers) == 1
-        and is_call(readers[0].expression)
-        and value.name == f"a_{readers[0].target.name}"
-    )
-
-
-def _parameter_roles(gradient: Gradient) -> dict[Value, str]:
-    """What parameters do: weights of an input or of what depends on states, biases, peepholes."""
-    dependence = gradient.primal.dependence()
-    found: dict[Value, str] = {}
-    for equation in gradient.primal.equations:
-        for parameter, partner in _pairs(equation.expression):
-            if parameter.role != Role.PARAMETER or parameter in found:
-                continue
-            if partner is None:
-                found[parameter] = BIAS
-            elif not isinstance(equation.expression, Contract):
-                found[parameter] = PEEPHOLE
-            elif dependence[partner] != Dependence.SHARED:
-                recurrent = dependence[partner] == Dependence.RECURRENT
-                found[parameter] = RECURRENT_WEIGHTS if recurrent else INPUT_WEIGHTS
-    return found
-
-
-def _pairs(expression: Expr) -> Iterator[tuple[Value, Value | None]]:
-    """Every value with the other one of its product; None where it stands alone in a sum."""
-    if isinstance(expression, Contract):
-        left, right = expression.values
-        assert isinstance(left, Value)
-        assert isinstance(right, Value)
-        yield left, right
-    elif isinstance(expression, Mul) and len(expression.args) == 2:
-        left, right = expression.args
-        if isinstance(left, Value) and isinstance(right, Value):
-            yield left, right
-    elif isinstance(expression, Add):
-        for term in expression.args:
-            if isinstance(term, Value):
-                yield term, None
-            else:
-                yield from _pairs(term)

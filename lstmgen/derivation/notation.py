@@ -73,7 +73,8 @@ class Notation:
     """How a derivation is written.
 
     ``letters`` are names by role; a role is a description that declarations give, such as "forget gate", or "input".
-    ``weights`` are those of parameters: "input weights", "recurrent weights", "bias", "peephole". ``words`` replace
+    ``weights`` are those of parameters: "input weights", "recurrent weights", "bias", "peephole" (of a
+    state that is no output, unit by unit), "gain" (of what else is scaled unit by unit). ``words`` replace
     parts of descriptions. ``preactivation`` is a letter that has the gate's below it, or empty where the gate's own
     gets a bar. ``remarks`` are sentences for the reader, by what they are about: see :data:`REMARKS`. Raises
     :class:`TypeError` for a letter, a weight or a choice that is of another type.
@@ -112,4 +113,5 @@ INPUT_WEIGHTS = "input weights"
 RECURRENT_WEIGHTS = "recurrent weights"
 BIAS = "bias"
 PEEPHOLE = "peephole"
+GAIN = "gain"
 """Roles that no description gives: they are found from what a value does."""

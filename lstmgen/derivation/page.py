@@ -14,9 +14,10 @@ from lstmgen.declare.symbols import Value
 from lstmgen.derivation.affine import joined_maps, paired_biases
 from lstmgen.derivation.document import Inline
 from lstmgen.derivation.formula import Formula
-from lstmgen.derivation.naming import NOW, name_values, roles
+from lstmgen.derivation.naming import NOW, name_values
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation, Time
+from lstmgen.derivation.roles import roles
 from lstmgen.derivation.telling import Telling, tell
 from lstmgen.derivation.translate import Translator
 

@@ -18,8 +18,8 @@ from lstmgen.declare.declaration import Equation
 from lstmgen.declare.operations import MaxOver, Operation, SumOver
 from lstmgen.declare.shapes import dims_of
 from lstmgen.declare.symbols import Role, Value
-from lstmgen.derivation.naming import is_preactivation
 from lstmgen.derivation.narration import Derivation, Passage
+from lstmgen.derivation.roles import is_preactivation
 
 _MOST = 4  # operands of an expression that is printed in place
 _MOST_IN_A_CALL = 2  # and as the argument of a function
