@@ -120,6 +120,9 @@ def value_of(formula: Formula, known: Known) -> Named:
             return reduce(_matmul, map(of, factors))
         case Product(factors, Times.ELEMENTWISE | Times.STAR | Times.SCALAR):
             return reduce(lambda a, b: elementwise(np.multiply, a, b), map(of, factors))
+        case Call(Symbol("diag"), (inner,)):
+            found = of(inner)
+            return Named((*found.dims, *found.dims), np.diag(found.array))
         case Call(Symbol(base, below=()), arguments):
             return elementwise(_FUNCTIONS[base], *map(of, arguments))
         case Call(Symbol("max", below=(Symbol(dim),)), (inner,)):
@@ -176,6 +179,8 @@ def _summed(value: Named, dim: str) -> Named:
 
 
 def _matmul(left: Named, right: Named) -> Named:
+    if not left.dims or not right.dims:  # a number scales
+        return Named(left.dims or right.dims, left.array * right.array)
     if len(left.dims) == 1 and not left.row:
         assert right.row, "a column times what is no row"
         return Named(left.dims + right.dims, np.multiply.outer(left.array, right.array))

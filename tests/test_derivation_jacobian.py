@@ -11,26 +11,34 @@ from formulas_for_tests import name_of, translator
 
 import lstmgen
 from lstmgen import plugins
+from lstmgen.api import cell, stop_gradient, tanh
+from lstmgen.calculus.interpreter import Interpreter
 from lstmgen.calculus.text import Text
+from lstmgen.calculus.unroll import run
 from lstmgen.derivation.document import Equation, Figure, Paragraph, Section, Table
 from lstmgen.derivation.drawing import CURVES, Label, Line, Role
-from lstmgen.derivation.formula import Number
+from lstmgen.derivation.formula import Number, Symbol
 from lstmgen.derivation.jacobian import (
     Curve,
     Curves,
     can_be_drawn,
     carried,
     curves,
-    direct_path,
-    has_other_ways,
     magnitude,
     one_step_jacobians,
     section,
+    whole_jacobian,
 )
 from lstmgen.derivation.narration import narrate
+from lstmgen.derivation.notations.standard import standard
+from lstmgen.derivation.page import open_page
+from lstmgen.derivation.paths import direct_path, has_other_ways
 from lstmgen.derivation.plot import Panel, Series, plot
 from lstmgen.finding import find_cell
 from lstmgen.pipeline import derive_gradient
+from lstmgen.verify.sample import draw
+from tests.formula_values import Named, value_of
+from tests.plain_formulas import plain
 
 CELLS = [each.name for each in plugins.available("cells")]
 
@@ -42,6 +50,10 @@ def gradient_of(name: str, **options: Any) -> Any:
 def section_of(name: str, computed: Curves | None = None) -> Section:
     told = narrate(gradient_of(name))
     return section(told, translator(told.inlined_forward | told.inlined_backward), computed)
+
+
+def printed(name: str) -> str:
+    return " ".join(lstmgen.derive(name).render("text", part="jacobian").split())
 
 
 def words(found: Section) -> str:
@@ -64,6 +76,8 @@ def words(found: Section) -> str:
         ("indrnn", "h", "u_h * where(h > 0, 1, 0)"),
         ("cfn", "h", "f * (1 - tanh_h_prev**2)"),
         ("lmu", "m", None),
+        ("lstm_zoneout", "c", "keep_c + f * (1 - keep_c)"),
+        ("cornn", "y", "0.9952372"),
     ],
 )
 def test_the_direct_path_of_a_state(name: str, state: str, path: str | None) -> None:
@@ -77,7 +91,7 @@ def test_the_direct_path_of_a_state(name: str, state: str, path: str | None) -> 
 def test_every_cell_has_a_section(name: str) -> None:
     found = section_of(name)
     states = gradient_of(name).declaration.states
-    equations = sum(isinstance(block, Equation) for block in found.blocks)
+    equations = sum(isinstance(block, Equation) and "along the direct path" in block.note for block in found.blocks)
     without = words(found).count("there is no direct path") + words(found).count("No way at all leads")
     assert equations + without == len(states)
     assert found.name == "jacobian"
@@ -101,9 +115,66 @@ def test_a_state_that_no_state_reaches_is_told_so() -> None:
     assert "No way at all" not in words(section_of("lstm"))
 
 
+@pytest.mark.parametrize("name", ["mingru", "minlstm", "lem", "star", "scrn", "cfn"])
+def test_what_cannot_grow_is_not_said_to_explode(name: str) -> None:
+    assert "They lie between 0 and 1" in words(section_of(name))
+    assert "in size it explodes" not in words(section_of(name))
+    assert "in size it explodes" in words(section_of("indrnn"))
+
+
+def test_a_jacobian_through_a_matrix_is_written_out() -> None:
+    found = {
+        name: [plain(each.formula) for each in section_of(name).blocks if isinstance(each, Equation)] for name in CELLS
+    }
+    assert found["rnn"] == ["∂h_t/∂h_{t - 1} = diag(1 - h_t^2) U_h"]
+    assert "∂m_t/∂m_{t - 1} = A_t + B_t e_mᵀ" in found["lmu"]  # names as the test writes them
+    assert "A and B are not trained." in printed("lmu")
+    assert "It is the same at every step" not in printed("cornn")
+    assert len(found["lstm"]) == 1  # its ways are many
+
+
+@pytest.mark.parametrize(("name", "state"), [("rnn", "h"), ("lmu", "m"), ("lmu", "h"), ("star", "h"), ("cornn", "z")])
+def test_a_jacobian_that_is_written_out_is_that_of_finite_differences(name: str, state: str) -> None:
+    gradient = gradient_of(name)
+    page = open_page(narrate(gradient), standard)
+    (found,) = [each for each in gradient.declaration.states if each.name == state]
+    formula = whole_jacobian(gradient, found, page.formula_of)
+    assert formula is not None
+    sample = draw(gradient, steps=1, rows=1)
+
+    def after(shift: Any) -> Any:
+        initial = {**sample.initial, state: sample.initial[state] + shift}
+        args = (sample.sizes, sample.parameters, sample.inputs, initial, (), sample.start)
+        return run(gradient.declaration, gradient.primal, *args)
+
+    (values,) = after(0.0).steps
+    eye = 1e-6 * np.eye(sample.initial[state].shape[-1])
+    columns = [(after(each).final[state] - after(-each).final[state])[0] / 2e-6 for each in eye]
+    rows = Interpreter(gradient.primal, sample.sizes)
+    known = {
+        page.write(value): Named(value.dims, np.asarray(array[0] if rows.has_rows(value) else array))
+        for value, array in values.items()
+        if value not in page.telling.inline
+    }
+    known[Symbol("I", bold=True)] = Named(found.next.dims * 2, np.eye(len(columns)))
+    assert np.allclose(value_of(formula, known).array, np.stack(columns, axis=1), atol=1e-7)
+
+
+def test_where_no_gradient_goes_back_none_is_said_to() -> None:
+    @cell("stopped")
+    def stopped(eq: Any) -> None:
+        x, h_prev = eq.input("x"), eq.state("h")
+        eq.output(eq.next("h", tanh(eq.affine("h", W=x)) + stop_gradient(h_prev)))
+
+    told = narrate(derive_gradient(stopped, {}))
+    said = words(section(told, translator(told.inlined_forward)))
+    assert "No way at all leads" in said and "So no gradient goes back from step to step." in said
+    assert "explode" not in said.split("fixed.")[-1]
+
+
 def test_a_cell_without_a_gate_is_told_what_holds_for_it() -> None:
     assert "nothing in the equations holds it near 1" in words(section_of("rnn"))
-    assert "the same at every step" in words(section_of("scrn"))
+    assert "They lie between 0 and 1" in words(section_of("scrn"))
     assert "comes from a sigmoid" in words(section_of("lstm"))
     assert carried(gradient_of("rnn")) is None
     state, bias = carried(gradient_of("lstm")) or (None, None)

@@ -9,10 +9,11 @@ from lstmgen.api import Normal, abs, cell, exp, flatten, logsigmoid, maximum, ou
 def mlstm(eq, *, heads=False, forget: Literal["sigmoid", "exp"] = "sigmoid"):
     """Matrix LSTM: a memory of values stored under keys, read with a query, with an exponential input gate.
 
-    Memory and normaliser are kept divided by exp(m), so that no exponential overflows; the stabiliser m is a state with
-    a gradient of its own. It is never negative, for small gates need no rescaling. With `heads` there are several
-    memories side by side; `forget` is the function of the forget gate. The key is divided by the root of its size, bias
-    included, as in the authors' code.
+    Memory and normaliser are kept divided by exp(m), so that no exponential overflows, and the gates are scaled to
+    match: log_i and log_f belong to those before that. The stabiliser m is never negative, for small gates need no
+    rescaling. Nothing that comes out depends on it: its gradient is 0 but for that by its initial value. With `heads`
+    there are several memories side by side; `forget` is the function of the forget gate. The key is divided by the root
+    of its size, bias included, as in the authors' code.
     """
     dims = ("heads",) if heads else ()
     x = eq.input("x")

@@ -9,9 +9,11 @@ from lstmgen.api import cell, equal, exp, flatten, logsigmoid, maximum, minimum,
 def slstm(eq, *, heads=False, forget: Literal["sigmoid", "exp"] = "sigmoid"):
     """Scalar LSTM with an exponential input gate, a normaliser and a stabiliser.
 
-    Cell state and normaliser are kept divided by exp(m), which leaves c / n as it is and lets no exponential overflow.
-    The stabiliser m is a state with a gradient of its own. (A cell state without a normaliser has no meaning here.)
-    With `heads`, units see only the state of their own head; `forget` is the function of the forget gate.
+    Cell state and normaliser are kept divided by exp(m), which leaves c / n as it is and lets no exponential overflow;
+    the gates are scaled to match, and log_i and log_f belong to those before that. Nothing that comes out depends on
+    the stabiliser m: its gradient is 0 but for that by its initial value. (A cell state without a normaliser has no
+    meaning here.) With `heads`, units see only the state of their own head; `forget` is the function of the forget
+    gate.
     """
     dims = ("heads", "unit") if heads else ("hidden",)
     x = eq.input("x")

@@ -19,8 +19,11 @@ from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row
 from lstmgen.derivation.naming import NOW, time
 from lstmgen.derivation.notation import BIAS, GAIN, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
 from lstmgen.derivation.page import Page, anchor, listed
+from lstmgen.derivation.paths import direct_path
+from lstmgen.derivation.ranges import ALL
 from lstmgen.derivation.roles import is_preactivation
 
+UPDATE_GATE = "update gate"
 _MOST = 5  # operands of a state's equation that is shown over two steps
 
 
@@ -110,9 +113,12 @@ def _equations(page: Page) -> Iterator[Block]:
     if page.write.joined:
         yield Paragraph(_blocks_of_joined(page))
     yield from _alignment(page)
-    remark = page.notation.remarks.get("affine")
-    if remark and any(role == BIAS for role in page.roles.values()):
-        yield Paragraph((remark,))
+    gradient, remarks = page.gradient, page.notation.remarks
+    kept = [direct_path(gradient, state) for state in gradient.declaration.states]
+    if "affine" in remarks and any(role == BIAS for role in page.roles.values()):
+        yield Paragraph((remarks["affine"],))
+    if "kept by the update gate" in remarks and any(page.roles.get(each) == UPDATE_GATE for each in kept if each):
+        yield Paragraph((remarks["kept by the update gate"],))
 
 
 def _alignment(page: Page) -> Iterator[Block]:
@@ -151,9 +157,17 @@ def _note(page: Page, equation: CellEquation) -> tuple[Inline, ...]:
     if is_preactivation(target, page.gradient.primal):
         return ()
     words = page.words(equation.description)
-    span = DEFINITIONS[type(expression)].range if is_call(expression) else ""
-    span = span.replace("inf", "∞").replace("-", "−")
+    span = _span(page, target, expression)
     return tuple(filter(None, [", ".join(filter(None, [words, span and f"in {span}"]))]))
+
+
+def _span(page: Page, target: Value, expression: Expr) -> str:
+    """Between which bounds a value lies: always for what an activation gives, else where there are two."""
+    written = DEFINITIONS[type(expression)].range if is_call(expression) else ""
+    if written.startswith("{"):
+        return written.replace("-", "−")
+    found = page.ranges(target)
+    return str(found) if found.bounded or (written and found != ALL) else ""
 
 
 def _blocks_of_joined(page: Page) -> tuple[Inline, ...]:

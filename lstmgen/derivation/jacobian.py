@@ -1,6 +1,6 @@
 """What a state's Jacobian says: the direct path from step to step, and how products of Jacobians grow or vanish.
 
-The direct path is read off the calculus' own steps; the curves are computed by generated kernels, which are handed in.
+The paths are read off the calculus' own steps; the curves are computed by generated kernels, which are handed in.
 """
 
 from __future__ import annotations
@@ -11,26 +11,45 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from sympy import Add, Expr, Integer, Mul
+from sympy import Expr, Integer, Mul
 
 from lstmgen.calculus.graph import operands_of
-from lstmgen.calculus.ordering import Ordering
+from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.reverse import Gradient, Step
 from lstmgen.declare.canonical import rebuild
 from lstmgen.declare.declaration import Declaration, State
-from lstmgen.declare.functions import sigmoid
-from lstmgen.declare.symbols import Role, Value
+from lstmgen.declare.shapes import dims_of
+from lstmgen.declare.symbols import SHARED_ROLES, Role, Value
+from lstmgen.derivation.affine import MATRIX_TIMES_VECTOR
 from lstmgen.derivation.document import Block, Equation, Figure, Inline, Paragraph, Section, Table
-from lstmgen.derivation.formula import Derivative, Formula, Number, Power, Product, Relation, Symbol, Times
+from lstmgen.derivation.formula import (
+    Call,
+    Derivative,
+    Formula,
+    Number,
+    Power,
+    Product,
+    Relation,
+    Style,
+    Sum,
+    Symbol,
+    Times,
+    Transposed,
+)
 from lstmgen.derivation.narration import Derivation
+from lstmgen.derivation.page import listed
+from lstmgen.derivation.paths import direct_path, gates_of, has_other_ways, reached, ways
 from lstmgen.derivation.plot import Panel, Series, plot
+from lstmgen.derivation.ranges import ranges
 
 Array = Any
 FormulaOf = Callable[[Expr], Formula]
 BIASES = (0.0, 1.0, 2.0, 3.0)
 SCALES = (1.0, 3**0.5)
 STEPS, HIDDEN = 100, 64
-_UNNAMED = (Role.INTERMEDIATE, Role.PREACTIVATION)
+DIAGONAL, IDENTITY = Symbol("diag", Style.UPRIGHT), Symbol("I", bold=True)
+_MOST_WAYS = 2  # of a Jacobian that is written out
+_DOT = ((0,), (0,), ())
 _WHOLE = "No other way leads on from step to step: what holds of this path holds of the whole Jacobian. "
 
 
@@ -54,84 +73,6 @@ class Curves:
     paths: tuple[Curve, ...]
     full: tuple[Curve, ...]
     plain: tuple[Curve, ...]
-
-
-def direct_path(gradient: Gradient, state: State) -> Expr | None:
-    """The partial of a state by its previous value along its own equation, all that has a name held fixed.
-
-    What lstmgen named itself, and pre-activations, are part of the equation. None where there is no such path, or where
-    every one leads through an operation that mixes units.
-    """
-    arrange = _arrangement(gradient)
-
-    def along(target: Value) -> list[Expr]:
-        found: list[Expr] = []
-        for step in gradient.steps:
-            if step.equation.target != target or not (step.operand == state.previous or _unnamed(step)):
-                continue
-            if step.partial is not None:  # what mixes units is no part of the direct path
-                rest = [Integer(1)] if step.operand == state.previous else along(step.operand)
-                found += [rebuild(Mul(step.partial, each)) for each in rest]
-        return found
-
-    terms = along(state.next)
-    return arrange(rebuild(Add(*terms))) if terms else None
-
-
-def has_other_ways(gradient: Gradient) -> bool:
-    """Whether anything but direct paths leads from states to the next ones."""
-    nexts = {state.next for state in gradient.declaration.states}
-
-    def others(value: Value, own: Value) -> bool:
-        if value == own:
-            return bool(_reached(gradient, value) & nexts)
-        steps = [step for step in gradient.steps if step.operand == value]
-        along = [step for step in steps if step.partial is not None]
-        targets = {step.equation.target for step in along}
-        direct = {target for target in targets if target == own or target.role in _UNNAMED}
-        beside = {step.equation.target for step in steps if step.partial is None} | (targets - direct)
-        leaves = any(target in nexts or _reached(gradient, target) & nexts for target in beside)
-        return leaves or any(others(target, own) for target in direct)
-
-    states = gradient.declaration.states
-    reached = {value for state in states for value in _reached(gradient, state.previous)}
-    # A state that no state reaches is made anew at every step: no way leads through it to the next.
-    return any(others(state.previous, state.next) for state in states if state.next in reached)
-
-
-def _reached(gradient: Gradient, value: Value) -> set[Value]:
-    """What a value enters within a step, at once or by other values."""
-    found: set[Value] = set()
-    waiting = [value]
-    while waiting:
-        here = waiting.pop()
-        more = {step.equation.target for step in gradient.steps if step.operand == here} - found
-        found |= more
-        waiting += more
-    return found
-
-
-def _unnamed(step: Step) -> bool:
-    return step.operand.role in _UNNAMED
-
-
-def _arrangement(gradient: Gradient) -> Callable[[Expr], Expr]:
-
-    primal = gradient.primal
-    return Ordering([*primal.free, *(equation.target for equation in primal.equations)]).arrange
-
-
-def gates_of(declaration: Declaration) -> dict[Value, Value | None]:
-    """Values between 0 and 1 that a sigmoid gives, with the bias of each: the vector that is added to its maps."""
-    defined = {equation.target: equation.expression for equation in declaration.equations}
-    found = {}
-    for target, expression in defined.items():
-        if isinstance(expression, sigmoid):
-            inner = defined.get(expression.args[0], expression.args[0])
-            terms = inner.args if isinstance(inner, Add) else (inner,)
-            biases = [term for term in terms if isinstance(term, Value) and term.role == Role.PARAMETER]
-            found[target] = biases[0] if len(biases) == 1 else None
-    return found
 
 
 def carried(gradient: Gradient) -> tuple[State, Value] | None:
@@ -238,8 +179,8 @@ def section(derivation: Derivation, formula_of: FormulaOf, computed: Curves | No
             (
                 "A gradient that goes back over many steps is multiplied by one Jacobian of the state a step. If these "
                 "shrink it, early steps are not learnt from; if they stretch it, it explodes. The direct path is the "
-                "part of the Jacobian that leads, unit by unit, through a state's own equation and what enters it "
-                "under no name of its own, all other quantities held fixed.",
+                "part of the Jacobian that leads, unit by unit, through the sums and products of a state's own "
+                "equation; gates, and all else that an activation gives under a name of its own, are held fixed.",
             )
         )
     ]
@@ -256,15 +197,110 @@ def section(derivation: Derivation, formula_of: FormulaOf, computed: Curves | No
 
 
 def _direct(gradient: Gradient, state: State, formula_of: FormulaOf) -> list[Block]:
+    """The direct path of a state, and all ways together where these are few and one leads through a matrix."""
     partial = direct_path(gradient, state)
     of, by = formula_of(state.next), formula_of(state.previous)
-    if partial is None and state.next not in _reached(gradient, state.previous):
+    if partial is None and state.next not in reached(gradient, state.previous):
         return [Paragraph(("No way at all leads from ", by, " to ", of, "."))]
+    whole = whole_jacobian(gradient, state, formula_of)
+    blocks: list[Block] = []
     if partial is None:
         reason = "every way leads through a matrix or through other quantities"
-        return [Paragraph(("From ", by, " to ", of, f" there is no direct path: {reason}."))]
-    formula = Relation((Derivative(of, by), formula_of(partial)), ("=",))
-    return [Equation(formula, f"jacobian-{state.name}", note=("along the direct path",))]
+        blocks.append(Paragraph(("From ", by, " to ", of, f" there is no direct path: {reason}.")))
+    else:
+        formula = Relation((Derivative(of, by), formula_of(partial)), ("=",))
+        blocks.append(Equation(formula, f"jacobian-{state.name}", note=("along the direct path",)))
+    if whole is not None:
+        formula = Relation((Derivative(of, by), whole), ("=",))
+        blocks.append(Equation(formula, f"jacobian-{state.name}-whole", note=("in all",)))
+        if _is_lasting(gradient, state):
+            blocks.append(Paragraph(_of_lasting(gradient, state, formula_of)))
+    return blocks
+
+
+def whole_jacobian(gradient: Gradient, state: State, formula_of: FormulaOf) -> Formula | None:
+    """A state's Jacobian by its own previous value, all ways added; None where they are many, or lead past matrices."""
+    found = ways(gradient, state, _MOST_WAYS)
+    if not found or all(step.partial is not None for way in found for step in way):
+        return None
+    terms = [_along(way, formula_of) for way in found]
+    written = [term for term in terms if term is not None]
+    if len(written) < len(terms):
+        return None
+    return Sum(tuple(("+", term) for term in written)) if len(written) > 1 else written[0]
+
+
+def _along(way: Sequence[Step], formula_of: FormulaOf) -> Formula | None:
+    """The product of the Jacobians along a way, the last first: matrices, and diagonals of local derivatives."""
+    factors: list[Formula] = []
+    scale: Expr = Integer(1)  # of what comes next, entry by entry
+    for step in reversed(way):
+        if step.partial is not None and step.operand.dims == step.equation.target.dims:
+            scale = rebuild(Mul(scale, step.partial))
+            continue
+        matrix = _matrix_of(step, formula_of)
+        if matrix is None:
+            return None
+        factors += [*_diagonal(scale, formula_of), matrix]
+        scale = Integer(1)
+    alone = not factors and _is_number(scale)  # no matrix is on this way
+    factors += [*_diagonal(scale, formula_of), *([IDENTITY] if alone else [])]
+    return Product(tuple(factors), Times.MATRIX) if len(factors) > 1 else factors[0]
+
+
+def _matrix_of(step: Step, formula_of: FormulaOf) -> Formula | None:
+    """What a step multiplies with that is no diagonal: a matrix, a row for a dot product, a column for a number."""
+    product = step.equation.expression
+    if step.partial is not None:
+        column = not step.operand.dims and len(dims_of(step.partial)) == 1
+        return formula_of(step.partial) if column else None
+    if not isinstance(product, Contract) or product.values[0] == product.values[1]:
+        return None
+    left, right = product.values
+    if product.axes == MATRIX_TIMES_VECTOR and step.operand == right:
+        return formula_of(left)
+    if product.axes == _DOT:
+        return Transposed(formula_of(left if step.operand == right else right))
+    return None
+
+
+def _diagonal(scale: Expr, formula_of: FormulaOf) -> list[Formula]:
+    if scale == 1:
+        return []
+    return [formula_of(scale) if _is_number(scale) else Call(DIAGONAL, (formula_of(scale),))]
+
+
+def _is_number(scale: Expr) -> bool:
+    return not dims_of(scale)
+
+
+def _is_lasting(gradient: Gradient, state: State) -> bool:
+    """Whether a state's Jacobian is the same at every step: nothing stands in it but parameters and constants."""
+    found = _within(gradient, state)
+    return bool(found) and all(value.role in SHARED_ROLES for value in found)
+
+
+def _within(gradient: Gradient, state: State) -> list[Value]:
+    """The values that stand in a Jacobian that is written out: in matrices and in local derivatives."""
+    steps = [step for way in ways(gradient, state, _MOST_WAYS) or () for step in way]
+    found: dict[Value, None] = {}
+    for step in steps:
+        if step.partial is not None:
+            found |= dict.fromkeys(operands_of(step.partial))
+        else:
+            found |= dict.fromkeys(value for value in operands_of(step.equation.expression) if value != step.operand)
+    return list(found)
+
+
+def _of_lasting(gradient: Gradient, state: State, formula_of: FormulaOf) -> tuple[Inline, ...]:
+    constant = [formula_of(value) for value in _within(gradient, state) if value.role == Role.CONSTANT]
+    verb = "is" if len(constant) == 1 else "are"
+    untrained: tuple[Inline, ...] = (" ", *listed(constant), f" {verb} not trained.") if constant else ()
+    return (
+        "It is the same at every step, and has no activation in it: its eigenvalues decide what is kept over many "
+        "steps, and how long.",
+        *untrained,
+    )
 
 
 def _gated(gate: Expr | None, formula_of: FormulaOf, *, whole: bool) -> list[Block]:
@@ -303,32 +339,50 @@ def _gated(gate: Expr | None, formula_of: FormulaOf, *, whole: bool) -> list[Blo
 
 def _in_general(gradient: Gradient, *, whole: bool) -> list[Block]:
     """What holds for a cell none of whose direct paths is a gate with a bias."""
-    direct = [each for state in gradient.declaration.states if (each := direct_path(gradient, state)) is not None]
+    states = gradient.declaration.states
+    if not any(state.next in reached(gradient, other.previous) for state in states for other in states):
+        return [Paragraph(("So no gradient goes back from step to step.",))]
+    direct = [each for state in states if (each := direct_path(gradient, state)) is not None]
     if not direct:
+        lasting = any(_is_lasting(gradient, state) for state in states)
+        nothing = "" if lasting else "; nothing in the equations holds it near 1"
         return [
             Paragraph(
                 (
-                    "So every step multiplies the gradient by the whole Jacobian: matrices, and slopes of activations. "
-                    "The product over many steps vanishes where their norms stay below 1, and may explode where they "
-                    "do not; nothing in the equations holds it near 1.",
+                    "So every step multiplies the gradient by the whole Jacobian. The product over many steps vanishes "
+                    f"where the norms of its factors stay below 1, and may explode where they do not{nothing}.",
                 )
             )
         ]
-    varying = any(value.role not in (Role.PARAMETER, Role.CONSTANT) for each in direct for value in operands_of(each))
-    how = "depend on the step: where they stay near 1" if varying else "are the same at every step: where they are 1"
-    return [
-        Paragraph(
-            (
-                "Along a direct path a gradient is multiplied, entry by entry, by these factors, one a step. They "
-                f"{how}, the gradient is kept over many steps; where they are smaller it vanishes, where they are "
-                "larger in size it explodes. ",
-                _WHOLE.strip()
-                if whole
-                else "Other ways through the step add to this, and the full Jacobian may do "
-                "either even where the direct path does not.",
-            )
+    others = (
+        _WHOLE.strip()
+        if whole
+        else "Other ways through the step are added at every step: they may keep, damp or make explode what the direct "
+        "path alone would not."
+    )
+    said = "Along a direct path a gradient is multiplied, entry by entry, by these factors, one a step."
+    return [Paragraph((" ".join((said, _of_factors(gradient, direct), others)),))]
+
+
+def _of_factors(gradient: Gradient, direct: Sequence[Expr]) -> str:
+    """What holds of the factors along direct paths: how large they can be, and whether steps differ."""
+    bounds = list(map(ranges(gradient.primal), direct))
+    if all(each == 1 for each in direct):
+        return "They are 1: taken alone, the direct path keeps the gradient as it is."
+    if all(each.within(0.0, 1.0) for each in bounds):
+        return (
+            "They lie between 0 and 1: where they stay near 1 the gradient is kept over many steps, else it vanishes."
         )
-    ]
+    if all(each.within(-1.0, 1.0) for each in bounds):
+        return "Their size is at most 1: where it stays near 1 the gradient is kept over many steps, else it vanishes."
+    varying = any(value.role not in SHARED_ROLES for each in direct for value in operands_of(each))
+    how = (
+        "depend on the step: where they stay near 1" if varying else "are the same at every step: where they are near 1"
+    )
+    return (
+        f"They {how}, the gradient is kept over many steps; where they are smaller it vanishes, where they are larger "
+        "in size it explodes."
+    )
 
 
 def _shown(computed: Curves) -> list[Block]:

@@ -76,6 +76,8 @@ def matrix_section(page: Page) -> Section:
         )
     for stack in stacks:
         blocks += _forward(page, stack)
+        if stack is stacks[0] and "stacked" in page.notation.remarks:
+            blocks.append(Paragraph((page.notation.remarks["stacked"],)))
         blocks += _backward(page, stack)
     return Section("matrix", "All gates at once", tuple(blocks))
 
@@ -86,12 +88,25 @@ def _stacks(page: Page) -> list[_Stack]:
         apart = set(each.operands).isdisjoint(value for term in each.rest for value in operands_of(term))
         if apart and len(set(each.operands)) == len(each.operands):
             groups.setdefault(each.operands, []).append(each)
-    several = [(operands, members) for operands, members in groups.items() if len(members) > 1]
+    several = [(operands, _in_order(page, members)) for operands, members in groups.items() if len(members) > 1]
     return [
         _lettered(page, members, operands, str(index) if len(several) > 1 else "")
         for index, (operands, members) in enumerate(several, 1)
         if all(each.equation.target in page.gradient.adjoints for each in members)
     ]
+
+
+def _in_order(page: Page, members: list[AffineMap]) -> list[AffineMap]:
+    """Members in the order of the notation, by the roles of the gates they are for; all others after these."""
+    order = {role: place for place, role in enumerate(page.notation.stacked)}
+    readers = page.gradient.primal.uses()
+
+    def place(member: AffineMap) -> int:
+        target = member.equation.target
+        gates = (target, *(each.target for each in readers.get(target, ())))
+        return min(order.get(page.roles.get(gate, ""), len(order)) for gate in gates)
+
+    return sorted(members, key=place)
 
 
 def _lettered(page: Page, members: Sequence[AffineMap], operands: tuple[Value, ...], index: str) -> _Stack:

@@ -76,7 +76,8 @@ class Notation:
     ``weights`` are those of parameters: "input weights", "recurrent weights", "bias", "peephole" (of a
     state that is no output, unit by unit), "gain" (of what else is scaled unit by unit). ``words`` replace
     parts of descriptions. ``preactivation`` is a letter that has the gate's below it, or empty where the gate's own
-    gets a bar. ``remarks`` are sentences for the reader, by what they are about: see :data:`REMARKS`. Raises
+    gets a bar. ``stacked`` are the roles of gates in the order in which they are stacked, if that is not the order of
+    their equations. ``remarks`` are sentences for the reader, by what they are about: see :data:`REMARKS`. Raises
     :class:`TypeError` for a letter, a weight or a choice that is of another type.
     """
 
@@ -91,6 +92,7 @@ class Notation:
     elementwise: Times = Times.ELEMENTWISE
     matrix: Times = Times.MATRIX
     preactivation: str = "a"
+    stacked: tuple[str, ...] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,8 +107,10 @@ class Notation:
                 raise TypeError(f"{what} of the notation {self.name!r} is {value!r}, no {kind.__name__}")
 
 
-REMARKS = ("affine",)
-"""What remarks can be about: affine maps (told where a cell has one with a bias)."""
+REMARKS = ("affine", "kept by the update gate", "stacked")
+"""What remarks can be about: affine maps (told where a cell has one with a bias), an update gate that multiplies the
+state of the step before (others let it multiply the new one), and gates that are stacked.
+"""
 
 INPUT = "input"
 INPUT_WEIGHTS = "input weights"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sympy import Expr
 
@@ -17,6 +18,7 @@ from lstmgen.derivation.formula import Formula
 from lstmgen.derivation.naming import NOW, name_values
 from lstmgen.derivation.narration import Derivation
 from lstmgen.derivation.notation import Notation, Time
+from lstmgen.derivation.ranges import Interval, ranges
 from lstmgen.derivation.roles import roles
 from lstmgen.derivation.telling import Telling, tell
 from lstmgen.derivation.translate import Translator
@@ -36,6 +38,11 @@ class Page:
     def gradient(self) -> Gradient:
         """The gradient that is derived."""
         return self.telling.derivation.gradient
+
+    @cached_property
+    def ranges(self) -> Callable[[Expr], Interval]:
+        """Between which bounds an expression lies."""
+        return ranges(self.gradient.primal)
 
     def adjoint(self, value: Value) -> Formula:
         """The gradient of the loss by ``value``: for one term of a sum, that of the sum."""
@@ -73,18 +80,20 @@ class Page:
         return re.sub(pattern, lambda match: words[match[1]], description)
 
 
-def open_page(derivation: Derivation, notation: Notation, now: Formula = NOW) -> Page:
-    """Tells a derivation of the step ``now``, t or the number of one, and gives its values their symbols."""
+def open_page(derivation: Derivation, notation: Notation, now: Formula = NOW, *, counted: bool = False) -> Page:
+    """Tells a derivation of the step ``now``, t or the number of one, and gives its values their symbols.
+
+    On a page that is ``counted`` every number has one symbol: no matrix stands for two, and no two biases for one.
+    """
     gradient = derivation.gradient
     telling = tell(derivation, in_place=notation.time is not Time.SPELLED)
     names = replace(name_values(gradient, notation), now=now)
     known = roles(gradient)
-    plain = Translator(
-        names,
-        telling.inline,
-        joined=joined_maps(gradient.primal, names, known),
-        paired=paired_biases(gradient.primal, names, known),
-    )
+    joined = joined_maps(gradient.primal, names, known)
+    paired = paired_biases(gradient.primal, names, known)
+    if counted:
+        joined, paired = {}, {bias: each for bias, each in paired.items() if len(each.stems) == 1}
+    plain = Translator(names, telling.inline, joined=joined, paired=paired)
     adjoints: dict[Value, Formula] = {seed.adjoint: names.seed(seed) for seed in gradient.seeds}
     for value, symbol in gradient.adjoints.items():
         if symbol.name == adjoint_name(value) and symbol not in telling.inline:

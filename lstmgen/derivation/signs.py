@@ -99,6 +99,11 @@ SIGNS = (
         ),
     ),
     _Sign(
+        _called(_word("diag")),
+        (Call(_word("diag"), (_V,)), " is the matrix with ", _V, " on its diagonal, and 0 elsewhere."),
+    ),
+    _Sign(lambda part: part == Symbol("I", bold=True), (Symbol("I", bold=True), " is the identity matrix.")),
+    _Sign(
         _called(_word("argmax")),
         ("argmax is the place of the largest entry, of equal ones the first.",),
     ),

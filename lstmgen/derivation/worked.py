@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from lstmgen.derivation.example import SMALL, STEPS, Entry, Example, work_out
 from lstmgen.derivation.formula import Formula, Number, Relation, Sum, Total
 from lstmgen.derivation.naming import NOW, lowered
 from lstmgen.derivation.narration import Derivation
-from lstmgen.derivation.notation import Affine, Notation, Time
+from lstmgen.derivation.notation import Notation, Time
 from lstmgen.derivation.numbers import added, found_in, is_short, put_in, rounded, written
 from lstmgen.derivation.page import Page, listed, open_page
 
@@ -57,12 +57,14 @@ class _Step:
 def section(derivation: Derivation, notation: Notation) -> Section:
     """The example as a part of a document."""
     example = work_out(derivation.gradient)
-    # Numbers are put in for symbols, and a matrix for several operands has none.
-    split = replace(notation, affine=Affine.SPLIT)
     parts = _parts(derivation)
-    pages = [open_page(derivation, split, Number(str(t + 1))) for t in range(STEPS)]
+    pages = [open_page(derivation, notation, Number(str(t + 1)), counted=True) for t in range(STEPS)]
     steps = [_step(example, t, page, parts.all) for t, page in enumerate(pages)]
-    blocks: list[Block] = [Paragraph(_introduction(example, steps)), _given(steps)]
+    blocks: list[Block] = [
+        Paragraph(_introduction(example, steps)),
+        *_sums_of_biases(derivation, notation),
+        _given(steps),
+    ]
     if any(each.target in steps[0].lines for each in parts.once):
         blocks += [Paragraph(("What depends on no step is computed once:",))]
         blocks += [_lines(steps[0], parts.once)]
@@ -187,6 +189,15 @@ def _introduction(example: Example, steps: Sequence[_Step]) -> tuple[Inline, ...
         "the last, and in more where almost equal numbers are subtracted."
         f"{' A number raised at a name is that of a step, no power.' * raised}",
     )
+
+
+def _sums_of_biases(derivation: Derivation, notation: Notation) -> Iterator[Block]:
+    """What one number stands for where the notation has a bias with each matrix of a sum."""
+    page = open_page(derivation, notation)
+    pairs = [(page.write.names.symbol(bias), page.write(bias)) for bias in page.write.paired]
+    found = [Relation(sides, ("=",)) for sides in pairs if sides[0] != sides[1] and isinstance(sides[1], Sum)]
+    if found:
+        yield Paragraph(("Two biases of one sum are one number here: ", *listed(found), "."))
 
 
 def _loss(steps: Sequence[_Step]) -> Iterator[Inline]:

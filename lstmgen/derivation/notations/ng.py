@@ -22,4 +22,8 @@ ng = Notation(
     affine=Affine.JOINED,
     elementwise=Times.STAR,
     preactivation="z",
+    remarks={
+        "kept by the update gate": "In the course the update gate weighs the candidate: its "
+        "value there is 1 minus the value here.",
+    },
 )

@@ -13,4 +13,8 @@ olah = Notation(
     weights={"input weights": Weight("W", "x"), "recurrent weights": Weight("W", "h")},
     affine=Affine.JOINED,
     elementwise=Times.STAR,
+    remarks={
+        "kept by the update gate": "In the article the update gate weighs the candidate: its "
+        "value there is 1 minus the value here.",
+    },
 )

@@ -12,8 +12,11 @@ torch = Notation(
         "bias": Weight("b"),
     },
     affine=Affine.PAIRED,
+    stacked=("input gate", "forget gate", "reset gate", "update gate", "candidate", "output gate"),
     remarks={
         "affine": "PyTorch keeps a bias with each matrix. Where two of them enter one sum, both have the same "
-        "gradient; the worked example has their sum as one number.",
+        "gradient.",
+        "stacked": "In this order PyTorch keeps the weights of its gates, those of the input and those of the state "
+        "apart: i, f, g, o in an LSTM; r, z, n in a GRU.",
     },
 )
