@@ -31,7 +31,6 @@ from lstmgen.derivation.formula import (
     Times,
     Total,
     Transposed,
-    Words,
 )
 
 Array = np.ndarray[Any, Any]
@@ -63,6 +62,7 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
 }
 _COMPARE: dict[str, Callable[..., Array]] = {
     "=": np.equal,
+    "!=": np.not_equal,
     "<": np.less,
     ">": np.greater,
     "<=": np.less_equal,
@@ -146,13 +146,11 @@ def _holds(condition: Formula, known: Known) -> Named:
                 [-1 if k == axis else 1 for k in range(len(found.dims))]
             )
             return Named(found.dims, indices == np.expand_dims(found.array.argmax(axis), axis))
+        case Relation(parts, ("and" | "or" as word, *_)):
+            combine = np.logical_and if word == "and" else np.logical_or
+            return reduce(lambda a, b: elementwise(combine, a, b), [_holds(part, known) for part in parts])
         case Relation((left, right), (sign,)):
             return elementwise(_COMPARE[sign], value_of(left, known), value_of(right, known))
-        case Product((Words("not"), inner)):
-            return elementwise(np.logical_not, _holds(inner, known))
-        case Product((first, Words(word), second)):
-            combine = np.logical_and if word == "and" else np.logical_or
-            return elementwise(combine, _holds(first, known), _holds(second, known))
     raise AssertionError(f"no condition: {condition}")
 
 

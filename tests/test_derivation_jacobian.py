@@ -211,7 +211,8 @@ def test_the_curves_have_the_published_shape(computed: Curves) -> None:
     assert paths == sorted(paths) and all(path < end for path, end in zip(paths, ends, strict=True))
     plain = [curve.norms[-1] for curve in computed.plain]
     assert plain[0] < 1e-28 and 1e-15 < plain[1] < 1e-8
-    assert all(len(each.norms) == 100 for each in (*computed.paths, *computed.full, *computed.plain))
+    assert computed.at == (1, *range(5, 101, 5))
+    assert all(len(each.norms) == len(computed.at) for each in (*computed.paths, *computed.full, *computed.plain))
 
 
 def test_the_section_shows_the_curves(computed: Curves) -> None:
@@ -233,7 +234,9 @@ def test_labels_do_not_overlap() -> None:
 
 def test_what_vanishes_altogether_is_drawn_at_the_foot() -> None:
     flat = Curve("bias 0", (1.0, 0.0))
-    (figure,) = [b for b in section_of("lstm", Curves("c", 1, (flat,), (flat,), ())).blocks if isinstance(b, Figure)]
+    (figure,) = [
+        b for b in section_of("lstm", Curves("c", 1, (1, 2), (flat,), (flat,), ())).blocks if isinstance(b, Figure)
+    ]
     ends = [shape.points[-1][1] for shape in figure.drawing.shapes if isinstance(shape, Line)]
     assert max(ends) <= figure.drawing.height
     assert magnitude(0.0) == Number("0")

@@ -186,8 +186,9 @@ class Words:
 
 @dataclass(frozen=True)
 class Relation:
-    """Sides with signs between them: ``=``, ``<``, ``>``, ``<=``, ``>=``, ``in``, ``approx``.
+    """Sides with signs between them: ``=``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``in``, ``approx``.
 
+    Conditions are joined by ``and`` and ``or``; one within another has brackets.
     A format may break a line at any sign but the first of a chain.
     """
 

@@ -47,6 +47,7 @@ FormulaOf = Callable[[Expr], Formula]
 BIASES = (0.0, 1.0, 2.0, 3.0)
 SCALES = (1.0, 3**0.5)
 STEPS, HIDDEN = 100, 64
+EVERY = 5  # steps from one norm to the next: decompositions are what takes time
 DIAGONAL, IDENTITY = Symbol("diag", Style.UPRIGHT), Symbol("I", bold=True)
 _MOST_WAYS = 2  # of a Jacobian that is written out
 _DOT = ((0,), (0,), ())
@@ -55,7 +56,7 @@ _WHOLE = "No other way leads on from step to step: what holds of this path holds
 
 @dataclass(frozen=True)
 class Curve:
-    """The spectral norms of products of 1, 2, ... Jacobians; ``label`` tells the curve from its neighbours."""
+    """The spectral norms of products of Jacobians over more and more steps; ``label`` tells curves from each other."""
 
     label: str
     norms: tuple[float, ...]
@@ -65,11 +66,13 @@ class Curve:
 class Curves:
     """Curves of a cell by the bias of its gate, and of simple recurrent networks by the scale of their matrix.
 
-    ``paths`` follow the state ``state`` alone, all other states held fixed; ``full`` are of all states together.
+    ``paths`` follow the state ``state`` alone, all other states held fixed; ``full`` are of all states together. ``at``
+    are the numbers of steps that norms are taken over.
     """
 
     state: str
     hidden: int
+    at: tuple[int, ...]
     paths: tuple[Curve, ...]
     full: tuple[Curve, ...]
     plain: tuple[Curve, ...]
@@ -95,7 +98,7 @@ def can_be_drawn(declaration: Declaration) -> bool:
 def curves(
     module: ModuleType, state: str, bias: str, plain: ModuleType, matrix: str, hidden: int = HIDDEN, steps: int = STEPS
 ) -> Curves:
-    """Norms of products of Jacobians over 1 to ``steps`` steps, for the biases in :data:`BIASES`.
+    """Norms of products of Jacobians over up to ``steps`` steps, for the biases in :data:`BIASES`.
 
     ``module`` and ``plain`` are loaded modules for NumPy, of a cell whose states have the dimension ``hidden`` and of a
     simple recurrent network. ``bias`` and ``matrix`` name the parameters that are set to a bias and scaled.
@@ -116,7 +119,7 @@ def curves(
         setattr(parameters, matrix, scale * getattr(parameters, matrix))
         jacobians, _ = one_step_jacobians(plain, parameters, steps)
         simple.append(Curve(f"RNN × {scale:.2g}", _norms(jacobians)))
-    return Curves(state, hidden, tuple(paths), tuple(full), tuple(simple))
+    return Curves(state, hidden, tuple(_measured(steps)), tuple(paths), tuple(full), tuple(simple))
 
 
 def _parameters(module: ModuleType, hidden: int) -> Any:
@@ -152,22 +155,29 @@ def one_step_jacobians(module: ModuleType, parameters: Any, steps: int) -> tuple
     return np.concatenate(gradient, axis=1).reshape(steps, entries, entries), places
 
 
+def _measured(steps: int) -> list[int]:
+    """The numbers of steps that norms are taken over: 1, 5, 10, ... and all."""
+    return sorted({1, *range(EVERY, steps + 1, EVERY), steps})
+
+
 def _norms(jacobians: Array) -> tuple[float, ...]:
-    """The norms of J_T, J_T J_(T-1), ...: how a gradient at the end reaches 1, 2, ... steps back.
+    """The norms of J_T, J_T J_(T-1) ...: how a gradient at the end reaches so many steps back.
 
     The product is kept at size 1 and its logarithm apart, so that nothing underflows.
     """
     product, exponent = np.eye(jacobians.shape[1]), 0.0
+    measured = _measured(len(jacobians))
     found: list[float] = []
-    for each in jacobians[::-1]:
+    for back, each in enumerate(jacobians[::-1], 1):
         product = product @ each
         size = float(np.linalg.norm(product))
         if size == 0.0:
-            return (*found, *(0.0,) * (len(jacobians) - len(found)))
+            return (*found, *(0.0,) * (len(measured) - len(found)))
         product, exponent = product / size, exponent + float(np.log(size))
-        # The largest singular value: of a symmetric product its square costs a tenth of a decomposition.
-        largest = float(np.linalg.eigvalsh(product @ product.T)[-1])
-        found.append(float(np.exp(exponent)) * largest**0.5)
+        if back in measured:
+            # The largest singular value: of a symmetric product its square costs a tenth of a decomposition.
+            largest = float(np.linalg.eigvalsh(product @ product.T)[-1])
+            found.append(float(np.exp(exponent)) * largest**0.5)
     return tuple(found)
 
 
@@ -387,12 +397,12 @@ def _of_factors(gradient: Gradient, direct: Sequence[Expr]) -> str:
 
 def _shown(computed: Curves) -> list[Block]:
     """The curves as a picture, and their ends as a table."""
-    steps = len(computed.full[0].norms)
+    steps = computed.at[-1]
     panels = (
         Panel(f"Path through {computed.state}, the rest held fixed", _series(computed.paths)),
         Panel("Full Jacobian of the state", _series(computed.full), _series(computed.plain)),
     )
-    drawing = plot(panels, "steps back", "norm of the product of Jacobians", range(1, steps + 1))
+    drawing = plot(panels, "steps back", "norm of the product of Jacobians", computed.at)
     rows: list[tuple[tuple[Inline, ...], ...]] = [
         ((one.label,), (magnitude(one.norms[-1]),), (magnitude(all_.norms[-1]),))
         for one, all_ in zip(computed.paths, computed.full, strict=True)

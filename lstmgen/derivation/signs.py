@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from lstmgen.derivation.document import Block, Derived, Equation, Inline, Paragraph, Section, Table
 from lstmgen.derivation.formula import (
     Call,
+    Cases,
     Formula,
     Fraction,
     Number,
@@ -103,6 +104,14 @@ SIGNS = (
         (Call(_word("diag"), (_V,)), " is the matrix with ", _V, " on its diagonal, and 0 elsewhere."),
     ),
     _Sign(lambda part: part == Symbol("I", bold=True), (Symbol("I", bold=True), " is the identity matrix.")),
+    _Sign(
+        lambda part: isinstance(part, Relation) and not {"and", "or"}.isdisjoint(part.signs),
+        ("∧ is read as “and”, ∨ as “or”.",),
+    ),
+    _Sign(
+        lambda part: isinstance(part, Cases),
+        ("What stands in a condition decides, and no gradient goes back through it.",),
+    ),
     _Sign(
         _called(_word("argmax")),
         ("argmax is the place of the largest entry, of equal ones the first.",),

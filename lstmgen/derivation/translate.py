@@ -52,18 +52,19 @@ from lstmgen.derivation.formula import (
     Times,
     Total,
     Transposed,
-    Words,
 )
 from lstmgen.derivation.naming import Names, Stem, lowered, time
 from lstmgen.errors import InternalError
 
 _SIGNS = {
-    "StrictGreaterThan": ">",
-    "GreaterThan": ">=",
-    "StrictLessThan": "<",
-    "LessThan": "<=",
-    "Equality": "=",
+    "StrictGreaterThan": (">", "<="),
+    "GreaterThan": (">=", "<"),
+    "StrictLessThan": ("<", ">="),
+    "LessThan": ("<=", ">"),
+    "Equality": ("=", "!="),
+    "Unequality": ("!=", "="),
 }
+"""The sign of a comparison, and that of its contrary."""
 _SYMBOLS: dict[type[Expr], Symbol] = {
     functions.sigmoid: Symbol("sigma"),
     functions.relu: Symbol("ReLU", Style.UPRIGHT),
@@ -223,19 +224,16 @@ class Translator:
             return self._write(base.args[0])
         return Power(self._write(base), self._write(exponent))
 
-    def _condition(self, expression: Expr) -> Formula:
+    def _condition(self, expression: Expr, *, holds: bool = True) -> Formula:
+        """A condition, or its contrary where it must not hold: the contrary of all is any contrary."""
         if isinstance(expression, Relational):
             left, right = (self(side) for side in expression.args)
-            name = type(expression).__name__
-            if name == "Unequality":
-                return Product((Words("not"), Relation((left, right), ("=",))), Times.MATRIX)
-            return Relation((left, right), (_SIGNS[name],))
-        parts = [self._condition(arg) for arg in expression.args]
+            return Relation((left, right), (_SIGNS[type(expression).__name__][not holds],))
         if isinstance(expression, Not):
-            return Product((Words("not"), *parts), Times.MATRIX)
+            return self._condition(expression.args[0], holds=not holds)
         assert isinstance(expression, And | Or)
-        word = Words("and" if isinstance(expression, And) else "or")
-        return Product((parts[0], *(each for part in parts[1:] for each in (word, part))), Times.MATRIX)
+        parts = tuple(self._condition(arg, holds=holds) for arg in expression.args)
+        return Relation(parts, ("and" if isinstance(expression, And) is holds else "or",) * (len(parts) - 1))
 
     def _call(self, expression: Expr) -> Formula:
         kind, arguments = type(expression), expression.args

@@ -17,7 +17,10 @@ NAMED = GREEK | {"ell": "ℓ", "infinity": "∞", "infty": "∞", "partial": "�
 ACCENTS = {"tilde": "\u0303", "bar": "\u0304", "hat": "\u0302"}
 """Combining characters by the names of accents."""
 
-RELATIONS = {"=": "=", "<": "<", ">": ">", "<=": "≤", ">=": "≥", "in": "∈", "approx": "≈", ":=": "≔", "!=": "≠"}
+RELATIONS = {
+    "=": "=", "<": "<", ">": ">", "<=": "≤", ">=": "≥", "in": "∈", "approx": "≈", ":=": "≔", "!=": "≠", "and": "∧",
+    "or": "∨",
+}  # fmt: skip
 """Signs of relations in Unicode; any other sign is words."""
 
 

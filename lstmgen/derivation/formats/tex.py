@@ -77,7 +77,10 @@ LATEX = Dialect(
     "_",
     r"\,",
     r",\allowbreak ",
-    {"=": "=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "in": r"\in", "approx": r"\approx", "!=": r"\ne"},
+    {
+        "=": "=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "in": r"\in", "approx": r"\approx", "!=": r"\ne",
+        "and": r"\land", "or": r"\lor",
+    },
     {
         "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
         "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
