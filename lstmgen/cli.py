@@ -49,6 +49,11 @@ class _Commands(click.Group):
             ctx.exit(3)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, KeyboardInterrupt):
             raise
+        except UnicodeEncodeError as error:
+            hint = "set PYTHONIOENCODING=utf-8 for the command, or write to a file, which is in UTF-8: --out FILE"
+            lacking = error.object[error.start : error.start + 1]
+            click.echo(f"error LG003: {error.encoding} cannot print {lacking!a}\n  hint: {hint}", err=True)
+            ctx.exit(2)
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             hint = "check the path, the permissions on it, and the room on the disk"
@@ -245,7 +250,8 @@ def derive(
     _tell_warnings(printed.derivation.gradient.declaration.warnings)
     text = printed.render(form, part=part, detail=detail, fragment=fragment)
     if out is None:
-        click.echo(text, nl=False)
+        # What is more than text says of itself that it is in UTF-8.
+        click.echo(text if form == "text" else text.encode(), nl=False)
     else:
         files.write_files(out.parent, {out.name: text})
         click.echo(f"wrote {out}")

@@ -90,12 +90,16 @@ def _rendered(form: str, document: Document, fragment: bool) -> str:
     found = find_format(form)
     try:
         text = found.render(document, fragment)
-    except Exception as error:
-        if found.render.__module__.startswith("lstmgen."):
+    except (Exception, SystemExit) as error:
+        if str(getattr(found.render, "__module__", "")).startswith("lstmgen."):
             raise
         raise _broken(form, f"{type(error).__name__}: {error}") from error
     if not isinstance(text, str):
         raise _broken(form, f"it gives a {type(text).__name__}, no text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _broken(form, f"it gives what is no Unicode: {error.reason}") from error
     return text
 
 

@@ -611,6 +611,30 @@ def test_files_have_the_permissions_that_the_user_asks_for(folder: Path) -> None
     assert (folder / "file.py").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "link.txt").symlink_to(Path("elsewhere") / "target.txt")
+    files.write_files(folder, {"link.txt": "text"})
+    assert (folder / "link.txt").is_symlink()
+    assert (folder / "elsewhere" / "target.txt").read_text(encoding="utf-8") == "text"
+    os.mkfifo(folder / "pipe")
+    reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.write_files(folder, {"pipe": "text"})
+    assert os.read(reader, 10) == b"text" and not (folder / "pipe").is_file()
+    os.close(reader)
+
+
+def test_an_encoding_that_lacks_signs_is_told_as_that() -> None:
+    command = [sys.executable, "-m", "lstmgen.cli", "derive", "rnn"]
+    surroundings = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    found = subprocess.run(command, capture_output=True, env=surroundings, check=False)
+    assert found.returncode == 2 and not found.stdout
+    assert b"error LG003: latin-1 cannot print" in found.stderr and b"Traceback" not in found.stderr
+    found = subprocess.run([*command, "--format", "html"], capture_output=True, env=surroundings, check=True)
+    assert "charset" in found.stdout.decode("utf-8")
+
+
 # -- defects, and the process -----------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from lstmgen import plugins
-from lstmgen.api import cell, relu, sigmoid, stop_gradient, tanh
+from lstmgen.api import cell, relu, sigmoid, sqrt, stop_gradient, tanh
+from lstmgen.calculus.reverse import Gradient
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.derivation.document import Paragraph, Section, Table
-from lstmgen.derivation.example import STEPS, smallest_sizes, work_out
+from lstmgen.derivation.example import STEPS, Example, smallest_sizes, work_out
 from lstmgen.derivation.formats.plain import plain
 from lstmgen.derivation.formula import (
     Call,
@@ -48,6 +49,13 @@ Array = np.ndarray[Any, Any]
 
 def derivation_of(name: Any) -> Derivation:
     return narrate(derive_gradient(find_cell(name), {}))
+
+
+def worked_out(gradient: Gradient) -> Example:
+    """The example of a cell that has one."""
+    found = work_out(gradient)
+    assert found is not None
+    return found
 
 
 @cache
@@ -119,7 +127,7 @@ def holds(condition: Formula) -> Array:
 
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cells_gradients_agree_with_the_differences(name: str) -> None:
-    example = work_out(derive_gradient(find_cell(name), {}))
+    example = worked_out(derive_gradient(find_cell(name), {}))
     gradients = np.array([each.gradient for each in example.entries])
     differences = np.array([each.difference for each in example.entries])
     assert np.allclose(gradients, differences, rtol=1e-5, atol=1e-6)
@@ -219,7 +227,7 @@ def test_the_numbers_keep_clear_of_kinks_and_hold_what_is_held() -> None:
         held = stop_gradient(tanh(a * eq.parameter("v", "hidden")))
         eq.output(eq.next("h", relu(a) + tanh(a) * held))
 
-    entries = {each.of.name: each for each in work_out(derive_gradient(kinked, {})).entries}
+    entries = {each.of.name: each for each in worked_out(derive_gradient(kinked, {})).entries}
     assert entries["v"].gradient == entries["v"].difference == 0.0
     assert entries["w"].gradient == pytest.approx(entries["w"].difference, rel=1e-6)
 
@@ -232,12 +240,24 @@ def test_a_state_that_is_held_has_the_difference_that_its_gradient_says() -> Non
         h = eq.next("h", g * stop_gradient(h_prev) + (1 - g) * tanh(eq.affine("h", W=x, U=h_prev)))
         eq.output(h)
 
-    found = work_out(derive_gradient(holding, {}))
-    assert found.holds and not work_out(derive_gradient(find_cell("lstm"), {})).holds
+    found = worked_out(derive_gradient(holding, {}))
+    assert found.holds and not worked_out(derive_gradient(find_cell("lstm"), {})).holds
     for each in found.entries:
         assert each.gradient == pytest.approx(each.difference, rel=1e-6), each.of.name
     told = section(narrate(derive_gradient(holding, {})), find_notation("standard"))
     assert any("within constant( ) held" in str(block.pieces) for block in told.blocks if isinstance(block, Paragraph))
+
+
+def test_a_cell_that_no_example_suits_is_told_so() -> None:
+    @cell("narrow")
+    def narrow(eq: Any) -> None:
+        """Defined where the input is larger than any number of an example."""
+        x, h_prev = eq.input("x"), eq.state("h", "features")
+        eq.output(eq.next("h", sqrt(x**2 - 2) + h_prev / 2))
+
+    assert work_out(derive_gradient(narrow, {})) is None
+    (block,) = section(narrate(derive_gradient(narrow, {})), find_notation("standard")).blocks
+    assert isinstance(block, Paragraph) and "There is none" in str(block.pieces)
 
 
 def test_what_is_given_besides_the_input_is_never_negative() -> None:
@@ -245,7 +265,7 @@ def test_what_is_given_besides_the_input_is_never_negative() -> None:
         gradient = derive_gradient(find_cell(name), {})
         others = {value.name for value in gradient.declaration.inputs[1:]}
         assert others
-        assert all(each.given >= 0 for each in work_out(gradient).entries if each.of.name in others)
+        assert all(each.given >= 0 for each in worked_out(gradient).entries if each.of.name in others)
 
 
 def test_equal_cells_give_equal_examples() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstmgen import pipeline, plugins
+from lstmgen import deriving, pipeline, plugins
+from lstmgen.api import cell, where
 from lstmgen.calculus.interpreter import Interpreter
 from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.reverse import Gradient, Origin
@@ -197,6 +198,21 @@ def an_operation(kind: type[Operation]) -> Operation:
             continue
         return made
     raise AssertionError(f"no instance of {kind.__name__}")
+
+
+def test_conditions_are_printed_with_their_brackets() -> None:
+    @cell("conditions")
+    def conditions(eq: Any) -> None:
+        x, h_prev = eq.input("x"), eq.state("h", "features")
+        a = eq.let("a", where(((x > 0) | (h_prev > 0)) & (x < 1), x, h_prev))
+        b = eq.let("b", where(~((x > 0) & (h_prev > 0)), 1, 0))
+        eq.output(eq.next("h", a * b))
+
+    printed = deriving.derive(conditions, standard, {}).render("text", part="forward")
+    assert "xₜ if (xₜ < 1) ∧ ((hₜ₋₁ > 0) ∨ (xₜ > 0)); hₜ₋₁ otherwise" in printed
+    assert "1_{(hₜ₋₁≤0)∨(xₜ≤0)}" in printed
+    assert "∧ is read as “and”, ∨ as “or”." in printed
+    assert "no gradient goes back through it" in printed
 
 
 def test_every_function_and_every_operation_has_a_formula() -> None:

@@ -159,7 +159,8 @@ def test_the_page_has_every_code_of_the_sources_and_no_other() -> None:
 
 def test_the_contents_name_every_entry_in_order_and_link_to_it() -> None:
     contents = re.findall(r"^\| \[(LG\d{3})\]\(#(.+)\) \| (.+) \|$", PAGE, re.MULTILINE)
-    assert [code for code, *_ in contents[:-3]] == sorted(code for code in ENTRIES if code > "LG100")
+    ordinary = sorted(code for code in ENTRIES if code > "LG100")
+    assert [code for code, *_ in contents[: len(ordinary)]] == ordinary
     assert sorted(code for code, *_ in contents) == sorted(ENTRIES)
     for code, anchor, meaning in contents:
         title = ENTRIES[code][0]

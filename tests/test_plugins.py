@@ -21,7 +21,7 @@ from lstmgen import plugins
 from lstmgen.backends.base import Backend
 from lstmgen.declare.cell import Cell
 from lstmgen.derivation.format import Format
-from lstmgen.derivation.notation import Letter, Notation
+from lstmgen.derivation.notation import Letter, Notation, Weight
 from lstmgen.errors import PluginError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -278,15 +278,25 @@ def test_every_registered_object_loads() -> None:
 def test_what_goes_wrong_in_a_format_of_another_package_is_told_as_that(run: Run, package: Package) -> None:
     package(
         "their_faults",
-        "[lstmgen.formats]\nfails = their_faults_module:fails\nempty = their_faults_module:empty\n",
+        "[lstmgen.formats]\n"
+        + "".join(f"{name} = their_faults_module:{name}\n" for name in ("fails", "empty", "ends", "odd", "built_in")),
         their_faults_module="from lstmgen.api import Format\n"
         "def render(document, fragment):\n"
         "    return document.no_such_thing\n"
         "def nothing(document, fragment):\n"
         "    pass\n"
-        "fails, empty = Format(render), Format(nothing)",
+        "def end(document, fragment):\n"
+        "    raise SystemExit\n"
+        "fails, empty, ends = Format(render), Format(nothing), Format(end)\n"
+        "odd, built_in = Format(lambda document, fragment: '\\udcff'), Format(pow)",
     )
-    for name, why in (("fails", "AttributeError"), ("empty", "it gives a NoneType, no text")):
+    for name, why in (
+        ("fails", "AttributeError"),
+        ("empty", "it gives a NoneType, no text"),
+        ("ends", "SystemExit"),
+        ("odd", "it gives what is no Unicode"),
+        ("built_in", "TypeError"),
+    ):
         result = run("derive", "rnn", "--format", name)
         assert result.exit_code == 2
         assert f"error LG203: the format '{name}' is broken: {why}" in result.output
@@ -294,8 +304,26 @@ def test_what_goes_wrong_in_a_format_of_another_package_is_told_as_that(run: Run
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"letters": {"input": "u"}}, {"weights": {"bias": Letter("b")}}, {"elementwise": "?"}, {"time": "now"}],
+    [
+        {"letters": {"input": "u"}},
+        {"weights": {"bias": Letter("b")}},
+        {"elementwise": "?"},
+        {"time": "now"},
+        {"words": {"gate": 7}},
+        {"remarks": {"affine": 5}},
+        {"stacked": (1,)},
+        {"preactivation": None},
+    ],
 )
 def test_a_notation_of_the_wrong_types_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="of the notation 'their' is"):
         Notation("their", "words", **arguments)
+
+
+def test_letters_and_formats_of_the_wrong_types_are_refused() -> None:
+    with pytest.raises(TypeError, match="base of a letter is 3, no str"):
+        Letter(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="operand of a weight is None"):
+        Weight("W", None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="which cannot be called"):
+        Format("text")  # type: ignore[arg-type]

@@ -17,11 +17,10 @@ from lstmgen.calculus.unroll import Adjoints, Trajectory, run, run_adjoint
 from lstmgen.declare.declaration import Declaration
 from lstmgen.declare.operations import MaxOver, StopGradient, SumOver
 from lstmgen.declare.symbols import Value
-from lstmgen.errors import InternalError
 
 Array = Any
 NICE = (0.5, -0.25, 1.0, 0.75, -0.5, 0.25, -1.0)
-STEPS, SMALL = 2, 1e-4
+STEPS, SMALL, LARGEST = 2, 1e-4, 1e5
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,18 @@ class Example:
     holds: bool
 
 
-def work_out(gradient: Gradient) -> Example:
-    """The example of a cell: of a few arrangements of the same numbers the plainest at which the cell is smooth."""
-    every = [_Given(gradient, turn) for turn in range(2 * len(NICE))]
-    for given in sorted(every, key=_Given.awkwardness):
-        differences = [given.differences(array) for _, _, array, _ in given.places]
-        if all(np.allclose(ahead, behind, atol=0.02, rtol=0.02) for ahead, behind, _ in differences):
-            return given.example([central for _, _, central in differences])
-    raise InternalError(f"no arrangement of the example's numbers suits {gradient.declaration.name!r}")
+def work_out(gradient: Gradient) -> Example | None:
+    """The example of a cell: of a few arrangements of the same numbers the plainest at which the cell is smooth.
+
+    None where the cell is defined, and smooth, at none of them.
+    """
+    with np.errstate(all="ignore"):  # what is not defined there is no number, and the arrangement no example
+        every = [_Given(gradient, turn) for turn in range(2 * len(NICE))]
+        for given in sorted(filter(_Given.is_finite, every), key=_Given.awkwardness):
+            differences = [given.differences(array) for _, _, array, _ in given.places]
+            if all(np.allclose(ahead, behind, atol=0.02, rtol=0.02) for ahead, behind, _ in differences):
+                return given.example([central for _, _, central in differences])
+    return None
 
 
 def smallest_sizes(declaration: Declaration, primal: Graph) -> dict[str, int]:
@@ -103,6 +106,11 @@ class _Given:
             {name: np.ones_like(array) for name, array in self.trajectory.outputs.items()},
             {name: np.zeros_like(array) for name, array in self.trajectory.final.items()},
         )
+
+    def is_finite(self) -> bool:
+        """Whether every value and every gradient is a number, small enough to be read."""
+        found = [*self.trajectory.steps, *self.adjoints.steps]
+        return all(bool(np.all(np.abs(array) < LARGEST)) for values in found for array in values.values())
 
     def awkwardness(self) -> int:
         """How many values are too small to be followed with four digits, or vanish."""

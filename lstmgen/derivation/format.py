@@ -30,6 +30,8 @@ class Format:
     only: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses a part that there is not, so that a format that names one is told to be broken."""
+        """Refuses a part that there is not, and what cannot be called, so that such a format is told to be broken."""
+        if not callable(self.render):
+            raise TypeError(f"render is {self.render!r}, which cannot be called")
         if self.only and self.only not in PARTS:
             raise ValueError(f"there is no part {self.only!r}: only is one of {', '.join(PARTS)}")

@@ -7,7 +7,7 @@ of its declaration, and so do symbols that would otherwise look alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,6 +55,10 @@ class Letter:
     style: Style = Style.ITALIC
     index: str = ""
 
+    def __post_init__(self) -> None:
+        kinds = {"base": str, "below": str, "accent": Accent, "style": Style, "index": str}
+        _check("a letter", ((name, getattr(self, name), kind) for name, kind in kinds.items()))
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -66,6 +70,9 @@ class Weight:
     base: str
     operand: str = ""
     operand_first: bool = False
+
+    def __post_init__(self) -> None:
+        _check("a weight", ((name, getattr(self, name), str) for name in ("base", "operand")))
 
 
 @dataclass(frozen=True)
@@ -96,15 +103,23 @@ class Notation:
     remarks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        found: list[tuple[str, object, type]] = [
-            (f"letters[{role!r}]", each, Letter) for role, each in self.letters.items()
-        ]
-        found += [(f"weights[{role!r}]", each, Weight) for role, each in self.weights.items()]
-        found += [("time", self.time, Time), ("adjoints", self.adjoints, Adjoints), ("affine", self.affine, Affine)]
-        found += [("elementwise", self.elementwise, Times), ("matrix", self.matrix, Times)]
-        for what, value, kind in found:
-            if not isinstance(value, kind):
-                raise TypeError(f"{what} of the notation {self.name!r} is {value!r}, no {kind.__name__}")
+        whose = f"the notation {self.name!r}"
+        _check(whose, ((f"letters[{role!r}]", each, Letter) for role, each in self.letters.items()))
+        _check(whose, ((f"weights[{role!r}]", each, Weight) for role, each in self.weights.items()))
+        _check(whose, ((f"words[{word!r}]", each, str) for word, each in self.words.items()))
+        _check(whose, ((f"remarks[{what!r}]", each, str) for what, each in self.remarks.items()))
+        _check(whose, ((f"stacked[{place}]", each, str) for place, each in enumerate(self.stacked)))
+        choices = {"time": Time, "adjoints": Adjoints, "affine": Affine, "elementwise": Times, "matrix": Times}
+        texts = ("name", "description", "preactivation")
+        _check(whose, ((name, getattr(self, name), kind) for name, kind in choices.items()))
+        _check(whose, ((name, getattr(self, name), str) for name in texts))
+
+
+def _check(whose: str, found: Iterable[tuple[str, object, type]]) -> None:
+    """Raises :class:`TypeError` for the first value that is of another type than it should be."""
+    for what, value, kind in found:
+        if not isinstance(value, kind):
+            raise TypeError(f"{what} of {whose} is {value!r}, no {kind.__name__}")
 
 
 REMARKS = ("affine", "kept by the update gate", "stacked")

@@ -22,6 +22,7 @@ from lstmgen.derivation.numbers import added, found_in, is_short, put_in, rounde
 from lstmgen.derivation.page import Page, listed, open_page
 
 Array = Any
+NONE = "There is none: at none of the plain numbers that examples are made of is this cell defined and smooth."
 COLUMNS, COLUMNS_OF_VECTORS = 4, 2
 """Of the table of given numbers: vectors and matrices are wide."""
 
@@ -57,6 +58,8 @@ class _Step:
 def section(derivation: Derivation, notation: Notation) -> Section:
     """The example as a part of a document."""
     example = work_out(derivation.gradient)
+    if example is None:
+        return Section("example", "A worked example", (Paragraph((NONE,)),))
     parts = _parts(derivation)
     pages = [open_page(derivation, notation, Number(str(t + 1)), counted=True) for t in range(STEPS)]
     steps = [_step(example, t, page, parts.all) for t, page in enumerate(pages)]
