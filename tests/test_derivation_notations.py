@@ -258,3 +258,21 @@ def test_what_is_no_notation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(PluginError, match="the notation 'mine' is broken") as caught:
         find_notation("mine")
     assert caught.value.code == "LG203"
+
+
+def test_signs_of_the_derivation_are_no_names_of_values() -> None:
+    @cell("signs")
+    def signs(eq: Any) -> None:
+        x, partial_prev = eq.input("x"), eq.state("partial")
+        gate = eq.let("sigma", sigmoid(eq.affine("sigma", W=x, U=partial_prev)), "a gate")
+        nabla = eq.let("nabla", tanh(eq.affine("nabla", W=x)), "slope")
+        eq.output(eq.next("partial", gate * nabla))
+
+    page = opened(signs, "standard")
+    assert forward(page, "sigma") == "σ_t = sigmoid(a_{σ,t})"
+    assert forward(page, "partial") == "partial_t = σ_t ⊙ nabla_t"
+
+
+def test_where_all_letters_of_the_loss_are_taken_another_is_found() -> None:
+    page = opened(lookalikes, "standard")
+    assert page.write.names.unused("L", "x") == Symbol("A")

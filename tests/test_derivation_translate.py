@@ -208,7 +208,7 @@ def test_conditions_are_printed_with_their_brackets() -> None:
         b = eq.let("b", where(~((x > 0) & (h_prev > 0)), 1, 0))
         eq.output(eq.next("h", a * b))
 
-    printed = deriving.derive(conditions, standard, {}).render("text", part="forward")
+    printed = " ".join(deriving.derive(conditions, standard, {}).render("text", part="forward").split())
     assert "xₜ if (xₜ < 1) ∧ ((hₜ₋₁ > 0) ∨ (xₜ > 0)); hₜ₋₁ otherwise" in printed
     assert "1_{(hₜ₋₁≤0)∨(xₜ≤0)}" in printed
     assert "∧ is read as “and”, ∨ as “or”." in printed

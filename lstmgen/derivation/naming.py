@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from string import ascii_uppercase
 
 from lstmgen.calculus.graph import Dependence, operands_of
 from lstmgen.calculus.reverse import Gradient, Origin, Seed
@@ -25,49 +26,9 @@ from lstmgen.derivation.formula import (
     Sum,
     Symbol,
 )
+from lstmgen.derivation.greek import GREEK
 from lstmgen.derivation.notation import Adjoints, Letter, Notation, Time, Weight
 from lstmgen.derivation.roles import Use, is_preactivation, roles, uses_of_parameters
-
-GREEK = frozenset(
-    (
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "pi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Pi",
-        "Sigma",
-        "Upsilon",
-        "Phi",
-        "Psi",
-        "Omega",
-    )
-)
-"""The letters that are called by their English names."""
-
 
 NOW = Symbol("t")
 """The index of the step that equations are told of."""
@@ -104,9 +65,16 @@ class Names:
         return self.unused("L", "J", "E")
 
     def unused(self, *letters: str) -> Symbol:
-        """The first of ``letters`` that names no value of the cell, for what the derivation speaks of besides."""
-        taken = {stem.base for stem in self.stems.values() if not stem.below}
-        return Symbol(next((each for each in letters if each not in taken), letters[0]))
+        """The first of ``letters`` that names no value of the cell, for what the derivation speaks of besides.
+
+        Where all are taken, the first capital letter that is not.
+        """
+        others = (each for each in (*letters, *ascii_uppercase) if not self.is_taken(each))
+        return Symbol(next(others, letters[0]))
+
+    def is_taken(self, base: str) -> bool:
+        """Whether a value of the cell is called so, with nothing but its time below."""
+        return any(stem.base == base and not stem.below for stem in self.stems.values())
 
     def symbol(self, value: Value, shift: int = 0) -> Symbol:
         """The symbol of ``value``, at a step that is ``shift`` steps from now."""

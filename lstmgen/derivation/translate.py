@@ -245,8 +245,13 @@ class Translator:
         if kind is functions.sqrt:
             return Root(written[0])
         if kind is functions.logsigmoid:
-            return Call(_word("log"), (Call(_SYMBOLS[functions.sigmoid], written),))
-        return Call(function_symbol(kind), written)
+            return Call(_word("log"), (Call(self._sign_of(functions.sigmoid), written),))
+        return Call(self._sign_of(kind), written)
+
+    def _sign_of(self, kind: type[Expr]) -> Symbol:
+        """The sign of an elementwise function; its name where a value of the cell is called by the sign."""
+        symbol = function_symbol(kind)
+        return _word(written_name(kind)) if self.names.is_taken(symbol.base) else symbol
 
     def _where(self, condition: Expr, yes: Expr, no: Expr) -> Formula:
         if (yes, no) == (Integer(1), Integer(0)):

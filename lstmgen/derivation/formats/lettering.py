@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lstmgen.derivation.formats.letters import ACCENTS, NAMED, sign
+from lstmgen.derivation.formats.letters import ACCENTS, sign
 from lstmgen.derivation.formula import (
     Call,
     Formula,
@@ -19,6 +19,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
+from lstmgen.derivation.greek import GREEK
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def runs(formula: Formula | str) -> tuple[Run, ...]:
     match formula:
         case Symbol():
             text = sign(formula.base) + ACCENTS.get(formula.accent, "")
-            italic = formula.style is Style.ITALIC and formula.base not in NAMED
+            italic = formula.style is Style.ITALIC and formula.base not in GREEK
             return (Run(text, 0, italic), *_listed(formula.below, -1), *_listed(formula.above, 1))
         case Number(text) | Words(text):
             return (Run(text.replace("-", "−")),)
