@@ -36,6 +36,8 @@ def backward_section(page: Page, *, brief: bool = False) -> Section:
 
 def sums_section(page: Page) -> Section:
     """The gradients of the parameters."""
+    if not page.gradient.declaration.parameters:
+        return Section("sums", "Sums over time", (Paragraph(("This cell has no parameters: nothing adds up.",)),))
     lead = Paragraph(
         (
             "A parameter serves every step and every row of the batch. Its gradient is the sum over all of them; the "
@@ -73,9 +75,8 @@ def _incoming(page: Page) -> Iterator[Block]:
             names.loss,
             " with respect to ",
             page.write(example),
-            ". A local derivative such as ",
-            *_example_of_local(page),
-            " is taken unit by unit; that of a product with a matrix is the matrix.",
+            ".",
+            *_of_locals(page),
         )
     )
     rows: list[Inline] = []
@@ -116,12 +117,16 @@ def _later(page: Page) -> Iterator[Seed]:
     return (seed for seed in page.gradient.seeds if seed.origin is Origin.NEXT_STEP)
 
 
-def _example_of_local(page: Page) -> tuple[Inline, ...]:
+def _of_locals(page: Page) -> tuple[Inline, ...]:
+    """What local derivatives are, by one of them."""
+    matrices = any(isinstance(each.expression, Contract) for each in page.gradient.primal.equations)
     for told in page.telling.backward:
         for way in told.ways:
             if len(way.steps) == 1 and way.steps[0].partial is not None:
-                return (Derivative(page.write(way.target), page.write(told.value)),)
-    return ("a number's",)
+                local = Derivative(page.write(way.target), page.write(told.value))
+                product = "; that of a product with a matrix is the matrix" if matrices else ""
+                return (" A local derivative such as ", local, f" is taken unit by unit{product}.")
+    return ()
 
 
 def _derived(page: Page, told: Told, *, brief: bool) -> Derived:
@@ -147,7 +152,7 @@ def _lead(page: Page, told: Told) -> tuple[Inline, ...]:
             through.append("the output")
         else:
             through += _next_step(page, told.value)
-    unique = list(dict.fromkeys(through))
+    unique = list(dict.fromkeys(through)) or ["the final state alone"]
     last = " and through " if len(unique) == 2 else " and "
     # What reads a state at its own step has been told there, with the state's own equation.
     now: tuple[Inline, ...] = ("this step",) if page.notation.time is Time.SPELLED else ("step ", NOW)
@@ -161,14 +166,14 @@ def _sources(page: Page, told: Told) -> tuple[Value, ...]:
 
 
 def _next_step(page: Page, value: Value) -> tuple[Inline, ...]:
-    """What reads a state at the step after, by its symbol there."""
-    if page.notation.time is Time.SPELLED:
-        return ("the next step",)
+    """What reads a state at the step after, by its symbol there; nothing where no gradient comes back from it."""
     previous = next((state.previous for state in page.gradient.declaration.states if state.next == value), None)
     readers = [told for told in page.telling.backward if told.value == previous]
+    if page.notation.time is Time.SPELLED:
+        return ("the next step",) if readers else ()
     later = replace(page.write, shift=1)
     targets = dict.fromkeys(way.target for told in readers for way in told.ways if way.steps)
-    return tuple(later(target) for target in targets) or ("the next step",)
+    return tuple(later(target) for target in targets)
 
 
 def _steps(page: Page, told: Told) -> Iterator[Equation]:

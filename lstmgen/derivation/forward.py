@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from lstmgen.calculus.graph import is_call, operands_of
+from lstmgen.calculus.graph import Dependence, is_call, operands_of
 from lstmgen.calculus.operations import Contract
 from lstmgen.declare.declaration import Equation as CellEquation
 from lstmgen.declare.functions import DEFINITIONS
@@ -21,7 +21,7 @@ from lstmgen.derivation.notation import BIAS, GAIN, INPUT, INPUT_WEIGHTS, PEEPHO
 from lstmgen.derivation.page import Page, anchor, listed
 from lstmgen.derivation.paths import direct_path
 from lstmgen.derivation.ranges import ALL
-from lstmgen.derivation.roles import is_preactivation
+from lstmgen.derivation.roles import is_preactivation, partners
 
 UPDATE_GATE = "update gate"
 _MOST = 5  # operands of a state's equation that is shown over two steps
@@ -83,10 +83,8 @@ def _meanings(page: Page) -> Iterator[tuple[Value, tuple[Inline, ...]]]:
 
 def _parameter_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
     match page.roles.get(value, ""):
-        case role if role == INPUT_WEIGHTS:
-            return ("weights of the input",)
-        case role if role == RECURRENT_WEIGHTS:
-            return _recurrent_meaning(page, value)
+        case role if role in (INPUT_WEIGHTS, RECURRENT_WEIGHTS):
+            return _meaning_of_weights(page, value)
         case role if role == BIAS:
             return ("biases",)
         case role if role in (PEEPHOLE, GAIN):
@@ -94,12 +92,14 @@ def _parameter_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
     return ()
 
 
-def _recurrent_meaning(page: Page, value: Value) -> tuple[Inline, ...]:
-    """What a matrix is multiplied with: a state of the step before, or what else depends on states."""
-    products = (each.expression for each in page.gradient.primal.equations if isinstance(each.expression, Contract))
-    operands = dict.fromkeys(each.values[1] for each in products if each.values[0] == value)
-    states = {state.previous for state in page.gradient.declaration.states}
-    if operands.keys() <= states:
+def _meaning_of_weights(page: Page, value: Value) -> tuple[Inline, ...]:
+    """What a parameter is multiplied with: the input, a state of the step before, or what else depends on them."""
+    gradient = page.gradient
+    dependence = gradient.primal.dependence()
+    operands = dict.fromkeys(each for equation in gradient.primal.equations for each in partners(equation, value))
+    if all(dependence[each] is Dependence.INPUT_ONLY for each in operands):
+        return ("weights of the input",)
+    if operands.keys() <= {state.previous for state in gradient.declaration.states}:
         return ("recurrent weights",)
     return ("weights of ", *listed([page.write(operand) for operand in operands]))
 
@@ -200,7 +200,8 @@ def _unrolled(page: Page) -> Iterator[Block]:
         (
             "Call the equations above ",
             equations,
-            ". They are the same at every step, with the same parameters",
+            ". They are the same at every step",
+            ", with the same parameters" if declaration.parameters else "",
             ", but for the index of the step" if declaration.step_index else "",
             f"; only the {states_word} pass{'es' if len(states) == 1 else ''} from one step to the next:",
         )

@@ -13,7 +13,7 @@ from sympy import Add, Expr, Mul
 from lstmgen.calculus.graph import Dependence, Graph, is_call
 from lstmgen.calculus.operations import Contract
 from lstmgen.calculus.reverse import Gradient
-from lstmgen.declare.declaration import State
+from lstmgen.declare.declaration import Equation, State
 from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.notation import BIAS, GAIN, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS
 
@@ -60,6 +60,13 @@ def uses_of_parameters(gradient: Gradient) -> Mapping[Value, Use]:
             if parameter.role == Role.PARAMETER and parameter not in found and role:
                 found[parameter] = Use(role, partner, equation.target)
     return found
+
+
+def partners(equation: Equation, parameter: Value) -> Iterator[Value]:
+    """What an equation multiplies a parameter with."""
+    for one, other in _pairs(equation.expression):
+        if other is not None and parameter in (one, other):
+            yield other if one == parameter else one
 
 
 def _both(state: State) -> tuple[Value, Value]:
