@@ -12,6 +12,7 @@ from lstmgen.declare.cell import Cell
 from lstmgen.derivation import jacobian, picture, worked
 from lstmgen.derivation.additions import Additions
 from lstmgen.derivation.code import Lines, lines_of, listing_section
+from lstmgen.derivation.document import Figure, Section
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.narration import narrate
 from lstmgen.derivation.notation import Notation
@@ -24,9 +25,22 @@ def derive(cell: Cell, notation: Notation, options: Mapping[str, Any]) -> Printe
     derivation = narrate(pipeline.derive_gradient(cell, options))
     gradient = derivation.gradient
 
-    @cache  # a notebook asks for several formats at once
+    # A notebook asks for several formats at once.
+    @cache
     def curves() -> jacobian.Curves | None:
         return _curves(cell, options, gradient)
+
+    @cache
+    def example() -> Section:
+        return worked.section(derivation, notation)
+
+    @cache
+    def source() -> str:
+        return pipeline.compile_cell(cell, finding.find_backend("numpy"), options).source
+
+    @cache
+    def drawn() -> Figure:
+        return picture.figure(picture.draw(gradient.declaration, open_page(derivation, notation).formula_of))
 
     def additions(form: Format, part: str) -> Additions:
         def wanted(name: str, shown: bool = True) -> bool:
@@ -36,16 +50,15 @@ def derive(cell: Cell, notation: Notation, options: Mapping[str, Any]) -> Printe
         sections = []
         lines: dict[str, Lines] = {}
         if wanted("example"):
-            sections.append(worked.section(derivation, notation))
+            sections.append(example())
         if wanted("jacobian"):
-            sections.append(jacobian.section(derivation, page.formula_of, curves() if form.curves else None))
+            shown = form.curves or part == "jacobian"
+            sections.append(jacobian.section(derivation, page.formula_of, curves() if shown else None))
         if wanted("code", form.code):
-            source = pipeline.compile_cell(cell, finding.find_backend("numpy"), options).source
-            listing, computed = listing_section(source, "_backward")
+            listing, computed = listing_section(source(), "_backward")
             sections.append(listing)
             lines = lines_of(page.telling, computed)
-        drawn = wanted("picture", form.pictures)
-        figure = picture.figure(picture.draw(gradient.declaration, page.formula_of)) if drawn else None
+        figure = drawn() if wanted("picture", form.pictures) else None
         return Additions(figure, tuple(sections), lines)
 
     return Printed(derivation, notation, additions)

@@ -97,20 +97,29 @@ def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None
 
         monkeypatch.setattr(module, name, noted)
     monkeypatch.setattr(deriving, "_curves", lambda *arguments: made.append("curves"))
-    gru = lstmgen.derive("gru")
     for part, form, expected in (
         ("forward", "html", []),
         ("example", "html", ["worked"]),
-        ("jacobian", "text", ["jacobian"]),
+        ("jacobian", "text", ["curves", "jacobian"]),
         ("picture", "text", ["picture"]),
         ("jacobian", "html", ["curves", "jacobian"]),
-        ("jacobian", "latex", ["jacobian"]),  # the curves are there already
         ("", "text", ["worked", "jacobian"]),
         ("", "markdown", ["worked", "jacobian", "picture"]),
     ):
         made.clear()
-        gru.render(form, part=part)
+        lstmgen.derive("gru").render(form, part=part)
         assert made == expected, (part, form)
+
+
+def test_what_several_formats_show_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    inner = deriving.worked.section
+    monkeypatch.setattr(deriving, "_curves", lambda *arguments: made.append("curves"))
+    monkeypatch.setattr(deriving.worked, "section", lambda *arguments: (made.append("example"), inner(*arguments))[1])
+    gru = lstmgen.derive("gru")
+    for form in ("html", "latex", "text", "html"):
+        gru.render(form)
+    assert sorted(made) == ["curves", "example"]
 
 
 def test_the_code_can_be_had_alone() -> None:

@@ -92,6 +92,7 @@ class _Search:
         graphs = (gradient.primal, gradient.adjoint)
         values = (value for graph in graphs for value in (*graph.free, *graph.definitions()))
         self.declared = {value.name for value in values}
+        self.defined = {value: each.expression for value, each in gradient.adjoint.definitions().items()}
         self.code: dict[str, list[Computed]] = {}
         for each in code:
             self.code.setdefault(each.name, []).append(each)
@@ -102,6 +103,8 @@ class _Search:
         The schedule composes adjoints: what one equation alone reads may have no line, but be part of that equation's.
         """
         *parts, target = [each.target for each in told.evidence] or [told.equation.target]
+        while target.name not in self.code and isinstance(self.defined.get(target), Value):
+            target = self.defined[target]  # the same by another name
         names = [each.name for each in (*parts, target)]
         within = target.name not in self.code
         if within:

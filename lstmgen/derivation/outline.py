@@ -6,6 +6,7 @@ what adds up over time, then all gates at once. Other sections, such as a worked
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from lstmgen.derivation.additions import Additions, with_lines
@@ -56,8 +57,13 @@ def outline(
 def _title(derivation: Derivation) -> str:
     """The cell's name, and the first sentence that is said of it."""
     declaration = derivation.gradient.declaration
-    first = _plain(declaration.doc.split("\n\n")[0].split(". ")[0]).rstrip(".")
+    first = _sentences(_plain(declaration.doc.split("\n\n")[0]))[0].rstrip(".")
     return f"{declaration.name}: {first}" if first else declaration.name
+
+
+def _sentences(words: str) -> list[str]:
+    """Sentences end after a word of three letters or more, before a capital letter: not within ``et al. 2014``."""
+    return re.split(r"(?<=[^\W\d_]{3}[.!?])\s+(?=[A-Z])", words)
 
 
 def _of_part(sections: Sequence[Section], part: str) -> Iterator[Section]:
@@ -78,11 +84,11 @@ def _plain(words: str) -> str:
 def _lead(page: Page) -> Iterator[Block]:
     """What the declaration says of the cell, and with which options it was traced."""
     declaration = page.gradient.declaration
-    first, *others = declaration.doc.split("\n\n")
-    # A first paragraph of one sentence is the title already.
-    for paragraph in others if ". " not in first else (first, *others):
-        if paragraph.strip():
-            yield Paragraph((_plain(paragraph),))
     if declaration.changed_options:
         options = ", ".join(f"{name} = {value}" for name, value in declaration.changed_options)
         yield Paragraph((f"Traced with {options}.",))
+    first, *others = declaration.doc.split("\n\n")
+    # A first paragraph of one sentence is the title already.
+    for paragraph in others if len(_sentences(_plain(first))) == 1 else (first, *others):
+        if paragraph.strip():
+            yield Paragraph((_plain(paragraph),))
