@@ -59,7 +59,7 @@ def minus(*terms: Formula) -> Sum:
         (Power(Number("-1"), Number("2")), "(−1)²"),
         (Transposed(Power(a, Number("2"))), "(a²)ᵀ"),
         (plus(a, Total(b, c)), "a + Σ_c b"),
-        (plus(Total(b, c), a), "(Σ_c b) + a"),
+        (plus(Total(b, c), a), "Σ_c b + a"),
         (product(Total(b, c), a), "(Σ_c b) ⊙ a"),
         (Total(product(a, b), c), "Σ_c a ⊙ b"),
         (Sum((("-", plus(a, b)), ("+", c))), "−(a + b) + c"),

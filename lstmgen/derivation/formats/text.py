@@ -105,17 +105,19 @@ def _equations(equations: Sequence[Equation], margin: str = MARGIN) -> list[str]
     ]
     printed = [_rows(each, heads) for each in broken]
     notes = [running(each.note) for each in equations]
-    widest = max([columns(each[0]) for each, note in zip(printed, notes, strict=True) if note] or [0])
+    widest = max([columns(each[-1]) for each, note in zip(printed, notes, strict=True) if note] or [0])
     fits = all(widest + len(GAP) + columns(note) <= room for note in notes)
     lines = []
     for number, formula, note in zip(numbers, printed, notes, strict=True):
-        first, *others = formula
+        *others, last = formula
+        beside = fits or columns(last) + len(GAP) + columns(note) <= room
+        if note and beside:  # behind the end of the formula
+            last = _padded(last, widest if fits else columns(last)) + GAP + note
         start = margin + _padded(number, left)
-        beside = fits or columns(first) + len(GAP) + columns(note) <= room
-        if note and beside:
-            first = _padded(first, widest if fits else columns(first)) + GAP + note
-        lines.append((start + first).rstrip())
-        lines += [" " * columns(start) + each for each in others]
+        lines += [
+            (before + each).rstrip()
+            for before, each in zip([start, *[" " * columns(start)] * len(others)], [*others, last], strict=True)
+        ]
         if note and not beside:
             lines += _wrapped(note, *[" " * (columns(start) + len(CARRY))] * 2)
     return lines
