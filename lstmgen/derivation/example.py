@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lstmgen.calculus.graph import Graph
+from lstmgen.calculus.graph import Dependence, Graph
 from lstmgen.calculus.interpreter import derived_sizes, size_names
-from lstmgen.calculus.operations import Gauge
+from lstmgen.calculus.operations import Contract, Gauge
 from lstmgen.calculus.reverse import Gradient
 from lstmgen.calculus.unroll import Adjoints, Trajectory, run, run_adjoint
 from lstmgen.declare.declaration import Declaration
@@ -64,8 +64,18 @@ def work_out(gradient: Gradient) -> Example | None:
 
 
 def smallest_sizes(declaration: Declaration, primal: Graph) -> dict[str, int]:
-    """One of every dimension, two where entries are summed or compared: one entry alone would be normalised to 0."""
+    """One of every dimension, two where entries are summed or compared: one entry alone would be normalised to 0.
+
+    So are those of what is contracted with another value of the step, such as a memory with the key that reads it.
+    """
     reduced = {each.expression.dim for each in primal.equations if isinstance(each.expression, SumOver | MaxOver)}
+    dependence = primal.dependence()
+    for each in primal.equations:
+        product = each.expression
+        if isinstance(product, Contract) and all(dependence[v] is not Dependence.SHARED for v in product.values):
+            left, right, out = product.axes
+            dims = zip(left, product.values[0].dims, strict=True)
+            reduced |= {dim for label, dim in dims if label in right and label not in out}
     sizes = {dim: 2 if dim in reduced else 1 for dim in size_names(declaration, primal)} | declaration.fixed_sizes
     for dim, parts in derived_sizes(primal).items():
         sizes[dim] = int(np.prod([sizes[part] for part in parts]))
