@@ -21,6 +21,7 @@ from lstmgen.declare.cell import Cell
 from lstmgen.declare.functions import DEFINITIONS
 from lstmgen.declare.symbols import Role
 from lstmgen.derivation.narration import Derivation, narrate
+from lstmgen.derivation.telling import tell
 from lstmgen.finding import find_cell
 from lstmgen.pipeline import derive_gradient
 from lstmgen.verify.sample import Sample, choose_sizes, draw
@@ -133,41 +134,36 @@ def test_every_equation_of_the_adjoint_graph_is_told_once(derivation: Derivation
     assert all(equation in gradient.adjoint.equations for equation in own)
 
 
-def test_every_use_of_the_chain_rule_is_told_once(derivation: Derivation) -> None:
-    told = [path.step for passage in [*derivation.backward, *derivation.sums] for path in passage.paths if path.step]
-    seeds = [path.seed for passage in derivation.backward for path in passage.paths if path.seed]
-    defined, inlined = derivation.gradient.adjoint.definitions(), derivation.inlined_forward
-    adjoints = derivation.gradient.adjoints
-    expected = [
-        step
-        for step in derivation.gradient.steps
-        if adjoints.get(step.operand) in defined
-        # A product in a sum is read as part of the sum: the step from one to the other is the number 1.
-        and not (step.operand in inlined and adjoints[step.operand].name != f"d_{step.operand.name}")
-    ]
-    assert sorted(map(str, told)) == sorted(map(str, expected))
-    assert sorted(map(str, seeds)) == sorted(map(str, derivation.gradient.seeds))
+@pytest.mark.parametrize("in_place", [True, False])
+def test_every_use_of_the_chain_rule_is_told(derivation: Derivation, in_place: bool) -> None:
+    gradient, telling = derivation.gradient, tell(derivation, in_place=in_place)
+    ways = [way for told in (*telling.backward, *telling.sums) for way in told.ways]
+    told = [step for way in ways for step in way.steps]
+    defined = gradient.adjoint.definitions()
+    expected = [step for step in gradient.steps if gradient.adjoints.get(step.operand) in defined]
+    assert {str(step) for step in told} == {str(step) for step in expected}
+    seeds = [way.seed for way in ways if way.seed]
+    assert sorted(map(str, seeds)) == sorted(map(str, gradient.seeds))
 
 
-def test_the_paths_of_every_value_add_up_to_its_adjoint(derivation: Derivation) -> None:
-    gradient = derivation.gradient
+@pytest.mark.parametrize("in_place", [True, False])
+def test_the_ways_of_every_value_add_up_to_its_adjoint(derivation: Derivation, in_place: bool) -> None:
+    gradient, telling = derivation.gradient, tell(derivation, in_place=in_place)
     sample, values = evaluated(gradient)
     text = Text(derivation.inlined_forward | derivation.inlined_backward)
 
     def value_of(expression: Any) -> Array:
         return np.asarray(eval(text(expression), {}, values))
 
-    passages = [*derivation.backward, *derivation.sums]
-    assert passages
-    for passage in passages:
-        shape = extent(passage.value.dims, sample)
+    assert telling.backward
+    for told in (*telling.backward, *telling.sums):
+        shape = extent(told.value.dims, sample)
         total = np.zeros(shape)
-        for path in passage.paths:
-            if path.seed is not None:
-                total += values[path.seed.adjoint.name]
+        for way in told.ways:
+            if way.seed is not None:
+                total += values[way.seed.adjoint.name]
                 continue
-            assert path.step is not None
-            step = path.step
+            step = way.steps[-1]
             term = value_of(step.contribution)
             if step.partial is not None:
                 product = value_of(gradient.adjoints[step.equation.target]) * value_of(step.partial)
@@ -175,8 +171,8 @@ def test_the_paths_of_every_value_add_up_to_its_adjoint(derivation: Derivation) 
                 # An elementwise term that has lost a dimension of its target counts once for each of its entries.
                 term = np.broadcast_to(term, np.broadcast_shapes(term.shape, extent(step.equation.target.dims, sample)))
             total += reduced(term, shape)
-        expected = np.broadcast_to(values[passage.equation.target.name], shape)
-        np.testing.assert_allclose(total, expected, rtol=1e-12, atol=1e-14, err_msg=passage.value.name)
+        expected = np.broadcast_to(values[told.equation.target.name], shape)
+        np.testing.assert_allclose(total, expected, rtol=1e-12, atol=1e-14, err_msg=told.value.name)
 
 
 def evaluated(gradient: Gradient) -> tuple[Sample, Values]:

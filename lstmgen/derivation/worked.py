@@ -108,7 +108,6 @@ class _Parts:
 def _parts(derivation: Derivation) -> _Parts:
     known = derivation.gradient.primal.dependence()
     known |= derivation.gradient.adjoint.dependence(known)
-    forward = [line.equation for line in derivation.forward]
     passages = (*derivation.backward, *derivation.sums)
     backward = {passage.equation.target: passage.equation for passage in passages}.values()
 
@@ -116,7 +115,10 @@ def _parts(derivation: Derivation) -> _Parts:
         return tuple(each for each in equations if (known[each.target] is Dependence.SHARED) == shared)
 
     return _Parts(
-        of(forward, shared=True), of(forward, shared=False), of(backward, shared=False), of(backward, shared=True)
+        once=of(derivation.forward, shared=True),
+        forward=of(derivation.forward, shared=False),
+        backward=of(backward, shared=False),
+        sums=of(backward, shared=True),
     )
 
 
