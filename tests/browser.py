@@ -26,15 +26,16 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 class Measured:
     """What a browser says of a page at one width; places are words that name an element and its excess.
 
-    ``wide`` sticks out of the page, ``scrolling`` out of its own box, ``cut`` is higher than its box; ``missing`` are
-    characters that no font has, ``requests`` what the page asked for; ``text`` is its words as shown, ``mathematics``
-    those of all formulas.
+    ``wide`` sticks out of the page, ``scrolling`` out of its own box, ``cut`` is higher than its box, ``apart`` are
+    left sides of equations that stand away from their signs; ``missing`` are characters that no font has, ``requests``
+    what the page asked for; ``text`` is its words as shown, ``mathematics`` those of all formulas.
     """
 
     width: int
     wide: list[str]
     scrolling: list[str]
     cut: list[str]
+    apart: list[str]
     missing: list[str]
     requests: list[str]
     text: str

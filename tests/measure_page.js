@@ -3,7 +3,7 @@ window.refused = [];
 addEventListener("securitypolicyviolation", (event) => window.refused.push(event.blockedURI));
 
 addEventListener("message", () => {
-  const found = { width: innerWidth, wide: [], scrolling: [], cut: [], characters: {}, requests: [] };
+  const found = { width: innerWidth, wide: [], scrolling: [], cut: [], apart: [], characters: {}, requests: [] };
   const page = document.documentElement.clientWidth;
   const name = (element) => {
     const words = (element.textContent || "").replace(/\s+/g, " ").trim().slice(0, 60);
@@ -27,6 +27,12 @@ addEventListener("message", () => {
       const box = math.getBoundingClientRect();
       if (shown(math) && (box.top < room.top - 0.5 || box.bottom > room.bottom + 0.5)) found.cut.push(name(element));
     }
+  }
+
+  for (const head of document.querySelectorAll(".formula mtd.head")) {
+    if (!shown(head) || !head.lastElementChild) continue;
+    const gap = head.getBoundingClientRect().right - head.lastElementChild.getBoundingClientRect().right;
+    if (gap > 2) found.apart.push(`${name(head)} by ${gap.toFixed(1)} px`);
   }
 
   // A variable of one letter is drawn with another character: that for an italic letter in mathematics.

@@ -22,12 +22,15 @@ PLANTED = """<!DOCTYPE html><html><head></head><body>
 <p>5 &amp;lt; 6 <span id="unassigned">&#x379;</span> <img src="https://example.org/a.png"/></p>
 <div class="formula" style="overflow: hidden; width: 40px; height: 9px">
 <math><mi mathvariant="normal">a rather long name</mi></math></div>
+<div class="formula"><math><mtable><mtr><mtd class="head" style="width: 90px; text-align: left"><mi>a</mi></mtd>
+<mtd><mo>=</mo></mtd></mtr></mtable></math></div>
 <p style="width: 500px">wide</p>
 </body></html>"""
 EXPECTED = (
     "sticks out of the page",
     "must be scrolled",
     "is cut off",
+    "stands apart from its sign",
     "no font has U+0379",
     "asks for https://example.org",
     "shows &lt;",
@@ -39,6 +42,7 @@ def faults(page: Measured) -> list[str]:
     found = [f"sticks out of the page: {each}" for each in page.wide]
     found += [f"must be scrolled: {each}" for each in page.scrolling]
     found += [f"is cut off: {each}" for each in page.cut]
+    found += [f"stands apart from its sign: {each}" for each in page.apart]
     found += [f"no font has U+{ord(each):04X}" for each in page.missing]
     found += [f"asks for {each}" for each in page.requests]
     found += [f"shows {each[0]}" for each in ENTITY.finditer(page.text)]

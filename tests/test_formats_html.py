@@ -7,13 +7,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from sample_document import DOCUMENT, LONG, NODES, UNUSUAL
+from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, equals, f, i, plus
 
 from lstmgen.derivation.formats.breaking import rows
 from lstmgen.derivation.formats.html import NARROW, render
 from lstmgen.derivation.formats.mathml import MathMl, display_math
 from lstmgen.derivation.formats.measure import piece_width
-from lstmgen.derivation.formula import Formula
+from lstmgen.derivation.formula import Formula, Power
 
 PRINTED = render(DOCUMENT)
 ROOT = ElementTree.fromstring(PRINTED.removeprefix("<!DOCTYPE html>\n"))
@@ -38,6 +38,17 @@ def test_mathml_is_well_formed(formula: Formula, inline: bool) -> None:
         children = ELEMENTS[element.tag]
         assert len(element) == children or not children
         assert len(element) == 0 or not (element.text or "").strip(), "letters stand in leaves alone"
+
+
+def test_signs_in_scripts_have_no_space_around_them() -> None:
+    root = ElementTree.fromstring(f"<math>{MathMl()(equals(before('h'), plus(f, Power(f, plus(f, i)))))}</math>")
+    scripts = [sign for kind in ("msub", "msup", "msubsup") for script in root.iter(kind) for sign in script.iter("mo")]
+    assert {(sign.text, sign.get("lspace"), sign.get("rspace")) for sign in scripts} >= {
+        ("−", "0", "0"),
+        ("+", "0", "0"),
+    }
+    assert all(sign.get("lspace") == sign.get("rspace") == "0" for sign in scripts)
+    assert [sign.get("lspace") for sign in root.iter("mo") if sign not in scripts] == [None, None]
 
 
 @pytest.mark.parametrize("limit", [8.0, NARROW, 100.0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
@@ -42,28 +42,40 @@ INDENT = 1.6  # em, of rows that carry on
 LEAST = 0.6  # how much smaller a formula is set at most
 INVISIBLE_TIMES = "\u2062"
 APPLY = "\u2061"
-ACCENTS = {Accent.TILDE: "~", Accent.BAR: "\u00af", Accent.HAT: "^"}
+# What stands above a letter keeps a distance from it; above several letters it is as wide as they are.
+ACCENTS = {Accent.TILDE: "\u02dc", Accent.BAR: "\u00af", Accent.HAT: "\u02c6"}
+WIDE_ACCENTS = {Accent.TILDE: "~", Accent.BAR: "\u00af", Accent.HAT: "^"}
 TRANSPOSED = '<mi mathvariant="normal">⊤</mi>'
 PARTIAL = '<mo form="prefix" lspace="0" rspace="0">∂</mo>'
 STROKE = '<mo lspace="0" rspace="0">/</mo>'
+TIGHT = ' lspace="0" rspace="0"'
+AROUND = ' lspace="0.22em" rspace="0.22em"'  # what TeX has around signs of products; browsers would have less
+THIN = ' lspace="0" rspace="0.17em"'  # keeps a matrix apart from what it multiplies
 TIMES = {
-    Times.ELEMENTWISE: "<mo>⊙</mo>",
-    # A thin space keeps a matrix apart from what it multiplies.
-    Times.MATRIX: f'<mo lspace="0" rspace="0.17em">{INVISIBLE_TIMES}</mo>',
-    Times.SCALAR: f'<mo lspace="0" rspace="0.17em">{INVISIBLE_TIMES}</mo>',
-    Times.STAR: "<mo>∗</mo>",
-    Times.AT: '<mo lspace="0.22em" rspace="0.22em">@</mo>',
-    Times.OUTER: "<mo>⊗</mo>",
-    Times.NUMBERS: "<mo>⋅</mo>",
-    Times.CONTRACTION: '<mo separator="true">,</mo>',
+    Times.ELEMENTWISE: ("⊙", AROUND),
+    Times.MATRIX: (INVISIBLE_TIMES, THIN),
+    Times.SCALAR: (INVISIBLE_TIMES, THIN),
+    Times.STAR: ("∗", AROUND),
+    Times.AT: ("@", AROUND),
+    Times.OUTER: ("⊗", AROUND),
+    Times.NUMBERS: ("⋅", AROUND),
 }
 
 
 @dataclass(frozen=True)
 class MathMl:
-    """Prints formulas as elements; ``inline`` keeps them low enough for running text."""
+    """Prints formulas as elements; ``inline`` keeps them low enough for running text.
+
+    ``tight`` leaves out the space around signs, as in subscripts and exponents.
+    """
 
     inline: bool = False
+    tight: bool = False
+
+    @property
+    def script(self) -> MathMl:
+        """What prints subscripts, exponents and what else is as small as they are."""
+        return replace(self, tight=True)
 
     def __call__(self, formula: Formula) -> str:
         """``formula`` as one MathML element."""
@@ -79,9 +91,9 @@ class MathMl:
                     return _mrow(f"{self._at(above, Place.OVER)}{STROKE}{self._at(below, Place.OVER)}")
                 return f"<mfrac>{self(above)}{self(below)}</mfrac>"
             case Power(Symbol(above=()) as base, exponent):
-                return self._symbol(base, self(exponent))
+                return self._symbol(base, self.script(exponent))
             case Power(base, exponent):
-                return f"<msup>{self._at(base, Place.RAISED)}{self(exponent)}</msup>"
+                return f"<msup>{self._at(base, Place.RAISED)}{self.script(exponent)}</msup>"
             case Root(of):
                 return f"<msqrt>{self(of)}</msqrt>"
             case Call(function, arguments):
@@ -131,11 +143,11 @@ class MathMl:
                     stack.append([])
                     opened.append(mark.text)
                 else:
-                    stack[-1].append(self._mark(mark, first=stack == [[]]))
+                    stack[-1].append(self._mark(mark))
             stack[-1].append(self(piece.formula))
             for mark in piece.after:
                 if mark.kind is Kind.COMMA:
-                    stack[-1].append(self._mark(mark, first=False))
+                    stack[-1].append(self._mark(mark))
                     continue
                 inner = "".join(stack.pop())
                 if stack:
@@ -148,22 +160,20 @@ class MathMl:
             found += _open(bracket, False) + "".join(inside)
         return found
 
-    def _mark(self, mark: Mark, first: bool) -> str:
+    def _mark(self, mark: Mark) -> str:
         match mark.kind:
             case Kind.GAP:
                 return '<mspace width="2em"/>'
             case Kind.RELATION if mark.text in RELATIONS:
-                return f'<mo form="infix">{escape(RELATIONS[mark.text])}</mo>'
+                return self._sign(escape(RELATIONS[mark.text]))
             case Kind.RELATION:
                 return _words(f" {mark.text} ")
-            case Kind.BINARY:  # at the start of a row it would be taken for a sign of what follows
-                return f'<mo form="infix">{"+" if mark.text == "+" else "−"}</mo>'
+            case Kind.BINARY:
+                return self._sign("+" if mark.text == "+" else "−")
             case Kind.UNARY:
-                return '<mo form="prefix">−</mo>'
+                return self._sign("−", form="prefix")
             case Kind.TIMES:
-                return (
-                    TIMES[Times(mark.text)].replace("<mo>", '<mo form="infix">') if first else TIMES[Times(mark.text)]
-                )
+                return self._sign(*TIMES[Times(mark.text)])
             case Kind.STROKE:
                 return STROKE
             case Kind.COMMA:
@@ -176,6 +186,10 @@ class MathMl:
                 return f"{self(mark.of)}<mo>{APPLY}</mo>"
             case Kind.OPEN | Kind.CLOSE:
                 raise AssertionError("brackets hold groups")
+
+    def _sign(self, sign: str, space: str = "", form: str = "infix") -> str:
+        # At the start of a row a sign would be taken for that of what follows, were it not named.
+        return f'<mo form="{form}"{TIGHT if self.tight else space}>{sign}</mo>'
 
     def _at(self, formula: Formula, place: Place) -> str:
         if needs_brackets(formula, place, inline=self.inline):
@@ -192,8 +206,9 @@ class MathMl:
         """A symbol; ``raised`` stands above its subscript where it has no superscript of its own."""
         base = _base(symbol)
         if symbol.accent is not Accent.NONE:
-            stretchy = "true" if len(sign(symbol.base)) > 1 else "false"
-            base = f'<mover accent="true">{base}<mo stretchy="{stretchy}">{ACCENTS[symbol.accent]}</mo></mover>'
+            wide = len(sign(symbol.base)) > 1
+            accent = (WIDE_ACCENTS if wide else ACCENTS)[symbol.accent]
+            base = f'<mover accent="true">{base}<mo stretchy="{str(wide).lower()}">{accent}</mo></mover>'
         below, above = self._script(symbol.below), self._script(symbol.above) or raised
         if below and above:
             return f"<msubsup>{base}{below}{above}</msubsup>"
@@ -202,16 +217,17 @@ class MathMl:
         return f"<msup>{base}{above}</msup>" if above else base
 
     def _script(self, parts: tuple[Formula, ...]) -> str:
-        inner = '<mo separator="true" lspace="0" rspace="0">,</mo>'.join(map(self, parts))
+        inner = '<mo separator="true" lspace="0" rspace="0">,</mo>'.join(map(self.script, parts))
         return _mrow(inner) if len(parts) > 1 else inner
 
     def _sum_sign(self, index: Formula, first: Formula | None, last: Formula | None) -> str:
-        lower = self(index) if first is None else _mrow(f"{self(index)}<mo>=</mo>{self(first)}")
+        small = self.script
+        lower = small(index) if first is None else _mrow(small(index) + small._sign("=") + small(first))
         total = '<mo movablelimits="false">∑</mo>'
         return (
             f"<munder>{total}{lower}</munder>"
             if last is None
-            else f"<munderover>{total}{lower}{self(last)}</munderover>"
+            else f"<munderover>{total}{lower}{small(last)}</munderover>"
         )
 
     def _case(self, value: Formula, condition: Formula | None) -> str:
