@@ -9,11 +9,12 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, equals, f, i, plus
 
+from lstmgen.derivation.document import Derived, Document, Equation, Listing, Table
 from lstmgen.derivation.formats.breaking import rows
-from lstmgen.derivation.formats.html import NARROW, render
+from lstmgen.derivation.formats.html import NARROW, render, running
 from lstmgen.derivation.formats.mathml import MathMl, display_math
 from lstmgen.derivation.formats.measure import piece_width
-from lstmgen.derivation.formula import Formula, Power
+from lstmgen.derivation.formula import Formula, Power, Several, Symbol
 
 PRINTED = render(DOCUMENT)
 ROOT = ElementTree.fromstring(PRINTED.removeprefix("<!DOCTYPE html>\n"))
@@ -103,6 +104,43 @@ def test_a_long_equation_has_rows_for_narrow_pages() -> None:
     assert len(narrow.findall("mtable/mtr")) > len(wide.findall("mtable/mtr"))
     torn = words(narrow).replace("\u00a0", "")
     assert torn == words(wide).replace("\u00a0", "")
+
+
+def test_no_line_begins_with_a_comma_or_ends_with_a_bracket() -> None:
+    printed = running(("a (", f, ") and ", i, ", then ", f, " again"))
+    root = ElementTree.fromstring(f"<p>{printed}</p>")
+    held = [words(each) for each in root.iter("span")]
+    assert held == ["(ft)", "it,"]
+
+
+def test_lines_of_formulas_are_aligned_as_equations_are() -> None:
+    table = Table((), (((equals(f, i),),), ((equals(i, f),),)))
+    printed = render(Document("", "", (table,), ()), fragment=True)
+    root = ElementTree.fromstring(f"<div>{printed}</div>")
+    assert [words(head) for head in root.iter("mtd") if head.get("class") == "head"] == ["ft", "it"]
+    assert not list(root.iter("table"))
+
+
+def test_relations_beside_each_other_break_alike() -> None:
+    def beside(name: str) -> Derived:
+        relations = (equals(f, i), equals(i, Symbol(name)), equals(f, Symbol(name)))
+        return Derived((), (), Equation(Several(relations)))
+
+    printed = render(Document("", "", (beside("x"), beside("a_long_name_of_a_quantity_that_is_told")), ()), True)
+    rows_of = [
+        len(math.findall("mtable/mtr"))
+        for math in ElementTree.fromstring(f"<div>{printed}</div>").iter("math")
+        if math.get("class") != "wide"
+    ]
+    assert rows_of == [3, 3]
+
+
+def test_code_that_has_no_room_is_set_further_in_than_its_line() -> None:
+    inner = "    " * 2 + "word " * 30
+    printed = render(Document("", "", (Listing(("short", inner), "python"),), ()), fragment=True)
+    short, long = ElementTree.fromstring(f"<div>{printed}</div>").iter("span")
+    assert (short.get("style"), long.get("style")) == (None, "--in: 12ch")
+    assert (short.text, long.text) == ("short\n", inner + "\n")
 
 
 def test_a_fragment_stands_within_a_page() -> None:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sample_document import DOCUMENT, UNUSUAL
+from sample_document import DOCUMENT, UNUSUAL, equals, f, i
 from unusual_cell import unusual
 from whole_documents import whole_document, whole_documents
 
-from lstmgen.derivation.document import Document
+from lstmgen.derivation.document import Derived, Document, Table
 from lstmgen.derivation.formats.latex import render, text
 
 PDFLATEX = shutil.which("pdflatex")
@@ -115,6 +115,26 @@ def test_what_is_derived_links_to_where_it_comes_from() -> None:
     links = set(re.findall(r"\\hyperlink\{([^}]*)\}", printed))
     assert links == {"eq-4", "eq-5", "line-2", "line-3"}
     assert links <= targets
+
+
+def test_a_page_never_ends_between_steps_and_their_result_nor_within_few_equations() -> None:
+    derived = next(block for section in DOCUMENT.sections for block in section.blocks if isinstance(block, Derived))
+    assert derived.steps
+    for blocks in ((derived,), (derived.steps[0], derived.result)):
+        printed = render(Document("", "", blocks, ()), fragment=True)
+        display = printed[printed.index(r"\begin{alignat*}") :]
+        ends = re.findall(r"\\\\(.?)", display)
+        assert ends and set(ends) == {"*"}
+
+
+def test_where_a_result_comes_from_stands_at_the_margin() -> None:
+    assert re.search(r"\\tag\*\{\\small from \\hyperlink", render(DOCUMENT))
+
+
+def test_lines_of_formulas_are_aligned_as_equations_are() -> None:
+    table = Table((), (((equals(f, i),),), ((equals(i, f),),)))
+    printed = render(Document("", "", (table,), ()), fragment=True)
+    assert r"\begin{tabular}" not in printed and "f_t & {}= i_t" in printed and "i_t & {}= f_t" in printed
 
 
 def test_a_fragment_has_no_preamble() -> None:

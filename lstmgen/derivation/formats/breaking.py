@@ -44,20 +44,25 @@ def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bo
     whole = pieces(formula, inline)
     signs = (at for at, each in enumerate(whole) if each.before and each.before[0].kind is Kind.RELATION)
     head = whole[: next(signs, 0)] if isinstance(formula, Relation | Several) else ()
-    room = limit - _total(head, width)
-    rest = tuple(_fitting(whole[len(head) :], min(0.8 * limit, room - indent), width, inline))
-    # Nothing is gained by aligning what follows so far to the right, or where that has no room there.
-    if room < limit / 2 or max(map(width, rest)) > room:
-        head, room, rest = (), limit, tuple(_fitting(whole, 0.8 * limit, width, inline))
-    return Rows(head, tuple(_fill(rest, room, width, indent)))
+    if _total(head, width) > limit / 2:  # nothing is gained by aligning what follows so far to the right
+        head = ()
+    found = _broken(whole, head, limit, width, indent, inline)
+    # Nor where that has no room there, and would have it without what stands before.
+    if head and widest_row(found, width, indent) > limit:
+        alone = _broken(whole, (), limit, width, indent, inline)
+        return alone if widest_row(alone, width, indent) <= limit else found
+    return found
 
 
-def spread(formula: Formula, limit: float, width: Width, inline: bool = False) -> tuple[Formula, ...]:
-    """Relations that are to stand beside each other, as many in a row as fit and equally many; others as they are."""
+def spread(formula: Formula, limit: float, width: Width, inline: bool = False, least: int = 1) -> tuple[Formula, ...]:
+    """Relations that are to stand beside each other, as many in a row as fit and equally many; others as they are.
+
+    They have ``least`` rows, or more.
+    """
     if not isinstance(formula, Several):
         return (formula,)
     relations = formula.relations
-    for count in range(1, len(relations) + 1):
+    for count in range(least, len(relations) + 1):
         size = ceil(len(relations) / count)
         parts = [relations[at : at + size] for at in range(0, len(relations), size)]
         made: tuple[Formula, ...] = tuple(Several(part) if len(part) > 1 else part[0] for part in parts)
@@ -66,11 +71,32 @@ def spread(formula: Formula, limit: float, width: Width, inline: bool = False) -
     return relations
 
 
-def _fitting(of: tuple[Piece, ...], room: float, width: Width, inline: bool) -> Iterator[Piece]:
-    """The pieces, with those torn that are too wide for any row."""
-    for piece in of:
-        parts = torn(piece, inline) if width(piece) > room else (piece,)
-        yield from parts if parts == (piece,) else _fitting(parts, room, width, inline)
+def _broken(
+    whole: tuple[Piece, ...], head: tuple[Piece, ...], limit: float, width: Width, indent: float, inline: bool
+) -> Rows:
+    """Rows after ``head``. Nothing is torn of what fits into one."""
+    room = limit - _total(head, width)
+    rest = whole[len(head) :]
+    if _total(rest, width) <= room:
+        return Rows(head, (rest,))
+    first, *others = rest
+    pieces = [*_fitting((first,), room, room - indent, width, inline)]
+    pieces += _fitting(tuple(others), room - indent, room - indent, width, inline)
+    return Rows(head, tuple(_fill(tuple(pieces), room, width, indent)))
+
+
+def widest_row(found: Rows, width: Width, indent: float) -> float:
+    """The width of the widest row, with what stands before the first."""
+    rows = (_total(row, width) + indent * found.carries_on(index) for index, row in enumerate(found.rows))
+    return _total(found.head, width) + max(rows)
+
+
+def _fitting(of: tuple[Piece, ...], first: float, room: float, width: Width, inline: bool) -> Iterator[Piece]:
+    """The pieces, with those torn that are too wide for any row; the first has another room than the others."""
+    for index, piece in enumerate(of):
+        available = room if index else first
+        parts = torn(piece, inline) if width(piece) > available else (piece,)
+        yield from parts if parts == (piece,) else _fitting(parts, available, room, width, inline)
 
 
 def _total(of: tuple[Piece, ...], width: Width) -> float:

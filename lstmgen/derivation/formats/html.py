@@ -21,18 +21,23 @@ from lstmgen.derivation.document import (
 )
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.breaking import Rows, rows, spread
-from lstmgen.derivation.formats.groups import grouped
+from lstmgen.derivation.formats.groups import grouped, lines_of
 from lstmgen.derivation.formats.links import Links, line_words, links_of
-from lstmgen.derivation.formats.mathml import INDENT, display_math, inline_math
-from lstmgen.derivation.formats.measure import piece_width, running_width
+from lstmgen.derivation.formats.mathml import DISPLAYS, INDENT, LINES, Setting, display_math, inline_math
+from lstmgen.derivation.formats.measure import running_width
 from lstmgen.derivation.formats.plain import running as plain_text
 from lstmgen.derivation.formats.svg import element
+from lstmgen.derivation.formula import Several
 from lstmgen.templating import render as fill
 
-WIDE = 38.0  # em for a formula on a wide page, less what its note takes
+WIDE = 41.0  # em for a formula on a wide page, less what its note takes
 NARROW = 17.0  # em on a telephone
 NOTE = 13.0
 LEAST = 22.0
+FEW = 3  # numbers that stand on one line in a note
+SHORT = 36  # letters in a line of code that has room everywhere
+BESIDE = re.compile(r"([(\[]?)(<math[ >].*?</math>)([,.;:!?)\]]*)")
+HANGING = 4  # letters that the rest of a longer line is set in from it
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,13 @@ def render(document: Document, fragment: bool = False) -> str:
 
 
 def running(pieces: tuple[Inline, ...]) -> str:
-    """Running text with formulas in it."""
-    return "".join(escape(each) if isinstance(each, str) else inline_math(each, NARROW) for each in pieces)
+    """Running text with formulas in it. No line ends between a formula and a bracket or a comma beside it."""
+    printed = "".join(escape(each) if isinstance(each, str) else inline_math(each, NARROW) for each in pieces)
+    return BESIDE.sub(lambda found: _together(found[0]) if found[1] or found[3] else found[0], printed)
+
+
+def _together(printed: str) -> str:
+    return f'<span class="together">{printed}</span>'
 
 
 def _entry(section: Section) -> str:
@@ -91,27 +101,67 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
             return _equations(tuple((each, running(each.note)) for each in group if isinstance(each, Equation)))
         case Paragraph(pieces):
             return f"<p>{running(pieces)}</p>"
-        case Derived() as derived:
-            return _derived(derived, links)
+        case Derived():
+            return _derived([each for each in group if isinstance(each, Derived)], links)
         case Table() as table:
-            return _table(table)
+            lines = lines_of(table)
+            return _equations(tuple((each, "") for each in lines), " lines", LINES) if lines else _table(table)
         case Figure() as figure:
             return _figure(figure)
         case Listing() as listing:
             return _listing(listing)
 
 
-def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "") -> str:
+def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "", setting: Setting = DISPLAYS) -> str:
     """Equations with their notes, aligned at their signs."""
-    heads = [sum(map(piece_width, _rows(each, WIDE)[0].head)) for each, _ in equations]
-    widest = max(heads)
-    aligned = widest <= NARROW / 3  # a column as wide as that would leave no room on a telephone
+    wide = _aligned([(each, max(WIDE - _room(note), LEAST)) for each, note in equations], setting)
+    narrow = _aligned([(each, NARROW) for each, _ in equations], setting)
     lines = "\n".join(
-        _equation(each, note, widest - head if aligned else 0.0)
-        for (each, note), head in zip(equations, heads, strict=True)
+        _equation(each, note, at_left, left, setting)
+        for (each, note), at_left, left in zip(equations, wide.shown, narrow.shown, strict=True)
     )
-    style = f' style="--head: {widest:.2f}em"' if aligned and len(equations) > 1 else ""
+    heads = {"wide": wide.head, "narrow": narrow.head}
+    widths = "; ".join(f"--{name}: {width:.2f}em" for name, width in heads.items() if width)
+    style = f' style="{widths}"' if widths else ""
     return f'<div class="equations{kind}"{style}>\n{lines}\n</div>'
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Equations in rows, each with the room that it has; ``head`` is how wide left sides are, 0 for each as it is."""
+
+    shown: tuple[tuple[list[Rows], float], ...]
+    head: float
+
+
+def _aligned(equations: list[tuple[Equation, float]], setting: Setting) -> _Fitted:
+    """Equations in the room of each: aligned at their signs, unless one of them would need more rows for that."""
+    free = _alike(equations, setting)
+    heads = [sum(map(setting.width, each[0].head)) for each in free]
+    rooms = [room - max(heads) + head for (_, room), head in zip(equations, heads, strict=True)]
+    fitted = _alike([(each, room) for (each, _), room in zip(equations, rooms, strict=True)], setting)
+    far = max(heads) > max(room for _, room in equations) / 3
+    alone = len(equations) == 1 or far or any(map(_taller, fitted, free))
+    if alone:
+        return _Fitted(tuple(zip(free, (room for _, room in equations), strict=True)), 0.0)
+    return _Fitted(tuple(zip(fitted, rooms, strict=True)), max(heads))
+
+
+def _alike(equations: list[tuple[Equation, float]], setting: Setting) -> list[list[Rows]]:
+    """Equations in rows; where there are equally many relations beside each other, equally many share a row."""
+    needed: dict[int, int] = {}
+    for each, room in equations:
+        parts = spread(each.formula, room, setting.width, setting.inline)
+        needed[_relations(each)] = max(needed.get(_relations(each), 1), len(parts))
+    return [_rows(each, room, needed[_relations(each)], setting) for each, room in equations]
+
+
+def _relations(equation: Equation) -> int:
+    return len(equation.formula.relations) if isinstance(equation.formula, Several) else 1
+
+
+def _taller(one: list[Rows], other: list[Rows]) -> bool:
+    return sum(len(each.rows) for each in one) > sum(len(each.rows) for each in other)
 
 
 def _room(note: str) -> float:
@@ -119,14 +169,18 @@ def _room(note: str) -> float:
     return min(NOTE, 0.45 * len(re.sub("<[^>]*>", "", note)) + 1.0) if note else 0.0
 
 
-def _equation(equation: Equation, note: str, left: float) -> str:
-    """An equation with its note; ``left`` is what aligning its sign takes from its room."""
-    rooms = max(WIDE - _room(note) - left, LEAST), NARROW - left
-    wide, narrow = (_rows(equation, each) for each in rooms)
-    if wide == narrow:
-        formula = display_math(wide, rooms[1])
+def _equation(
+    equation: Equation,
+    note: str,
+    wide: tuple[list[Rows], float],
+    narrow: tuple[list[Rows], float],
+    setting: Setting,
+) -> str:
+    """An equation with its note; its rows on wide pages and on narrow ones, each with their room."""
+    if wide[0] == narrow[0]:
+        formula = display_math(*narrow, setting)
     else:
-        formula = display_math(wide, rooms[0], "wide") + display_math(narrow, rooms[1], "narrow")
+        formula = display_math(*wide, setting, "wide") + display_math(*narrow, setting, "narrow")
     name = f' id="{escape(equation.anchor)}"' if equation.anchor else ""
     names = "".join(f'<span id="{escape(each)}"></span>' for each in equation.also)
     aside = f'<span class="note">{note}</span>' if note else ""
@@ -137,22 +191,36 @@ def _equation(equation: Equation, note: str, left: float) -> str:
     return f'<div class="equation"{name}><div class="formula">{names}{formula}</div>{aside}{count}</div>'
 
 
-def _rows(equation: Equation, limit: float) -> list[Rows]:
-    return [rows(each, limit, piece_width, INDENT) for each in spread(equation.formula, limit, piece_width)]
+def _rows(equation: Equation, limit: float, least: int, setting: Setting) -> list[Rows]:
+    parts = spread(equation.formula, limit, setting.width, setting.inline, least)
+    return [rows(each, limit, setting.width, INDENT, setting.inline) for each in parts]
 
 
-def _derived(derived: Derived, links: Links) -> str:
-    lead = f"<p>{running(derived.lead)}</p>\n" if derived.lead else ""
+def _derived(group: list[Derived], links: Links) -> str:
+    first = group[0]
+    lead = f"<p>{running(first.lead)}</p>\n" if first.lead else ""
+    shown = (
+        *((step, running(step.note)) for step in first.steps),
+        *((each.result, _origin(each, links)) for each in group),
+    )
+    return f'<div class="derived">\n{lead}{_equations(shown, " steps" if first.steps else "")}\n</div>'
+
+
+def _origin(derived: Derived, links: Links) -> str:
+    """The note of a result: its own, and where it comes from."""
     sources = ", ".join(
         f'<a href="#{escape(anchor)}">{escape(number)}</a>' for anchor, number in links.sources(derived)
     )
     lines = links.code(derived)
     code = ", ".join(f'<a href="#{escape(anchor)}">{number}</a>' for anchor, number in lines)
-    words = [f"from {sources}"] if sources else []
-    words += [f"{line_words(derived, len(lines))} {code}"] if code else []
-    note = ", ".join([*([running(derived.result.note)] if derived.result.note else []), *words])
-    shown = (*((step, running(step.note)) for step in derived.steps), (derived.result, note))
-    return f'<div class="derived">\n{lead}{_equations(shown, " steps" if derived.steps else "")}\n</div>'
+    words = [_kept(f"from {sources}", len(links.sources(derived)))] if sources else []
+    words += [_kept(f"{line_words(derived, len(lines))} {code}", len(lines))] if code else []
+    return ", ".join([*([running(derived.result.note)] if derived.result.note else []), *words])
+
+
+def _kept(words: str, numbers: int) -> str:
+    """Words with numbers on one line, where that is not too long for any page."""
+    return _together(words) if numbers <= FEW else words
 
 
 def _table(table: Table) -> str:
@@ -191,16 +259,18 @@ def _listing(listing: Listing) -> str:
     anchors: dict[int, list[str]] = {}
     for index, anchor in listing.anchors:
         anchors.setdefault(index, []).append(anchor)
-    lines = "\n".join(_line(index, line, anchors.get(index, [])) for index, line in enumerate(listing.lines))
+    lines = "".join(_line(index, line, anchors.get(index, [])) for index, line in enumerate(listing.lines))
     language = escape(listing.language)
-    return f'<pre class="listing" tabindex="0"><code class="language-{language}">{lines}</code></pre>'
+    return f'<pre class="listing"><code class="language-{language}">{lines}</code></pre>'
 
 
 def _line(index: int, line: str, anchors: list[str]) -> str:
     """A line with its number, which is no part of the text that is copied."""
     first = f' id="{escape(anchors[0])}"' if anchors else ""
     others = "".join(f'<span id="{escape(each)}"></span>' for each in anchors[1:])
-    return f'<span class="line"{first} data-number="{index + 1}">{others}{escape(line)}</span>'
+    inner = len(line) - len(line.lstrip()) + HANGING
+    style = f' style="--in: {inner}ch"' if inner > HANGING and len(line) > SHORT else ""
+    return f'<span class="line"{first}{style} data-number="{index + 1}">{others}{escape(line)}\n</span>'
 
 
 html = Format(render, pictures=True, curves=True, code=True)

@@ -18,7 +18,7 @@ from lstmgen.derivation.document import (
 )
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.breaking import Rows, rows
-from lstmgen.derivation.formats.groups import grouped, spread_out
+from lstmgen.derivation.formats.groups import grouped, lines_of, spread_out
 from lstmgen.derivation.formats.links import Links, line_words, links_of
 from lstmgen.derivation.formats.measure import piece_width, running_width
 from lstmgen.derivation.formats.tex import LATEX, Tex, letter, text
@@ -26,17 +26,19 @@ from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.templating import render as fill
 
 ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10 points
-TABLE_ROOM = 45.0  # em for a table, which has no number beside it
+TABLE_ROOM = 45.0  # em for a table or a line, which have no number beside them
 NOTE = 13.0  # em at most for a note beside an equation
 NOTE_LEAST = 7.0
 GAP = 2.0
 LONG = 12  # rows of a table within which a page may end
 TABLE = (r"\par\smallskip\noindent\hspace*{1.5em}\begin{tabular}", r"\end{tabular}\par\smallskip")
 LONG_TABLE = (
-    r"{\LTleft=1.5em\LTright=\fill\LTpre=\smallskipamount\LTpost=\smallskipamount\begin{longtable}",
+    r"{\LTleft=1.5em\LTright=\fill\LTpre=\medskipamount\LTpost=\smallskipamount\begin{longtable}",
     r"\end{longtable}}",
 )
 DISPLAY = r"\begin{alignat*}{2}"
+CLOSE_DISPLAY = r"{\jot=0pt\begin{alignat*}{2}"
+FEW = 4  # equations that stand on one page
 CODE = 116  # letters in a line of code
 
 DISPLAYED = Tex(LATEX)
@@ -57,8 +59,11 @@ class Frame:
 MACROS = r"""\providecommand{\lgtarget}[1]{\raisebox{2.2ex}[0pt][0pt]{\hypertarget{#1}{}}}
 \providecommand{\lgcode}[2]{\makebox[1.6em][r]{\textcolor{gray}{#1}}\quad\texttt{#2}\par}
 \providecommand{\lgfigure}[2]{\ifdefined\tikzpicture
-  \sbox0{#1}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
-  \else\emph{#2}\fi}"""
+  \sbox0{\scalebox{1.2}{#1}}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
+  \else\emph{#2}\fi}
+% Its last line is never a word alone.
+\providecommand{\lgcaption}[1]{\nopagebreak\smallskip{\small\interlinepenalty=10000
+  \leftskip=1.5em\rightskip=1.5em plus 3em\parfillskip=0pt plus .6\hsize\noindent #1\par}}"""
 
 PACKAGES = ("amsmath", "amssymb", "array", "booktabs", "longtable", "xcolor", "tikz", "hyperref")
 """What a fragment needs. Where TikZ is missing, words stand for figures."""
@@ -103,7 +108,9 @@ def _blocks(blocks: tuple[Block, ...], links: Links) -> list[str]:
     before: Block | None = None
     for group in grouped(blocks):
         part = _group(group, links)
-        if not part.startswith(DISPLAY):
+        if isinstance(before, Figure) and isinstance(group[0], Table):
+            part = "\\nopagebreak\n" + part  # what is drawn and its numbers
+        if not part.startswith((DISPLAY, CLOSE_DISPLAY)):
             parts.append(part)
         elif isinstance(before, Paragraph):  # a display belongs to the paragraph before it
             parts[-1] += "\n" + part
@@ -119,12 +126,13 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
             return _equations([shown for each in group if isinstance(each, Equation) for shown in _spread(each)])
         case Paragraph(pieces):
             return running(pieces)
-        case Derived() as derived:
-            result = _shown(derived.result, _origin(derived, links))
-            display = _equations([*(shown for step in derived.steps for shown in _spread(step)), result], at_once=True)
-            return f"{running(derived.lead)}\n{display}" if derived.lead else display
+        case Derived() as first:
+            results = [_shown(each.result, _origin(each, links)) for each in group if isinstance(each, Derived)]
+            display = _equations([*(shown for step in first.steps for shown in _spread(step)), *results], at_once=True)
+            return f"{running(first.lead)}\n{display}" if first.lead else display
         case Table() as table:
-            return _table(table)
+            lines = lines_of(table)
+            return _close_lines(lines) if lines else _table(table)
         case Figure() as figure:
             return _figure(figure)
         case Listing() as listing:
@@ -162,8 +170,38 @@ def _running_width(pieces: tuple[Inline, ...]) -> float:
     return sum(0.5 * len(each) if isinstance(each, str) else running_width(each) for each in pieces)
 
 
+def _close_lines(lines: tuple[Equation, ...]) -> str:
+    """Equations as close as lines of text, aligned at their signs where that takes no more rows."""
+    free = [rows(each.formula, TABLE_ROOM, running_width.piece, GAP, inline=True) for each in lines]
+    heads = [sum(map(running_width.piece, each.head)) for each in free]
+    found = [
+        rows(each.formula, TABLE_ROOM - max(heads) + head, running_width.piece, GAP, inline=True)
+        for each, head in zip(lines, heads, strict=True)
+    ]
+    if max(heads) > TABLE_ROOM / 3 or any(
+        len(aligned.rows) > len(each.rows) for aligned, each in zip(found, free, strict=True)
+    ):
+        found = [Rows((), ((*each.head, *each.rows[0]), *each.rows[1:])) for each in free]
+    shown = [
+        " \\\\*\n".join(_lines(_shown(line), each, 0.0, False, RUNNING))
+        for line, each in zip(lines, found, strict=True)
+    ]
+    return f"{CLOSE_DISPLAY}\n{_paged(shown)}\n\\end{{alignat*}}}}"
+
+
+def _paged(equations: list[str]) -> str:
+    """Equations one below the other. A page ends between two of them, but never after the first or before the last."""
+    together = len(equations) <= FEW
+    first, *others = equations
+    kept = [together or index in (0, len(others) - 1) for index in range(len(others))]
+    return first + "".join(f" \\\\{'*' * keep}\n{each}" for keep, each in zip(kept, others, strict=True))
+
+
 def _equations(shown: list[_Shown], at_once: bool = False) -> str:
-    """Equations aligned at their signs; notes in a column of their own where there is room, or at once after."""
+    """Equations aligned at their signs; notes in a column of their own where there is room.
+
+    ``at_once`` has notes at the right margin.
+    """
     widest = min(max(each.width for each in shown), NOTE)
     whole = [rows(each.equation.formula, ROOM, piece_width, GAP) for each in shown]
     heads = [sum(map(piece_width, each.head)) for each in whole]
@@ -176,29 +214,34 @@ def _equations(shown: list[_Shown], at_once: bool = False) -> str:
         for each, head, found in zip(shown, heads, whole, strict=True)
     ]
     # A page may end between equations, not within one.
-    lines = [" \\\\*\n".join(_lines(each, found, beside, at_once)) for each, found in zip(shown, broken, strict=True)]
-    return DISPLAY + "\n" + " \\\\\n".join(lines) + "\n\\end{alignat*}"
+    lines = [
+        " \\\\*\n".join(_lines(each, found, beside, at_once, DISPLAYED))
+        for each, found in zip(shown, broken, strict=True)
+    ]
+    return f"{DISPLAY}\n{_paged(lines)}\n\\end{{alignat*}}"
 
 
-def _lines(shown: _Shown, found: Rows, beside: float, at_once: bool) -> list[str]:
+def _lines(shown: _Shown, found: Rows, beside: float, at_once: bool, setting: Tex) -> list[str]:
     equation = shown.equation
     target = "".join(rf"\lgtarget{{{_name(each)}}}" for each in equation.anchors)
     last = sum(map(piece_width, found.rows[-1])) + sum(map(piece_width, found.head)) + GAP * found.broken
     # Right of a short last row there is room for a note.
     after = at_once and bool(shown.note) and last + shown.width + GAP <= ROOM
-    tag = rf" \tag*{{{text(equation.number)}}}" if equation.number else ""
     lines = []
     for index, row in enumerate(found.rows):
         carry = r"\qquad " if found.carries_on(index) else ""
-        head = target + DISPLAYED.row(found.head) if index == 0 else ""
+        head = target + setting.row(found.head) if index == 0 else ""
         # An empty group before a sign gives it the space that it has between two terms.
         group = "{}" if found.starts_with_sign(index) else ""
-        lines.append(f"  {head} & {carry}{group}{DISPLAYED.row(row)}")
+        lines.append(f"  {head} & {carry}{group}{setting.row(row)}")
     if shown.note and beside > 0:
         lines[0] += rf" & \qquad & {_box(shown, beside)}"
-    if after:
-        lines[-1] += rf"\qquad\text{{\small {shown.note}}}"
-    lines[0] += tag
+    number = text(equation.number)
+    if after and len(lines) == 1:
+        number = rf"\small {shown.note}\quad\normalsize {number}" if number else rf"\small {shown.note}"
+    elif after:
+        lines[-1] += rf" \tag*{{\small {shown.note}}}"
+    lines[0] += rf" \tag*{{{number}}}" if number else ""
     if shown.note and not beside > 0 and not after:
         lines.append(rf"  & \qquad\parbox[t]{{{ROOM - 8:.0f}em}}{{\raggedright\small {shown.note}}}")
     return lines
@@ -244,9 +287,9 @@ def _cells(row: tuple[tuple[Inline, ...], ...]) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    caption = f"\\par\\smallskip{{\\small {running(figure.caption)}\\par}}" if figure.caption else ""
+    caption = f"\n\\lgcaption{{{running(figure.caption)}}}" if figure.caption else r"\smallskip"
     drawing = f"\\lgfigure{{%\n{tikz(figure.drawing)}}}{{{running(figure.alternative)}}}"
-    return f"\\begin{{center}}\n{drawing}{caption}\n\\end{{center}}"
+    return f"\\par\\smallskip{{\\centering\n{drawing}\\par}}{caption}"
 
 
 def _listing(listing: Listing) -> str:

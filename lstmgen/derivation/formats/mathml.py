@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formats.breaking import Rows, rows
+from lstmgen.derivation.formats.breaking import Rows, Width, rows, widest_row
 from lstmgen.derivation.formats.letters import RELATIONS, sign
-from lstmgen.derivation.formats.measure import piece_width, running_width
+from lstmgen.derivation.formats.measure import Measure, running_width
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
     Accent,
@@ -235,8 +235,28 @@ class MathMl:
         return f"<mtr><mtd>{self(value)}</mtd><mtd>{when}</mtd></mtr>"
 
 
-DISPLAYED = MathMl()
 RUNNING = MathMl(inline=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How formulas in rows are printed and measured: as tall as they are, or ``inline``, as close as lines of text."""
+
+    inline: bool = False
+
+    @property
+    def row(self) -> Callable[[tuple[Piece, ...]], str]:
+        """What prints a row."""
+        return MathMl(self.inline).row
+
+    @property
+    def width(self) -> Width:
+        """What measures a piece."""
+        return Measure(self.inline).piece
+
+
+DISPLAYS = Setting()
+LINES = Setting(inline=True)
 
 
 def inline_math(formula: Formula, room: float) -> str:
@@ -251,7 +271,7 @@ def inline_math(formula: Formula, room: float) -> str:
     )
 
 
-def display_math(formulas: Sequence[Rows], room: float, shown: str = "") -> str:
+def display_math(formulas: Sequence[Rows], room: float, setting: Setting = DISPLAYS, shown: str = "") -> str:
     """Formulas one below the other, each in its rows, as a display in ``room`` em.
 
     ``shown`` is a class that says on which pages.
@@ -260,18 +280,15 @@ def display_math(formulas: Sequence[Rows], room: float, shown: str = "") -> str:
     for found in formulas:
         place = ' class="head"' if found.head else ""
         for index, row in enumerate(found.rows):
-            head = DISPLAYED.row(found.head) if index == 0 else ""
+            head = setting.row(found.head) if index == 0 else ""
             carry = f'<mspace width="{INDENT}em"/>' if found.carries_on(index) else ""
-            lines.append(f"<mtr><mtd{place}>{head}</mtd><mtd>{_mrow(carry + DISPLAYED.row(row))}</mtd></mtr>")
-    widest = max(map(_widest, formulas))
+            lines.append(f"<mtr><mtd{place}>{head}</mtd><mtd>{_mrow(carry + setting.row(row))}</mtd></mtr>")
+    widest = max(widest_row(each, setting.width, INDENT) for each in formulas)
     style = f' class="{shown}"' if shown else ""
-    table = f'<mtable displaystyle="true" columnalign="right left">{"".join(lines)}</mtable>'
+    table = (
+        f'<mtable displaystyle="{str(not setting.inline).lower()}" columnalign="right left">{"".join(lines)}</mtable>'
+    )
     return f'<math display="block"{style}{_smaller(widest, room)}>{table}</math>'
-
-
-def _widest(found: Rows) -> float:
-    widths = [sum(map(piece_width, row)) + INDENT * found.carries_on(index) for index, row in enumerate(found.rows)]
-    return sum(map(piece_width, found.head)) + max(widths)
 
 
 def _smaller(width: float, room: float) -> str:

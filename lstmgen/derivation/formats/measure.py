@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lstmgen.derivation.formats.brackets import Place, needs_brackets
+from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
 from lstmgen.derivation.formats.letters import sign
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
@@ -57,14 +57,24 @@ TIMES = {
     Times.SCALAR: 0.25,
     Times.CONTRACTION: COMMA,
 }
+TIGHT = {Kind.RELATION: 0.9, Kind.BINARY: 0.85, Kind.UNARY: 0.8}  # in subscripts and exponents
 WIDE = frozenset("mwMWABCDGHKNOQRUVXYΓΔΘΛΠΣΦΨΩ")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Estimates widths of formulas that are displayed or, ``inline``, stand in running text."""
+    """Estimates widths of formulas that are displayed or, ``inline``, stand in running text.
+
+    ``tight`` is for what has no space around its signs, as subscripts and exponents.
+    """
 
     inline: bool = False
+    tight: bool = False
+
+    @property
+    def script(self) -> Measure:
+        """What measures subscripts and exponents, before they are made smaller."""
+        return replace(self, tight=True)
 
     def piece(self, piece: Piece) -> float:
         """The width of a piece with its marks."""
@@ -80,22 +90,25 @@ class Measure:
             return sum(map(self.piece, pieces(formula, self.inline))) / SCALE
         match formula:
             case Symbol():
-                scripts = max(sum(self._width(each) + 0.3 for each in part) for part in (formula.below, formula.above))
-                return _letters(sign(formula.base)) + SMALL * scripts
+                return self._symbol(formula)
             case Number(text) | Words(text):
                 return _letters(text) + (0.5 if isinstance(formula, Words) else 0)
             case Fraction(above, below):
                 if self.inline:
                     return self._at(above, Place.OVER) + MARKS[Kind.STROKE] + self._at(below, Place.OVER)
                 return max(self._width(above), self._width(below)) + 0.3
+            case Power(Symbol(above=()) as base, exponent):
+                return self._symbol(base, self.script._width(exponent))
             case Power(base, exponent):
-                return self._at(base, Place.RAISED) + SMALL * self._width(exponent)
+                return self._at(base, Place.RAISED) + SMALL * self.script._width(exponent)
             case Root(of):
                 return self._width(of) + 1.0
             case Call(function, arguments):
                 return self._width(function) + self._list(arguments)
             case Size(of):
                 return self._width(of) + 0.7
+            case Transposed(Symbol(above=()) as of):
+                return self._symbol(of, 0.8)
             case Transposed(of):
                 return self._at(of, Place.RAISED) + 0.6
             case Delta(of):
@@ -114,11 +127,16 @@ class Measure:
             case Cases(cases):
                 values = max(self._width(value) for value, _ in cases)
                 conditions = (4.5 if condition is None else 1 + self._width(condition) for _, condition in cases)
-                return values + 3.6 + max(conditions)
+                return values + 2.6 + max(conditions)
             case Product(factors):
                 return 3.6 + self._list(factors)
             case Sum() | Relation() | Several():
                 raise AssertionError("made of pieces")
+
+    def _symbol(self, symbol: Symbol, raised: float = 0.0) -> float:
+        """A symbol; what is ``raised`` stands above its subscript."""
+        below, above = (sum(self.script._width(each) + 0.3 for each in part) for part in (symbol.below, symbol.above))
+        return _letters(sign(symbol.base)) + SMALL * max(below, above, raised)
 
     def _mark(self, mark: Mark) -> float:
         if mark.kind is Kind.TIMES:
@@ -128,6 +146,8 @@ class Measure:
         if mark.of is not None:
             return self._width(mark.of)
         words = _letters(mark.text) if mark.kind is Kind.RELATION and len(mark.text) > 2 else 0.0
+        if self.tight:
+            return words + TIGHT.get(mark.kind, MARKS[mark.kind])
         return words + (TALL_BRACKET if mark.tall else MARKS[mark.kind])
 
     def _sum_sign(self, total: Total) -> float:
@@ -139,7 +159,8 @@ class Measure:
         return self._width(formula) + 2 * TALL_BRACKET * needs_brackets(formula, place, inline=self.inline)
 
     def _list(self, entries: tuple[Formula, ...]) -> float:
-        return sum(self._width(entry) + COMMA for entry in entries) + 2 * TALL_BRACKET
+        bracket = TALL_BRACKET if any(map(is_tall, entries)) and not self.inline else BRACKET
+        return sum(self._width(entry) + COMMA for entry in entries) + 2 * bracket
 
 
 def _letters(text: str) -> float:
