@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -28,6 +29,7 @@ from sphinx.util.docutils import SphinxDirective
 from lstmgen import deriving, finding
 from lstmgen.choices import DETAILS
 from lstmgen.derivation.embedding import embedded
+from lstmgen.derivation.formats import html
 from lstmgen.derivation.formats.latex import PACKAGES
 from lstmgen.errors import UserError
 from lstmgen.printed import Printed
@@ -37,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 FORMATS = {"html": "html", "latex": "latex"}
 """The format for each kind of Sphinx's builders; all others get text."""
+
+STYLE = "lstmgen.css"
+"""The style of derivations in HTML: a file that all pages share."""
 
 
 class DerivationNode(nodes.General, nodes.Element):
@@ -107,7 +112,7 @@ class PrintDerivations(SphinxPostTransform):
         form = FORMATS.get(self.app.builder.format, "text")
         for node in list(self.document.findall(DerivationNode)):
             document = embedded(_printed(node).document(node["part"], node["detail"], form), node["prefix"])
-            text = finding.find_format(form).render(document, True)
+            text = html.unstyled(document) if form == "html" else finding.find_format(form).render(document, True)
             shown = nodes.raw(text, text, format=form) if form != "text" else nodes.literal_block(text, text)
             if form == "text":
                 shown["language"] = "none"
@@ -120,11 +125,20 @@ def _printed(node: DerivationNode) -> Printed:
     return deriving.derive(cell, finding.find_notation(node["notation"]), options)
 
 
+def _write_style(app: Sphinx) -> None:
+    if app.builder.format == "html":
+        folder = Path(app.outdir) / "_static"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STYLE).write_text(html.style(), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     app.add_node(DerivationNode)
     app.add_directive("lstmgen-derivation", DerivationDirective)
     app.add_post_transform(PrintDerivations)
+    app.connect("builder-inited", _write_style)
+    app.add_css_file(STYLE)
     for package in PACKAGES:
         app.add_latex_package(package)
     return {"version": VERSION, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,7 +11,7 @@ from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, equals, f, i
 
 from lstmgen.derivation.document import Derived, Document, Equation, Listing, Table
 from lstmgen.derivation.formats.breaking import rows
-from lstmgen.derivation.formats.html import NARROW, render, running
+from lstmgen.derivation.formats.html import NARROW, render, running, unstyled
 from lstmgen.derivation.formats.mathml import MathMl, display_math
 from lstmgen.derivation.formats.measure import piece_width
 from lstmgen.derivation.formula import Formula, Power, Several, Symbol
@@ -147,6 +147,7 @@ def test_a_fragment_stands_within_a_page() -> None:
     printed = render(DOCUMENT, fragment=True)
     assert "<html" not in printed and "<nav" not in printed
     ElementTree.fromstring(f"<div>{printed}</div>")
+    assert unstyled(DOCUMENT) == printed.partition("</style>\n")[2]
     style = re.sub(r"@media[^{]*\{", "", printed[printed.index("<style>") + 7 : printed.index("</style>")])
     rules = re.findall(r"([^{}]+)\{[^{}]*\}", style)
     assert all(each.strip().startswith(".derivation") for rule in rules for each in rule.split(",")), "nothing leaks"

@@ -29,6 +29,7 @@ CONTEXTS: dict[str, type | tuple[str, ...]] = {
     "derivation/article.tex.jinja": latex.Frame,
     "derivation/article.html.jinja": html.Article,
     "derivation/page.html.jinja": html.Page,
+    "derivation/style.css.jinja": (),
 }
 
 # What a template may consist of: text, the values themselves, loops over them, conditions that are one value, and

@@ -29,6 +29,7 @@ from lstmgen.derivation.formats.plain import running as plain_text
 from lstmgen.derivation.formats.svg import element
 from lstmgen.derivation.formula import Several
 from lstmgen.templating import render as fill
+from lstmgen.templating import render_text
 
 WIDE = 41.0  # em for a formula on a wide page, less what its note takes
 NARROW = 17.0  # em on a telephone
@@ -42,8 +43,12 @@ HANGING = 4  # letters that the rest of a longer line is set in from it
 
 @dataclass(frozen=True)
 class Article:
-    """What the template of an article lays out, all of it markup. ``classes`` say what it has and where it stands."""
+    """What the template of an article lays out, all of it markup. ``classes`` say what it has and where it stands.
 
+    ``style`` is "" where the page around the article has it.
+    """
+
+    style: str
     classes: str
     title: str
     subtitle: str
@@ -61,13 +66,28 @@ class Page:
 
 def render(document: Document, fragment: bool = False) -> str:
     """``document`` as HTML. A fragment is the article with its style, to stand within a page."""
+    inner = _article(document, style(), fragment)
+    return inner if fragment else fill("derivation/page.html.jinja", Page(escape(document.title), inner))
+
+
+def unstyled(document: Document) -> str:
+    """``document`` as a fragment without its style, for pages that have :func:`style` already."""
+    return _article(document, "", True)
+
+
+def style() -> str:
+    """The style of all articles."""
+    return render_text("derivation/style.css.jinja")
+
+
+def _article(document: Document, style: str, fragment: bool) -> str:
     links = links_of(document)
     body = [*_blocks(document.lead, links), *(_section(section, links) for section in document.sections)]
     contents = () if fragment else tuple(_entry(section) for section in document.sections)
     classes = ["derivation", *(["contents"] if contents else []), *([] if document.title else ["embedded"])]
-    article = Article(" ".join(classes), escape(document.title), escape(document.subtitle), contents, "\n".join(body))
-    inner = fill("derivation/article.html.jinja", article)
-    return inner if fragment else fill("derivation/page.html.jinja", Page(escape(document.title), inner))
+    title, subtitle = escape(document.title), escape(document.subtitle)
+    article = Article(style, " ".join(classes), title, subtitle, contents, "\n".join(body))
+    return fill("derivation/article.html.jinja", article)
 
 
 def running(pieces: tuple[Inline, ...]) -> str:

@@ -26,7 +26,8 @@ from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.templating import render as fill
 
 ROOM = 41.0  # em between the indent of equations and their numbers, on A4 at 10 points
-TABLE_ROOM = 45.0  # em for a table or a line, which have no number beside them
+LINE_ROOM = 43.0  # em for a line, which has no number beside it
+TABLE_ROOM = 45.0  # em for a table, which has none either, and no indent
 NOTE = 13.0  # em at most for a note beside an equation
 NOTE_LEAST = 7.0
 GAP = 2.0
@@ -172,13 +173,13 @@ def _running_width(pieces: tuple[Inline, ...]) -> float:
 
 def _close_lines(lines: tuple[Equation, ...]) -> str:
     """Equations as close as lines of text, aligned at their signs where that takes no more rows."""
-    free = [rows(each.formula, TABLE_ROOM, running_width.piece, GAP, inline=True) for each in lines]
+    free = [rows(each.formula, LINE_ROOM, running_width.piece, GAP, inline=True) for each in lines]
     heads = [sum(map(running_width.piece, each.head)) for each in free]
     found = [
-        rows(each.formula, TABLE_ROOM - max(heads) + head, running_width.piece, GAP, inline=True)
+        rows(each.formula, LINE_ROOM - max(heads) + head, running_width.piece, GAP, inline=True)
         for each, head in zip(lines, heads, strict=True)
     ]
-    if max(heads) > TABLE_ROOM / 3 or any(
+    if max(heads) > LINE_ROOM / 3 or any(
         len(aligned.rows) > len(each.rows) for aligned, each in zip(found, free, strict=True)
     ):
         found = [Rows((), ((*each.head, *each.rows[0]), *each.rows[1:])) for each in free]
