@@ -8,6 +8,8 @@
        :detail: brief
        :set: peephole=true
 
+With ``:equations: forward-c backward-a_f`` nothing but these is shown, by the names that links have for them.
+
 The argument is a registered cell, or a file (``./my_cell.py``, ``./my_cell.py:name``): from the page's folder, or from
 the site's where it begins with ``/``. Pages that show a cell are built anew when its file changes.
 """
@@ -16,6 +18,8 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,9 +32,11 @@ from sphinx.util.docutils import SphinxDirective
 
 from lstmgen import deriving, finding
 from lstmgen.choices import DETAILS
+from lstmgen.derivation.document import Derived, Document, Equation
 from lstmgen.derivation.embedding import embedded
 from lstmgen.derivation.formats import html
 from lstmgen.derivation.formats.latex import PACKAGES
+from lstmgen.derivation.formats.links import blocks_of
 from lstmgen.errors import UserError
 from lstmgen.printed import Printed
 from lstmgen.version import VERSION
@@ -58,6 +64,7 @@ class DerivationDirective(SphinxDirective):
         "part": directives.unchanged_required,
         "detail": lambda text: directives.choice(text, DETAILS),
         "set": directives.unchanged_required,
+        "equations": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -75,6 +82,7 @@ class DerivationDirective(SphinxDirective):
             part=self.options.get("part", ""),
             detail=self.options.get("detail", DETAILS[0]),
             settings=tuple(self.options.get("set", "").split()),
+            equations=tuple(self.options.get("equations", "").split()),
         )
         self.set_source_info(node)
         cell = finding.find_cell(node["cell"])
@@ -82,7 +90,10 @@ class DerivationDirective(SphinxDirective):
         if source:
             self.env.note_dependency(source)
         printed = _printed(node)
-        printed.document(node["part"], node["detail"])  # so that mistakes are told where the page is read
+        told = printed.document(node["part"], node["detail"])  # so that mistakes are told where the page is read
+        missing = [each for each in node["equations"] if each not in _equations(told)]
+        if missing:
+            raise self.error(f"there is no equation {missing[0]!r}; there are: {', '.join(_equations(told))}")
         for warning in printed.derivation.gradient.declaration.warnings:
             self._warn(str(warning), warning.code)
         others = self.env.new_serialno(f"lstmgen-{cell.name}")
@@ -111,7 +122,10 @@ class PrintDerivations(SphinxPostTransform):
         """Replaces every node by what it stands for."""
         form = FORMATS.get(self.app.builder.format, "text")
         for node in list(self.document.findall(DerivationNode)):
-            document = embedded(_printed(node).document(node["part"], node["detail"], form), node["prefix"])
+            document = _printed(node).document(node["part"], node["detail"], form)
+            if node["equations"]:
+                document = _alone(document, node["equations"])
+            document = embedded(document, node["prefix"])
             text = html.unstyled(document) if form == "html" else finding.find_format(form).render(document, True)
             shown = nodes.raw(text, text, format=form) if form != "text" else nodes.literal_block(text, text)
             if form == "text":
@@ -123,6 +137,19 @@ def _printed(node: DerivationNode) -> Printed:
     cell = finding.find_cell(node["cell"])
     options = finding.find_options(cell, node["settings"], flag=":set:")
     return deriving.derive(cell, finding.find_notation(node["notation"]), options)
+
+
+def _equations(document: Document) -> dict[str, Equation]:
+    """Every equation of a document that has a name, by it."""
+    results = (each.result if isinstance(each, Derived) else each for each in blocks_of(document))
+    equations = (each for each in results if isinstance(each, Equation))
+    return {anchor: each for each in equations for anchor in each.anchors}
+
+
+def _alone(document: Document, names: Sequence[str]) -> Document:
+    """A document of nothing but the equations that are named, without what leads elsewhere."""
+    equations = _equations(document)
+    return replace(document, lead=tuple(Equation(equations[name].formula) for name in names), sections=())
 
 
 def _write_style(app: Sphinx) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lstmgen.finding import find_cell
+
 MISSING = [name for name in ("sphinx", "myst_parser") if importlib.util.find_spec(name) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -65,8 +67,13 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", ours, ignore=shutil.ignore_patterns("_build", "derivations"))
     out, complaints = build(ours, "text")
     assert complaints == ""
+    index = (out / "derivations/index.txt").read_text(encoding="utf-8")
     for cell in (ROOT / "lstmgen/cells").glob("[a-z]*.py"):
-        assert "Backward" in (out / f"derivations/{cell.stem}.txt").read_text(encoding="utf-8")
+        shown = (out / f"derivations/{cell.stem}.txt").read_text(encoding="utf-8")
+        assert "Backward" in shown
+        title = find_cell(cell.stem).doc.splitlines()[0].rstrip(".").replace("`", chr(34))
+        assert shown.startswith(f"{cell.stem}: {title}\n")
+        assert f"* {cell.stem}: {title}" in " ".join(index.split()), "a line for each cell"
 
 
 def test_options_choose_notation_part_detail_and_settings(site: Path) -> None:
@@ -80,6 +87,14 @@ def test_options_choose_notation_part_detail_and_settings(site: Path) -> None:
     assert "tanh" in full and "ReLU" in relu and "tanh" not in relu
     noted = page(site, ".. lstmgen-derivation:: lstm\n   :part: forward\n   :notation: ng\n   :set: peephole=true")
     assert "Γ" in noted
+
+
+def test_equations_can_be_shown_alone(site: Path) -> None:
+    directive = ".. lstmgen-derivation:: lstm\n   :notation: ng\n   :equations: forward-c backward-a_f backward-U_f"
+    shown = page(site, directive)
+    assert shown.count('<div class="equation"') == 3 and "<section id=" not in shown.partition("<article")[2]
+    write(site, ".. lstmgen-derivation:: lstm\n   :equations: forward-z")
+    assert "there is no equation 'forward-z'; there are: forward-a_f, forward-f," in build(site)[1]
 
 
 def test_derivations_on_one_page_have_anchors_of_their_own(site: Path) -> None:
