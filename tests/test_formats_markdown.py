@@ -6,6 +6,7 @@ import re
 
 import pytest
 from sample_document import DOCUMENT, LONG, NODES, UNUSUAL
+from whole_documents import whole_document
 
 from lstmgen.derivation.document import Equation, Listing, Paragraph, Section
 from lstmgen.derivation.formats.markdown import render, text
@@ -28,6 +29,11 @@ def test_displays_have_empty_lines_around_them() -> None:
         assert PRINTED[: each.start()].endswith("\n\n")
         assert PRINTED[each.end() :].startswith("\n\n")
         assert "\n\n" not in each[1]
+
+
+def test_norms_of_jacobians_are_a_table() -> None:
+    printed = whole_document("lstm", "markdown")
+    assert re.search(r"^\| the gate's bias \|.*\n\|[- :|]*\n\| bias 0 \| \$", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("inline", [False, True])

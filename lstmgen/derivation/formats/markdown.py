@@ -154,4 +154,4 @@ def _listing(listing: Listing) -> str:
     return "\n".join([fence + listing.language, *listing.lines, fence])
 
 
-markdown = Format(render, pictures=True)
+markdown = Format(render, pictures=True, curves=True)
