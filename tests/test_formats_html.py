@@ -7,14 +7,14 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, equals, f, i, plus
+from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, equals, f, function, i, plus
 
 from lstmgen.derivation.document import Derived, Document, Equation, Listing, Table
 from lstmgen.derivation.formats.breaking import rows
 from lstmgen.derivation.formats.html import NARROW, render, running, unstyled
 from lstmgen.derivation.formats.mathml import MathMl, display_math
 from lstmgen.derivation.formats.measure import piece_width
-from lstmgen.derivation.formula import Formula, Power, Several, Symbol
+from lstmgen.derivation.formula import Cases, Formula, Power, Several, Symbol
 
 PRINTED = render(DOCUMENT)
 ROOT = ElementTree.fromstring(PRINTED.removeprefix("<!DOCTYPE html>\n"))
@@ -133,6 +133,14 @@ def test_relations_beside_each_other_break_alike() -> None:
         if math.get("class") != "wide"
     ]
     assert rows_of == [3, 3]
+
+
+def test_conditions_stand_below_their_values_on_narrow_pages_alone() -> None:
+    cases = Cases(((function("max", f, plus(f, i)), equals(f, i)), (function("max", i, plus(f, i)), None)))
+    printed = render(Document("", "", (Equation(equals(f, cases)),), ()), fragment=True)
+    wide, narrow = ElementTree.fromstring(f"<div>{printed}</div>").iter("math")
+    assert [len(each.findall(".//mtable[@class='cases']/mtr")) for each in (wide, narrow)] == [2, 4]
+    assert wide.get("style") is None and narrow.get("style") is None, "neither is made smaller"
 
 
 def test_code_that_has_no_room_is_set_further_in_than_its_line() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import zip_longest
 
@@ -135,10 +135,11 @@ def _group(group: tuple[Block, ...], links: Links) -> str:
 def _equations(equations: tuple[tuple[Equation, str], ...], kind: str = "", setting: Setting = DISPLAYS) -> str:
     """Equations with their notes, aligned at their signs."""
     wide = _aligned([(each, max(WIDE - _room(note), LEAST)) for each, note in equations], setting)
-    narrow = _aligned([(each, NARROW) for each, _ in equations], setting)
+    stacked = replace(setting, stacked=True)
+    narrow = _aligned([(each, NARROW) for each, _ in equations], stacked)
     lines = "\n".join(
-        _equation(each, note, at_left, left, setting)
-        for (each, note), at_left, left in zip(equations, wide.shown, narrow.shown, strict=True)
+        _equation(each, note, display_math(*on_wide, setting, "wide"), display_math(*on_narrow, stacked, "narrow"))
+        for (each, note), on_wide, on_narrow in zip(equations, wide.shown, narrow.shown, strict=True)
     )
     heads = {"wide": wide.head, "narrow": narrow.head}
     widths = "; ".join(f"--{name}: {width:.2f}em" for name, width in heads.items() if width)
@@ -189,18 +190,10 @@ def _room(note: str) -> float:
     return min(NOTE, 0.45 * len(re.sub("<[^>]*>", "", note)) + 1.0) if note else 0.0
 
 
-def _equation(
-    equation: Equation,
-    note: str,
-    wide: tuple[list[Rows], float],
-    narrow: tuple[list[Rows], float],
-    setting: Setting,
-) -> str:
-    """An equation with its note; its rows on wide pages and on narrow ones, each with their room."""
-    if wide[0] == narrow[0]:
-        formula = display_math(*narrow, setting)
-    else:
-        formula = display_math(*wide, setting, "wide") + display_math(*narrow, setting, "narrow")
+def _equation(equation: Equation, note: str, wide: str, narrow: str) -> str:
+    """An equation with its note; its formula on wide pages and on narrow ones, once where that is the same."""
+    everywhere = wide.replace(' class="wide"', "", 1)
+    formula = everywhere if everywhere == narrow.replace(' class="narrow"', "", 1) else wide + narrow
     name = f' id="{escape(equation.anchor)}"' if equation.anchor else ""
     names = "".join(f'<span id="{escape(each)}"></span>' for each in equation.also)
     aside = f'<span class="note">{note}</span>' if note else ""

@@ -66,11 +66,13 @@ TIMES = {
 class MathMl:
     """Prints formulas as elements; ``inline`` keeps them low enough for running text.
 
-    ``tight`` leaves out the space around signs, as in subscripts and exponents.
+    ``tight`` leaves out the space around signs, as in subscripts and exponents. ``stacked`` puts the conditions of
+    cases below their values, for narrow pages.
     """
 
     inline: bool = False
     tight: bool = False
+    stacked: bool = False
 
     @property
     def script(self) -> MathMl:
@@ -232,7 +234,8 @@ class MathMl:
 
     def _case(self, value: Formula, condition: Formula | None) -> str:
         when = _words("otherwise") if condition is None else _mrow(_words("if ") + self(condition))
-        return f"<mtr><mtd>{self(value)}</mtd><mtd>{when}</mtd></mtr>"
+        between = '</mtd></mtr><mtr><mtd><mspace width="1em"/>' if self.stacked else "</mtd><mtd>"
+        return f"<mtr><mtd>{self(value)}{between}{when}</mtd></mtr>"
 
 
 RUNNING = MathMl(inline=True)
@@ -240,19 +243,23 @@ RUNNING = MathMl(inline=True)
 
 @dataclass(frozen=True)
 class Setting:
-    """How formulas in rows are printed and measured: as tall as they are, or ``inline``, as close as lines of text."""
+    """How formulas in rows are printed and measured: as tall as they are, or ``inline``, as close as lines of text.
+
+    ``stacked`` is for narrow pages.
+    """
 
     inline: bool = False
+    stacked: bool = False
 
     @property
     def row(self) -> Callable[[tuple[Piece, ...]], str]:
         """What prints a row."""
-        return MathMl(self.inline).row
+        return MathMl(self.inline, stacked=self.stacked).row
 
     @property
     def width(self) -> Width:
         """What measures a piece."""
-        return Measure(self.inline).piece
+        return Measure(self.inline, stacked=self.stacked).piece
 
 
 DISPLAYS = Setting()

@@ -65,11 +65,13 @@ WIDE = frozenset("mwMWABCDGHKNOQRUVXYΓΔΘΛΠΣΦΨΩ")
 class Measure:
     """Estimates widths of formulas that are displayed or, ``inline``, stand in running text.
 
-    ``tight`` is for what has no space around its signs, as subscripts and exponents.
+    ``tight`` is for what has no space around its signs, as subscripts and exponents, ``stacked`` for cases that have
+    their conditions below their values.
     """
 
     inline: bool = False
     tight: bool = False
+    stacked: bool = False
 
     @property
     def script(self) -> Measure:
@@ -126,8 +128,8 @@ class Measure:
                 return self._list(entries)
             case Cases(cases):
                 values = max(self._width(value) for value, _ in cases)
-                conditions = (4.5 if condition is None else 1 + self._width(condition) for _, condition in cases)
-                return values + 2.6 + max(conditions)
+                conditions = max(4.5 if condition is None else 1 + self._width(condition) for _, condition in cases)
+                return max(values, 1 + conditions) + 1.5 if self.stacked else values + 2.6 + conditions
             case Product(factors):
                 return 3.6 + self._list(factors)
             case Sum() | Relation() | Several():
