@@ -7,14 +7,14 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, equals, f, function, i, plus
+from sample_document import DOCUMENT, LONG, NODES, UNUSUAL, before, by, equals, f, function, i, plus, product
 
 from lstmgen.derivation.document import Derived, Document, Equation, Listing, Table
 from lstmgen.derivation.formats.breaking import rows
 from lstmgen.derivation.formats.html import NARROW, render, running, unstyled
 from lstmgen.derivation.formats.mathml import MathMl, display_math
 from lstmgen.derivation.formats.measure import piece_width
-from lstmgen.derivation.formula import Cases, Formula, Power, Several, Symbol
+from lstmgen.derivation.formula import Cases, Formula, Fraction, Power, Several, Symbol
 
 PRINTED = render(DOCUMENT)
 ROOT = ElementTree.fromstring(PRINTED.removeprefix("<!DOCTYPE html>\n"))
@@ -133,6 +133,19 @@ def test_relations_beside_each_other_break_alike() -> None:
         if math.get("class") != "wide"
     ]
     assert rows_of == [3, 3]
+
+
+def test_what_fits_below_its_left_side_is_not_torn() -> None:
+    long = Fraction(product(f, i, f, i, f, i, f), plus(f, i))
+    left = by(Symbol("L"), Symbol("a_long_name"))
+    broken = rows(equals(left, long), NARROW, piece_width, 1.0)
+    assert not broken.head and [len(row) for row in broken.rows] == [1, 1]
+    printed = render(Document("", "", (Equation(Several((equals(left, long), equals(left, f)))),), ()), True)
+    narrow = next(
+        each for each in ElementTree.fromstring(f"<div>{printed}</div>").iter("math") if each.get("class") == "narrow"
+    )
+    assert len(narrow.findall("mtable/mtr")) == 3
+    assert not [each for each in narrow.iter("mtd") if each.get("class") == "head"], "all at the left"
 
 
 def test_conditions_stand_below_their_values_on_narrow_pages_alone() -> None:

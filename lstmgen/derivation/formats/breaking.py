@@ -28,6 +28,10 @@ class Rows:
         """Whether there is more than one row."""
         return len(self.rows) > 1
 
+    def joined(self) -> Rows:
+        """The same rows with the head in the first of them, so that nothing is aligned."""
+        return Rows((), ((*self.head, *self.rows[0]), *self.rows[1:]))
+
     def starts_with_sign(self, index: int) -> bool:
         """Whether a row begins with a sign that stands between two formulas."""
         first = self.rows[index][0].before
@@ -47,11 +51,21 @@ def rows(formula: Formula, limit: float, width: Width, indent: float, inline: bo
     if _total(head, width) > limit / 2:  # nothing is gained by aligning what follows so far to the right
         head = ()
     found = _broken(whole, head, limit, width, indent, inline)
-    # Nor where that has no room there, and would have it without what stands before.
-    if head and widest_row(found, width, indent) > limit:
+    # Nor where that has no room there, or is torn for it, and would not be without what stands before.
+    if head and (_sticks_out(found, limit, width, indent) or _count(found) > len(whole)):
         alone = _broken(whole, (), limit, width, indent, inline)
-        return alone if widest_row(alone, width, indent) <= limit else found
+        faults = ((_sticks_out(each, limit, width, indent), _count(each)) for each in (alone, found))
+        return alone if next(faults) < next(faults) else found
     return found
+
+
+def _sticks_out(found: Rows, limit: float, width: Width, indent: float) -> bool:
+    return widest_row(found, width, indent) > limit
+
+
+def _count(found: Rows) -> int:
+    """How many pieces there are: more than the formula has, where some are torn."""
+    return len(found.head) + sum(map(len, found.rows))
 
 
 def spread(formula: Formula, limit: float, width: Width, inline: bool = False, least: int = 1) -> tuple[Formula, ...]:

@@ -31,7 +31,7 @@ from lstmgen.derivation.formula import Several
 from lstmgen.templating import render as fill
 from lstmgen.templating import render_text
 
-WIDE = 41.0  # em for a formula on a wide page, less what its note takes
+WIDE = 43.0  # em for a formula on a wide page, less what its note takes
 NARROW = 17.0  # em on a telephone
 NOTE = 13.0
 LEAST = 22.0
@@ -206,7 +206,8 @@ def _equation(equation: Equation, note: str, wide: str, narrow: str) -> str:
 
 def _rows(equation: Equation, limit: float, least: int, setting: Setting) -> list[Rows]:
     parts = spread(equation.formula, limit, setting.width, setting.inline, least)
-    return [rows(each, limit, setting.width, INDENT, setting.inline) for each in parts]
+    found = [rows(each, limit, setting.width, INDENT, setting.inline) for each in parts]
+    return found if all(each.head for each in found) else [each.joined() for each in found]
 
 
 def _derived(group: list[Derived], links: Links) -> str:

@@ -182,7 +182,7 @@ def _close_lines(lines: tuple[Equation, ...]) -> str:
     if max(heads) > LINE_ROOM / 3 or any(
         len(aligned.rows) > len(each.rows) for aligned, each in zip(found, free, strict=True)
     ):
-        found = [Rows((), ((*each.head, *each.rows[0]), *each.rows[1:])) for each in free]
+        found = [each.joined() for each in free]
     shown = [
         " \\\\*\n".join(_lines(_shown(line), each, 0.0, False, RUNNING))
         for line, each in zip(lines, found, strict=True)
