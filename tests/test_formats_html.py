@@ -113,6 +113,14 @@ def test_no_line_begins_with_a_comma_or_ends_with_a_bracket() -> None:
     assert held == ["(ft)", "it,"]
 
 
+def test_a_note_never_leaves_a_number_alone() -> None:
+    few, many = (Derived((), (), Equation(f, f"b{n}"), ("s",) * n) for n in (2, 5))
+    source = Equation(i, "s", "(1)")
+    printed = render(Document("", "", (source, few, many), ()), fragment=True)
+    assert re.search(r'<span class="together">from <a[^>]*>\(1\)</a>, <a[^>]*>\(1\)</a></span>', printed)
+    assert "from\u00a0<a" in printed
+
+
 def test_lines_of_formulas_are_aligned_as_equations_are() -> None:
     table = Table((), (((equals(f, i),),), ((equals(i, f),),)))
     printed = render(Document("", "", (table,), ()), fragment=True)

@@ -233,8 +233,8 @@ def _origin(derived: Derived, links: Links) -> str:
 
 
 def _kept(words: str, numbers: int) -> str:
-    """Words with numbers on one line, where that is not too long for any page."""
-    return _together(words) if numbers <= FEW else words
+    """Words with numbers on one line, where that is not too long for any page; else with the first of them."""
+    return _together(words) if numbers <= FEW else words.replace(" <a", "\u00a0<a", 1)
 
 
 def _table(table: Table) -> str:
