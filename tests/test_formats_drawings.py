@@ -7,9 +7,22 @@ from xml.etree import ElementTree
 
 from sample_document import DOCUMENT, DRAWING, UNUSUAL
 
-from lstmgen.derivation.drawing import Drawing, Line, Role
+from lstmgen.derivation.drawing import Anchor, Drawing, Label, Line, Role
+from lstmgen.derivation.formats.lettering import runs
 from lstmgen.derivation.formats.svg import ALONE, STYLE, element, render
 from lstmgen.derivation.formats.tikz import STYLES, tikz
+from lstmgen.derivation.formula import (
+    Accent,
+    Angled,
+    Formula,
+    Number,
+    Product,
+    Relation,
+    Sum,
+    Symbol,
+    Times,
+    Words,
+)
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
@@ -17,7 +30,7 @@ NAMESPACE = "{http://www.w3.org/2000/svg}"
 def test_every_role_has_a_look() -> None:
     assert {shape.role for shape in DRAWING.shapes} == set(Role) == set(STYLES)
     named = set(re.findall(r"\.lg-drawing (?:text|path)?\.([a-z0-9-]+)", STYLE))
-    assert named - {"it"} == set(Role)
+    assert named - {"it", "accent"} == set(Role)
 
 
 def test_svg_is_well_formed_and_words_are_words() -> None:
@@ -39,6 +52,38 @@ def test_a_file_has_paper_and_ink_and_a_fragment_has_those_of_its_page() -> None
     (alone, within) = (render(DOCUMENT, fragment) for fragment in (False, True))
     assert ALONE in alone and ALONE not in within
     assert ElementTree.fromstring(alone).tag == f"{NAMESPACE}svg"
+
+
+def spelled(formula: Formula) -> str:
+    """Runs in order: _ before what is lowered, ^ before what is raised, * before what is slanted."""
+    return "".join("^ _"[1 - run.level].strip() + "*" * run.italic + run.text for run in runs(formula))
+
+
+def test_times_in_angle_brackets_are_written_out() -> None:
+    before = Sum((("+", Symbol("t")), ("-", Number("1"))))
+    assert spelled(Symbol("c", above=(Angled(before),))) == "*c^⟨^*t^−^1^⟩"
+
+
+def test_single_letters_slant_and_words_and_digits_stand() -> None:
+    assert spelled(Symbol("Gamma", below=(Symbol("f"),))) == "*Γ_*f"
+    assert spelled(Symbol("h", below=(Symbol("in"), Symbol("2")))) == "*h_in_,_2"
+
+
+def test_signs_that_end_in_an_operator_are_lettered_as_they_stand() -> None:
+    assert spelled(Relation((Product((Words("if"), Symbol("n")), Times.MATRIX), Number("0")), ("=",))) == "if *n = 0"
+    assert spelled(Number("-2")) == "−2"
+
+
+def test_accents_stand_clear_above_their_letters() -> None:
+    """They are drawn: a combining sign sinks into a capital in most fonts."""
+    for accent in (Accent.TILDE, Accent.BAR, Accent.HAT):
+        label = Label(Symbol("C", accent=accent, below=(Symbol("t"),)), (0.0, 0.0), Role.NAME, Anchor.START)
+        printed = element(Drawing(50.0, 50.0, 20.0, (label,)), "")
+        (path,) = re.findall(r'<path class="accent" d="([^"]*)"', printed)
+        places = [tuple(map(float, pair)) for pair in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)]
+        size = 20.0 * 0.87
+        assert all(0.0 <= x <= 0.9 * size and y < -0.72 * size for x, y in places)
+        assert not any("\u0300" <= letter <= "\u036f" for letter in printed)
 
 
 def test_a_bend_takes_no_more_than_half_of_what_lies_between_bends() -> None:

@@ -9,8 +9,9 @@ from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.figures import figures
-from lstmgen.derivation.formats.lettering import Run, runs
+from lstmgen.derivation.formats.lettering import RISE, SMALL, Accented, Run, accents, runs, width
 from lstmgen.derivation.formats.plain import running
+from lstmgen.derivation.formula import Accent
 
 _FONT = '"Latin Modern Math", "STIX Two Text", Cambria, Georgia, serif'
 _NODES = " ".join(
@@ -21,13 +22,17 @@ _CURVES = "\n".join(
     f".lg-drawing path.{role} {{ stroke: {COLOURS[role]} }} .lg-drawing text.{role} {{ fill: {COLOURS[role]} }}"
     for role in (*CURVES, Role.REFERENCE)
 )
+_SIZE = {Role.NAME: 0.87, Role.MARK: 0.8}
+"""The height of letters of some roles beside all others'."""
+_SIZES = " ".join(f".lg-drawing .{role} {{ font-size: {size}em }}" for role, size in _SIZE.items())
 STYLE = f"""
 .lg-drawing {{ color: inherit; font-family: {_FONT} }}
 .lg-drawing path {{ fill: none; stroke-linejoin: round }} .lg-drawing .it {{ font-style: italic }}
 .lg-drawing text, .lg-drawing .head, .lg-drawing .fork {{ fill: currentColor }}
 .lg-drawing .wire {{ stroke: currentColor; stroke-width: 1.4 }}
 {_NODES}
-.lg-drawing .sign {{ fill: {INK} }} .lg-drawing .name {{ font-size: .87em }} .lg-drawing .mark {{ font-size: .8em }}
+.lg-drawing .sign {{ fill: {INK} }} {_SIZES}
+.lg-drawing path.accent {{ stroke: currentColor; stroke-width: 1; stroke-linecap: round }}
 .lg-drawing .grid {{ stroke: {COLOURS[Role.GRID]}; stroke-width: 1; stroke-opacity: .35 }}
 .lg-drawing .title, .lg-drawing .axis, .lg-drawing [class|="curve"], .lg-drawing .reference {{
   font-family: system-ui, sans-serif }}
@@ -82,18 +87,38 @@ def _shape(shape: Shape, letters: float) -> str:
             place = f'x="{number(x)}" y="{number(y)}"'
             if shape.rising:
                 place = f'transform="translate({number(x)} {number(y)}) rotate(-90)"'
-            return f"<text {name} {place}{_ANCHORS[shape.anchor]}>{_lettering(runs(content), letters)}</text>"
+            size = letters * _SIZE.get(shape.role, 1.0)
+            written = f"<text {name} {place}{_ANCHORS[shape.anchor]}>{_lettering(runs(content), size)}</text>"
+            over = "" if shape.rising else "".join(_accent(shape, each, size) for each in accents(content, size))
+            return f"<g>{written}{over}</g>" if over else written
+
+
+def _accent(label: Label, accented: Accented, size: float) -> str:
+    """An accent drawn clear above its letter."""
+    before = {Anchor.START: 0.0, Anchor.MIDDLE: 0.5, Anchor.END: 1.0}[label.anchor] * width(label.content, size)
+    x, y = label.at[0] - before + accented.x, label.at[1] + accented.y
+    half, high = 0.22 * size * accented.size, 0.1 * size * accented.size
+    a, b, c = (f"{number(x + k * half)} {number(y - high)}" for k in (-1, 0, 1))
+    match accented.accent:
+        case Accent.BAR:
+            path = f"M{a} L{c}"
+        case Accent.HAT:
+            path = f"M{a} L{number(x)} {number(y - 2.4 * high)} L{c}"
+        case _:
+            path = f"M{a} Q{number(x - half / 2)} {number(y - 2.6 * high)} {b} T{c}"
+    dark = f' style="stroke: {INK}"' if label.role is Role.SIGN else ""
+    return f'<path class="accent"{dark} d="{path}"/>'
 
 
 def _lettering(letters: tuple[Run, ...], size: float) -> str:
     """Runs of text as ``tspan`` elements, raised and lowered."""
     pieces, level = [], 0
     for run in letters:
-        shift = (level - run.level) * size * 0.32
+        shift = (level - run.level) * size * RISE
         level = run.level
         place = f' dy="{number(shift)}"' if shift else ""
         form = ' class="it"' if run.italic else ""
-        height = ' font-size="70%"' if run.level else ""
+        height = f' font-size="{SMALL:.0%}"' if run.level else ""
         pieces.append(f"<tspan{place}{form}{height}>{escape(run.text)}</tspan>")
     return "".join(pieces)
 
