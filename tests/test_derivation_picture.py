@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 import pytest
 from formulas_for_tests import name_of
 
+import lstmgen
 from lstmgen import plugins
 from lstmgen.api import cell, sigmoid
 from lstmgen.derivation.formats.dot import graph
+from lstmgen.derivation.formats.figures import networks
 from lstmgen.derivation.formats.mermaid import chart
 from lstmgen.derivation.formats.plain import running
 from lstmgen.derivation.formats.svg import element
@@ -58,18 +60,92 @@ def test_the_lstm_is_drawn_as_everyone_draws_it() -> None:
     assert (found[Kind.INPUT], found[Kind.OUTPUT]) == (["xₜ"], ["hₜ"])
 
 
-def test_gates_read_through_one_junction_and_peepholes_beside_it() -> None:
+def read_by(net: Network, key: str) -> set[str]:
+    """The signs, or the names, of what a node reads, after their marks."""
+    return {edge.mark + sign_of(net.node(edge.source)) for edge in net.edges if edge.target == key}
+
+
+def found_sign(net: Network, sign: str) -> Node:
+    (node,) = [node for node in net.nodes if sign_of(node) == sign]
+    return node
+
+
+def test_a_joint_normalisation_is_of_the_maps_that_it_reads() -> None:
+    """Matrices first, all four in one box; then the norm; then gains, which multiply entry by entry."""
+    net = network(declared("lstm_layernorm"), name_of)
+    norms = [node.key for node in net.nodes if sign_of(node) == "norm"]
+    matrices = [{"[W_f,W_i,W_g,W_o]"}, {"[U_f,U_i,U_g,U_o]"}, {"+"}]
+    assert [{each.replace(" ", "") for each in read_by(net, key)} for key in norms] == matrices
+    (join,) = [node.key for node in net.nodes if node.kind is Kind.JUNCTION]
+    assert {edge.mark for edge in net.edges if edge.source == join} == {"×"}
+
+
+def test_every_sign_of_a_map_is_drawn() -> None:
+    net = network(declared("unicornn"), name_of)
+    assert {"−×sₜ", "zₜ₋₁"} == {each.replace(" ", "") for each in read_by(net, "z")}
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("scrn", {"×0.05", "×0.95"}),
+        ("mogrifier_lstm", {"2σ"}),
+        ("cfc", {"×0.666", "1.7159tanh"}),
+        ("mlstm", {"÷√(d_key)", "max(·,·,0)"}),
+        ("slstm", {"min(·,0)"}),
+        ("fastgrnn", {"×σ(ζ)+σ(ν)"}),
+        ("lstm_1997", {"4σ−2", "2σ−1"}),
+        ("janet", {"−1+", "1−σ"}),
+    ],
+)
+def test_every_number_is_drawn(name: str, numbers: set[str]) -> None:
+    (net,) = networks(lstmgen.derive(name).document(form="svg"))
+    assert numbers <= {"".join(sign_of(node).split()) for node in net.nodes}
+
+
+def test_what_two_functions_read_is_drawn_once() -> None:
+    net = network(declared("janet"), name_of)
+    shared = found_sign(net, "[W_f, U_f]")
+    readers = {sign_of(net.node(edge.target)).replace(" ", "") for edge in net.edges if edge.source == shared.key}
+    assert readers == {"σ", "-1+"}
+
+
+def test_boxes_name_all_of_their_matrices() -> None:
+    (net,) = networks(lstmgen.derive("lmu").document(form="svg"))
+    assert {"[e_x, e_h, e_m]", "[A, B]"} <= {sign_of(node) for node in net.nodes}
+
+
+def test_a_choice_says_what_it_asks_and_which_value_is_which() -> None:
+    net = network(declared("slstm"), name_of)
+    assert "n_prev == 0" in sign_of(net.node("m"))
+    assert read_by(net, "m") == {"nₜ₋₁", "then[W_i, R_i]", "elsemax"}
+
+
+def test_weights_that_multiply_entry_by_entry_are_marked() -> None:
+    assert "×hₜ₋₁" in read_by(network(declared("indrnn"), name_of), "h")
     net = network(declared("lstm", peephole=True), name_of)
-    assert {edge.source for edge in net.edges if edge.target == "f"} >= {"c_prev"} or any(
-        edge.source == "c_prev" and net.node(edge.target).kind is Kind.JUNCTION for edge in net.edges
-    )
-    assert {edge.source for edge in net.edges if edge.target == "o"} >= {"c"}
+    peepholes = [edge.target for edge in net.edges if edge.mark == "×"]
+    assert peepholes == ["f", "i", "o"]  # each by a line of its own: none enters through a junction
 
 
-def test_a_joint_normalisation_with_its_maps_is_one_node() -> None:
-    found = signs(network(declared("lstm_layernorm"), name_of))
-    assert found[Kind.FUNCTION] == ["norm"] * 3
-    assert found[Kind.GATE] == ["tanh", "tanh", "σ", "σ", "σ"]
+def test_functions_are_called_as_in_equations() -> None:
+    assert found_sign(network(declared("indrnn"), name_of), "ReLU").kind is Kind.GATE
+
+
+def test_nothing_is_lost_of_sums_and_products() -> None:
+    @cell("odd")
+    def odd(eq: Any) -> None:
+        """Numbers and parameters beside several values."""
+        x, h_prev = eq.input("x"), eq.state("h")
+        p, q = eq.parameter("p", "hidden"), eq.parameter("q", "hidden")
+        g = eq.let("g", sigmoid(eq.affine("g", W=x, U=h_prev)))
+        a = eq.let("a", p * g * h_prev + q - 3)
+        eq.output(eq.next("h", 0.5 * a * g - p * h_prev))
+
+    net = network(derive_gradient(odd, {}).declaration, name_of)
+    found = {"".join(sign_of(node).split()) for node in net.nodes}
+    assert {"×p", "q-3+", "×0.5"} <= found
+    assert "−×p" in {"".join(each.split()) for each in read_by(net, "h")}
 
 
 def test_the_grus_products_are_told_from_its_maps() -> None:
@@ -161,7 +237,7 @@ def test_numbers_stand_in_the_nodes_that_they_are_part_of() -> None:
 
     layout = draw(derive_gradient(spare, {}).declaration, name_of)
     found = signs(layout.network)
-    assert {"×0.5", "1−", "1+", "( )²"} <= {each.replace("×1/2", "×0.5") for each in found[Kind.FUNCTION]}
+    assert {"×0.5", "1−", "1+", "()²"} <= {"".join(each.split()) for each in found[Kind.FUNCTION]}
     check_geometry(layout)
 
 
