@@ -15,6 +15,7 @@ from formulas_for_tests import name_of
 import lstmgen
 from lstmgen import plugins
 from lstmgen.api import cell, sigmoid
+from lstmgen.derivation.drawing import Box, Disc, Label, Line, Polygon, Role, Shape
 from lstmgen.derivation.formats.dot import graph
 from lstmgen.derivation.formats.figures import networks
 from lstmgen.derivation.formats.mermaid import chart
@@ -22,11 +23,12 @@ from lstmgen.derivation.formats.plain import running
 from lstmgen.derivation.formats.svg import element
 from lstmgen.derivation.formats.tikz import tikz
 from lstmgen.derivation.network import Kind, Network, Node
-from lstmgen.derivation.picture import draw, figure
+from lstmgen.derivation.picture import draw, figure, labels
 from lstmgen.derivation.picture.heights import isotonic
 from lstmgen.derivation.picture.layout import Layout
 from lstmgen.derivation.picture.reading import network
 from lstmgen.derivation.picture.shapes import drawn
+from lstmgen.derivation.picture.wires import pieces
 from lstmgen.finding import find_cell
 from lstmgen.pipeline import derive_gradient
 
@@ -172,8 +174,9 @@ def test_every_cell_can_be_drawn(name: str) -> None:
     assert {(wire.source, wire.target) for wire in layout.wires} == {(e.source, e.target) for e in net.edges}
     check_geometry(layout)
     drawing = drawn(layout)
-    assert len(ElementTree.fromstring(element(drawing, "")).findall("{*}path")) == len(net.edges)
-    assert tikz(drawing).count("draw[lg-wire]") == len(net.edges)
+    lines = len(pieces(layout.wires))
+    assert len(ElementTree.fromstring(element(drawing, "")).findall("{*}path")) == lines
+    assert tikz(drawing).count("draw[lg-wire]") == lines
     assert graph(net).count(" -> ") == len(re.findall(" --[->]", chart(net))) == len(net.edges)
 
 
@@ -196,12 +199,127 @@ def check_geometry(layout: Layout) -> None:
                 assert apart, f"{wire.source} -> {wire.target} runs through {key}"
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "sru", "indrnn", "lstm_layernorm"])
-def test_the_states_lines_are_straight(name: str) -> None:
-    layout = layout_of(name)
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in CELLS),
+    *(("lstm", {option: True}) for option in ("peephole", "coupled", "full_gate_recurrence")),
+]
+every_picture = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+
+
+@every_picture
+def test_names_and_marks_meet_nothing(name: str, options: dict[str, Any]) -> None:
+    """No label lies on a line, its own or another's, on a dot, a head, a node or another label."""
+    layout = layout_of(name, **options)
+    drawing = drawn(layout)
+    written = [shape for shape in drawing.shapes if isinstance(shape, Label) and shape.role is not Role.SIGN]
+    assert len(written) == sum(node.name is not None for node in layout.network.nodes) + sum(
+        bool(edge.mark) for edge in layout.network.edges
+    )
+    solid = [each for shape in drawing.shapes for each in covered(shape)]
+    for index, label in enumerate(written):
+        (left, top, right, bottom) = box = extent(label)
+        assert left >= 0 and top >= 0 and right <= layout.width and bottom <= layout.height
+        met = [each for each in (*solid, *map(extent, written[:index])) if overlap(box, each)]
+        assert not met, (running((label.content,)), box, met)
+
+
+def extent(label: Label) -> tuple[float, float, float, float]:
+    found = labels.extent(label)
+    return found.left, found.top, found.right, found.bottom
+
+
+def covered(shape: Shape) -> list[tuple[float, float, float, float]]:
+    """The rectangles that a shape lies in."""
+    match shape:
+        case Line(points):
+            pairs = list(pairwise(points))
+        case Polygon(points):
+            (xs, ys) = ([x for x, _ in points], [y for _, y in points])
+            pairs = [((min(xs), min(ys)), (max(xs), max(ys)))]
+        case Disc((x, y), radius):
+            pairs = [((x - radius, y - radius), (x + radius, y + radius))]
+        case Box((x, y), width, height):
+            pairs = [((x - width / 2, y - height / 2), (x + width / 2, y + height / 2))]
+        case _:
+            pairs = []
+    return [(min(a, c) - 0.5, min(b, d) - 0.5, max(a, c) + 0.5, max(b, d) + 0.5) for (a, b), (c, d) in pairs]
+
+
+def overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+@every_picture
+def test_lines_end_on_nodes_at_places_of_their_own(name: str, options: dict[str, Any]) -> None:
+    """Each tip lies on the outline of its node, and no two at one place; sources that are joined do not meet before."""
+    layout = layout_of(name, **options)
+    check_geometry(layout)
+    placed = {each.node.key: each for each in layout.nodes}
+    tips: dict[str, list[tuple[float, float]]] = {}
+    for wire in layout.wires:
+        node = placed[wire.target]
+        if node.node.kind is Kind.OUTPUT:
+            continue
+        (x, y) = wire.points[-1]
+        aside, along = abs(y - node.y), abs(x - node.x)
+        round_ends = node.node.kind in (Kind.PRODUCT, Kind.SUM, Kind.FUNCTION)
+        radius = node.height / 2 if round_ends else 0.0
+        if aside < node.height / 2 - 1e-6:  # at the left
+            reach = node.width / 2 - radius + (radius**2 - aside**2 if round_ends else 0.0) ** 0.5
+            assert abs(along - reach) < 1e-6, (wire, node)
+            assert round_ends or aside <= node.height / 2 - 6 or node.node.kind is Kind.JUNCTION
+        else:
+            assert aside == pytest.approx(node.height / 2) and along <= 1e-6
+        assert all(abs(x - u) + abs(y - v) >= 6 for u, v in tips.get(wire.target, [])), wire.target
+        tips.setdefault(wire.target, []).append((x, y))
+
+
+@every_picture
+def test_lines_of_different_sources_never_run_in_each_other(name: str, options: dict[str, Any]) -> None:
+    layout = layout_of(name, **options)
+    segments = [(wire.source, a, b) for wire in layout.wires for a, b in pairwise(wire.points) if a != b]
+    for index, (source, a, b) in enumerate(segments):
+        for other, c, d in segments[:index]:
+            if source == other:
+                continue
+            for along, across in ((0, 1), (1, 0)):
+                same = a[across] == b[across] and c[across] == d[across] and abs(a[across] - c[across]) < 3
+                low, high = (
+                    max(min(a[along], b[along]), min(c[along], d[along])),
+                    min(max(a[along], b[along]), max(c[along], d[along])),
+                )
+                assert not (same and high - low > 1), (source, other, a, b, c, d)
+
+
+@every_picture
+def test_the_states_lines_come_in_and_go_out_at_one_height(name: str, options: dict[str, Any]) -> None:
+    layout = layout_of(name, **options)
     height = {placed.node.key: placed.y for placed in layout.nodes}
-    for state in declared(name).states:
+    for state in declared(name, **options).states:
         assert height[state.previous.name] == height[f"{state.next.name}_next"]
+    if {"c_prev", "h_prev"} <= height.keys():
+        assert height["c_prev"] < height["h_prev"]
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "sru", "indrnn", "lstm_layernorm", "slstm"])
+def test_a_states_line_has_no_bend(name: str) -> None:
+    layout = layout_of(name)
+    goals = {wire.target: wire for wire in layout.wires if layout.network.node(wire.target).kind is Kind.NEXT}
+    assert all(len({y for _, y in wire.points}) == 1 for wire in goals.values())
+
+
+def test_what_lines_have_in_common_is_drawn_once_and_branches_leave_it_straight() -> None:
+    layout = layout_of("lstm")
+    drawn_pieces = [tuple(map(tuple, (sorted(pair) for pair in pairwise(piece)))) for piece in pieces(layout.wires)]
+    segments = [segment for piece in drawn_pieces for segment in piece]
+    assert len(segments) == len(set(segments))
+    inner = {point for piece in pieces(layout.wires) for point in piece[1:-1]}
+    assert not inner & set(layout.forks)
+
+
+def test_joins_look_other_than_partings() -> None:
+    roles = [type(shape) for shape in drawn(layout_of("lstm")).shapes if getattr(shape, "role", None) is Role.FORK]
+    assert roles.count(Box) == 1 and roles.count(Disc) == len(layout_of("lstm").forks)
 
 
 def test_equal_cells_give_equal_bytes_whatever_the_hash_seed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lstmgen.derivation.drawing import Role
 from lstmgen.derivation.formats.letters import RELATIONS, sign
 from lstmgen.derivation.formula import (
     Accent,
@@ -25,7 +26,8 @@ from lstmgen.derivation.formula import (
     Words,
 )
 
-_BETWEEN = {Times.SCALAR: "\u2009"}  # a thin space: 2 σ
+SIZES = {Role.NAME: 0.87, Role.MARK: 0.8}
+"""The height of letters of some roles beside all others'."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def _runs(formula: Formula) -> tuple[Run, ...]:
         case Angled(of):
             return (Run("⟨"), *_runs(of), Run("⟩"))
         case Root(of):
-            return (Run("√"), *_runs(of))
+            return (*_runs(of), Run("1/2", 1))  # a root's sign has to be as high as what it is of
         case Transposed(of):
             return (*_runs(of), Run("T", 1))
         case Power(base, exponent):
@@ -76,12 +78,17 @@ def _runs(formula: Formula) -> tuple[Run, ...]:
             signs[0] = signs[0].removeprefix("+")
             return _joined(tuple(term for _, term in terms), tuple(signs))
         case Product(factors, times):
-            return _joined(factors, ("", *[_BETWEEN.get(times, "")] * (len(factors) - 1)))
+            return _joined(factors, ("", *(_between(times, each) for each in factors[1:])))
         case Relation(sides, between):
             return _joined(sides, ("", *(f" {RELATIONS.get(each, each)} " for each in between)))
         case Fraction(above, below):
             return _joined((above, below), ("", "/"))
     return (Run("…"),)
+
+
+def _between(times: Times, factor: Formula) -> str:
+    """What stands before a factor: a thin space between a number and a word."""
+    return "\u2009" if times is Times.SCALAR and isinstance(factor, Symbol) and len(sign(factor.base)) > 1 else ""
 
 
 def _listed(formulas: tuple[Formula, ...], level: int) -> list[Run]:
@@ -100,6 +107,17 @@ def _joined(formulas: tuple[Formula, ...], signs: tuple[str, ...]) -> tuple[Run,
 def width(formula: Formula | str, size: float) -> float:
     """About how wide the lettering is, in the unit of ``size``, the height of its letters."""
     return sum(map(_width, runs(formula))) * size
+
+
+def height(formula: Formula | str, size: float) -> tuple[float, float]:
+    """About how far the lettering goes above its line, and below it."""
+    found = runs(formula)
+    up = max(RISE + 0.72 * SMALL if run.level > 0 else 0.95 if run.accent else 0.7 for run in found)
+    down = max(RISE if run.level < 0 else 0.22 if set(run.text) & _DEEP else 0.03 for run in found)
+    return up * size, down * size
+
+
+_DEEP = frozenset("gjpqyµζημρφχψβγ()[]⟨⟩,")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.figures import figures
-from lstmgen.derivation.formats.lettering import RISE, SMALL, Accented, Run, accents, runs, width
+from lstmgen.derivation.formats.lettering import RISE, SIZES, SMALL, Accented, Run, accents, runs, width
 from lstmgen.derivation.formats.plain import running
 from lstmgen.derivation.formula import Accent
 
@@ -22,9 +22,7 @@ _CURVES = "\n".join(
     f".lg-drawing path.{role} {{ stroke: {COLOURS[role]} }} .lg-drawing text.{role} {{ fill: {COLOURS[role]} }}"
     for role in (*CURVES, Role.REFERENCE)
 )
-_SIZE = {Role.NAME: 0.87, Role.MARK: 0.8}
-"""The height of letters of some roles beside all others'."""
-_SIZES = " ".join(f".lg-drawing .{role} {{ font-size: {size}em }}" for role, size in _SIZE.items())
+_SIZES = " ".join(f".lg-drawing .{role} {{ font-size: {size}em }}" for role, size in SIZES.items())
 STYLE = f"""
 .lg-drawing {{ color: inherit; font-family: {_FONT} }}
 .lg-drawing path {{ fill: none; stroke-linejoin: round }} .lg-drawing .it {{ font-style: italic }}
@@ -87,7 +85,7 @@ def _shape(shape: Shape, letters: float) -> str:
             place = f'x="{number(x)}" y="{number(y)}"'
             if shape.rising:
                 place = f'transform="translate({number(x)} {number(y)}) rotate(-90)"'
-            size = letters * _SIZE.get(shape.role, 1.0)
+            size = letters * SIZES.get(shape.role, 1.0)
             written = f"<text {name} {place}{_ANCHORS[shape.anchor]}>{_lettering(runs(content), size)}</text>"
             over = "" if shape.rising else "".join(_accent(shape, each, size) for each in accents(content, size))
             return f"<g>{written}{over}</g>" if over else written

@@ -10,19 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lstmgen.derivation.formats.lettering import width
+from lstmgen.derivation.drawing import Role
+from lstmgen.derivation.formats.lettering import SIZES, width
+from lstmgen.derivation.formula import Formula
 from lstmgen.derivation.network import Edge, Kind, Network, Node
+from lstmgen.derivation.picture.entries import ROUND, Entry, Side, Source, entries
 from lstmgen.derivation.picture.heights import heights
 from lstmgen.derivation.picture.ordering import arranged
 from lstmgen.derivation.picture.ranks import Ranks, ranked
 from lstmgen.derivation.picture.tracks import Turn, tracks
+from lstmgen.derivation.picture.wires import Point, Wire, forks
 
-Point = tuple[float, float]
-ROW, TRACK, GAP, PORT, MARGIN = 60.0, 9.0, 14.0, 9.0, 6.0
+ROW, TRACK, GAP, MARGIN = 60.0, 9.0, 14.0, 6.0
 LETTERS = 15.0  # the height of letters, in the unit of all places
-_LEAST = {Kind.GATE: 40.0, Kind.FUNCTION: 40.0, Kind.PRODUCT: 24.0, Kind.SUM: 24.0, Kind.JUNCTION: 6.0}
-_ROUND = (Kind.PRODUCT, Kind.SUM, Kind.JUNCTION)
-_HEIGHT = {**dict.fromkeys(_ROUND, 24.0), Kind.JUNCTION: 6.0}
+HOOKS = (26.0, 21.0)  # how far from the middle of a circle a line turns that goes around to its upper or lower side
+CIRCLE, BAR = 24.0, 4.0  # how wide circles are, and the bars that join lines
+BEFORE_NAME, AFTER_NAME, HEAD = 4.0, 6.0, 7.0
+_LEAST = {Kind.GATE: 40.0, Kind.FUNCTION: 40.0}
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,6 @@ class Placed:
     y: float
     width: float
     height: float
-
-
-@dataclass(frozen=True)
-class Wire:
-    """A line from one node to another with its bends, and the mark at its end."""
-
-    source: str
-    target: str
-    points: tuple[Point, ...]
-    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +58,23 @@ def lay_out(network: Network) -> Layout:
     return _Router(network, ranks, heights(ranks)).run()
 
 
-def size_of(node: Node) -> tuple[float, float]:
-    """Width and height of a node."""
-    if node.kind in _ROUND:
-        return _LEAST[node.kind], _HEIGHT[node.kind]
-    least = _LEAST.get(node.kind, 34.0)
-    return max(least, width(node.sign, LETTERS) + 16), _HEIGHT.get(node.kind, 30.0)
+def size_of(node: Node, reach: float = 0.0) -> tuple[float, float]:
+    """Width and height of a node; ``reach`` is how far from its middle lines come to its left side."""
+    if node.kind in ROUND:
+        return CIRCLE, CIRCLE
+    if node.kind is Kind.JUNCTION:
+        return BAR, max(2 * reach, 6.0) + 8
+    return max(_LEAST.get(node.kind, 34.0), width(node.sign, LETTERS) + 16), max(30.0, 2 * reach + 18)
+
+
+def name_width(name: Formula) -> float:
+    """How wide the name of a quantity is beside its node."""
+    return width(name, LETTERS * SIZES[Role.NAME])
+
+
+def mark_width(mark: str) -> float:
+    """How wide a mark is."""
+    return width(mark, LETTERS * SIZES[Role.MARK])
 
 
 class _Router:
@@ -95,50 +100,61 @@ class _Router:
         self.targets: dict[str, list[str]] = {}
         for source, target in ranks.links:
             self.targets.setdefault(source, []).append(target)
-        self.upright: dict[tuple[str, str], int] = {}  # links that reach their target from above (-1) or below (1)
-        self.ports: dict[tuple[str, str], float] = {}
+        self.entries: dict[tuple[str, str], Entry] = {}
         for target in self.sources:
             self._enter(target)
         self._place()
 
     def _enter(self, target: str) -> None:
-        """Where the lines into a node meet it."""
-        sources = sorted(self.sources[target], key=lambda key: self.y[key])
+        """How the lines into a slot come to it."""
         height = self.y[target]
-        if target not in self.nodes or self.nodes[target].kind is Kind.NEXT:
-            self.ports |= {(source, target): height for source in sources}
-            return
-        round_ = self.nodes[target].kind in _ROUND
-        for side, candidates in ((-1, sources), (1, sources[::-1])):
-            beyond = [each for each in candidates if (self.y[each] - height) * side > 0]
-            if beyond and (round_ or beyond[0] in self.inputs) and self._free(beyond[0], target):
-                self.upright[(beyond[0], target)] = side
-        rest = [each for each in sources if (each, target) not in self.upright]
-        level = [each for each in rest if self.y[each] == height]
-        if self.nodes[target].kind is Kind.JUNCTION:
-            self.ports |= {(each, target): height for each in rest}
-            return
-        gap = 6.0 if round_ else PORT
-        if level:
-            above = [each for each in rest if self.y[each] < height]
-            below = [each for each in rest if self.y[each] > height]
-            steps = [(each, -k) for k, each in enumerate(above[::-1], 1)] + [(each, 0) for each in level]
-            steps += [(each, k) for k, each in enumerate(below, 1)]
-            self.ports |= {(each, target): height + gap * step for each, step in steps}
-            return
-        for index, source in enumerate(rest):
-            self.ports[(source, target)] = height + gap * (index - (len(rest) - 1) / 2)
+        found = {source: Entry(Side.LEFT, height) for source in self.sources[target]}
+        if target in self.nodes:
+            sources = [Source(key, self.y[key], key in self.inputs) for key in self.sources[target]]
+            found = entries(
+                self.nodes[target].kind,
+                height,
+                sources,
+                lambda source, _: self._straight(source.key, target),
+                lambda source, side: self._hooked(source.key, target, side),
+            )
+        self.entries |= {(source, target): entry for source, entry in found.items()}
 
-    def _free(self, source: str, target: str) -> bool:
+    def _straight(self, source: str, target: str) -> bool:
         """Whether a line can run along the column of ``target`` from the height of ``source``."""
-        if source in self.inputs and (len(self.targets[source]) > 1 or len(self.inputs) > 1):
+        if source in self.inputs and not self._alone(source, self.rank[target]):
             return False
         low, high = sorted((self.y[source], self.y[target]))
         net = source.partition("@")[0]
         for slot in self.ranks.ranks[self.rank[target]]:
-            if slot.key != target and slot.net != net and low - 1 <= self.y[slot.key] <= high + 1:
+            room = 21.0 if slot.key in self.nodes else 5.0
+            if slot.key != target and slot.net != net and low - room < self.y[slot.key] < high + room:
                 return False
         return all(self.y[source] != self.y[other] or other == source for other in self.sources[target])
+
+    def _alone(self, source: str, rank: int) -> bool:
+        """Whether an input has one reader, and no other input comes in close by."""
+        near = {each for each, target in self.ranks.links if each in self.inputs and abs(self.rank[target] - rank) < 2}
+        return len(self.targets[source]) == 1 and near == {source}
+
+    def _hooked(self, source: str, target: str, side: Side) -> float | None:
+        """The height at which a line can turn above ``target``, or below it: where it passes by, or close to it."""
+        rank, height = self.ranks.ranks[self.rank[target]], self.y[target]
+        beyond = [slot for slot in rank if (self.y[slot.key] - height) * side > 0]
+        nearest = min(beyond, key=lambda slot: abs(self.y[slot.key] - height), default=None)
+        if nearest is not None and nearest.net == source.partition("@")[0] and nearest.key not in self.nodes:
+            return self.y[nearest.key]
+        for level in (height + side * far for far in HOOKS):
+            room = [abs(self.y[slot.key] - level) - (21.0 if slot.key in self.nodes else 8.0) for slot in beyond]
+            if min(room, default=1.0) > 0:
+                return level
+        return None
+
+    def _size(self, key: str) -> tuple[float, float]:
+        """Width and height of a node with all lines into it."""
+        ways = [self.entries[(source, key)] for source in self.sources.get(key, ())]
+        reach = max((abs(way.level - self.y[key]) for way in ways if way.side is Side.LEFT), default=0.0)
+        return size_of(self.nodes[key], reach)
 
     def _place(self) -> None:
         """Columns and tracks, from left to right."""
@@ -146,33 +162,44 @@ class _Router:
         self.track: dict[tuple[int, str], float] = {}
         at = MARGIN
         for index, row in enumerate(self.ranks.ranks):
-            widths = [size_of(self.nodes[slot.key])[0] for slot in row if slot.key in self.nodes]
-            wide = max(widths, default=0.0)
+            here = [slot.key for slot in row if slot.key in self.nodes]
+            wide = max((self._size(key)[0] for key in here), default=0.0)
             self.x[index] = at + wide / 2
-            at += wide + GAP
+            at += wide
             turns = tracks(self._turns(index))
             ends = [turn.net in self.inputs or any(turn.net == source for source, _ in self.outputs) for turn in turns]
             step = TRACK if sum(ends) < 2 else self.apart
-            named = [self.nodes[slot.key].name for slot in row if slot.key in self.nodes]
-            room = max((width(name, LETTERS) for name in named if name is not None), default=0.0)
-            rising = {turn.net for turn in turns if min(turn.ends) < turn.start} - set(self.inputs)
-            if any(slot.key in rising and self.nodes[slot.key].name for slot in row if slot.key in self.nodes):
-                at += max(room - GAP + 4, 0.0)  # a line that rises must not run through its name
+            named = [(self._size(key)[0], name) for key in here if (name := self.nodes[key].name) is not None]
+            # Names stand right of their nodes: lines turn, and part, behind them.
+            behind = [self.x[index] + wide / 2 + BEFORE_NAME + name_width(name) + AFTER_NAME for wide, name in named]
+            at = max(at + GAP, *behind) if turns and behind else at + GAP
             for number, turn in enumerate(turns):
                 self.track[(index, turn.net)] = at + step * number
-            at += max(step * max(len(turns) - 1, 0), room - 2 * GAP + 8, 0.0) + GAP
-        self.width = at - 2 * GAP + MARGIN
+            at += step * max(len(turns) - 1, 0)
+            end = at if turns else max(behind, default=at) + HEAD
+            at = max(at + self._room_before(index + 1), end)
+        self.width = at
+
+    def _room_before(self, rank: int) -> float:
+        """What the heads of arrows into a rank need, with their marks."""
+        marks = [
+            edge.mark
+            for edge in self.network.edges
+            if edge.mark
+            and self.rank.get(edge.target) == rank
+            and self.entries[(self._chain(edge)[-2], edge.target)].side is Side.LEFT
+        ]
+        return max((mark_width(mark) + HEAD + 6 for mark in marks), default=GAP)
 
     def _turns(self, channel: int) -> list[Turn]:
         ends: dict[str, list[float]] = {}
         starts: dict[str, float] = {}
         for source, target in self.ranks.links:
-            if self.rank[target] != channel + 1 or (source in self.inputs and (source, target) in self.upright):
+            if self.rank[target] != channel + 1:
                 continue
             net = source.partition("@")[0]
             starts[net] = self.y[source]
-            end = self.y[source] if (source, target) in self.upright else self.ports[(source, target)]
-            ends.setdefault(net, []).append(end)
+            ends.setdefault(net, []).append(self.entries[(source, target)].level)
         for source, _ in self.outputs:
             if self.rank[source] == channel:
                 starts[source] = self.y[source]
@@ -184,7 +211,7 @@ class _Router:
         places = []
         for node in self.network.nodes:
             x, y = self._centre(node, wires)
-            places.append(Placed(node, x, y, *size_of(node)))
+            places.append(Placed(node, x, y, *self._size(node.key)))
         left = min(each.x - each.width / 2 for each in places) - MARGIN
         right = max(each.x + each.width / 2 for each in places) + MARGIN
         high = min(each.y - each.height / 2 for each in places) - MARGIN
@@ -211,28 +238,29 @@ class _Router:
         chain = self._chain(edge)
         points: list[Point] = []
         if source.kind is not Kind.INPUT:
-            points.append((self.x[self.rank[edge.source]] + size_of(source)[0] / 2, self.y[edge.source]))
+            points.append((self.x[self.rank[edge.source]] + self._size(edge.source)[0] / 2, self.y[edge.source]))
         for before, after in pairwise(chain):
-            if (before, after) in self.upright:
-                points += self._upright(before, after)
-                break
-            channel = self.rank[after] - 1
-            height = self.ports[(before, after)]
-            if height != self.y[before]:
-                x = self.track[(channel, edge.source)]
-                points += [(x, self.y[before]), (x, height)]
+            entry = self.entries[(before, after)]
+            if entry.level != self.y[before]:
+                x = self.track[(self.rank[after] - 1, edge.source)]
+                points += [(x, self.y[before]), (x, entry.level)]
             if after == edge.target:
-                wide, tall = size_of(target)
-                part = min(abs(height - self.y[after]) / (tall / 2), 1.0) if target.kind in _ROUND else 0.0
-                points.append((self.x[channel + 1] - wide / 2 * (1 - part**2) ** 0.5, height))
+                points += self._end(edge.target, entry)
         if target.kind is Kind.OUTPUT:
             x = self.track[(self.rank[edge.source], edge.source)]
             points += [(x, self.y[edge.source]), (x, self.top)]
         return Wire(edge.source, edge.target, tuple(points), edge.mark)
 
-    def _upright(self, before: str, after: str) -> list[Point]:
-        x, side = self.x[self.rank[after]], self.upright[(before, after)]
-        return [(x, self.y[before]), (x, self.y[after] + side * size_of(self.nodes[after])[1] / 2)]
+    def _end(self, target: str, entry: Entry) -> list[Point]:
+        """Where a line meets the outline of a node."""
+        x, y = self.x[self.rank[target]], self.y[target]
+        wide, tall = self._size(target)
+        if entry.side is not Side.LEFT:
+            return [(x, entry.level), (x, y + entry.side * tall / 2)]
+        left, aside = x - wide / 2, abs(entry.level - y)
+        if self.nodes[target].kind in (*ROUND, Kind.FUNCTION):  # its left end is half a circle
+            left += tall / 2 - ((tall / 2) ** 2 - aside**2) ** 0.5
+        return [(left, entry.level)]
 
     def _chain(self, edge: Edge) -> list[str]:
         """The slots that an edge's line goes through."""
@@ -241,29 +269,3 @@ class _Router:
         last = self.rank[edge.target]
         passed = [f"{edge.source}@{rank}" for rank in range(last)]
         return [edge.source, *(key for key in passed if key in self.rank), edge.target]
-
-
-def forks(wires: Sequence[Wire]) -> tuple[Point, ...]:
-    """The points where a source's lines leave in three directions or more."""
-    by_source: dict[str, list[tuple[Point, Point]]] = {}
-    for wire in wires:
-        by_source.setdefault(wire.source, []).extend(pairwise(wire.points))
-    found: dict[Point, None] = {}
-    for segments in by_source.values():
-        for point in dict.fromkeys(end for segment in segments for end in segment):
-            directions = {sign for segment in segments for sign in _leaving(point, segment)}
-            if len(directions) > 2:
-                found.setdefault(point)
-    return tuple(found)
-
-
-def _leaving(point: Point, segment: tuple[Point, Point]) -> list[tuple[int, int]]:
-    """The directions in which a segment leaves a point that it holds."""
-    (x, y), ((a, b), (c, d)) = point, segment
-    if not (min(a, c) <= x <= max(a, c) and min(b, d) <= y <= max(b, d)):
-        return []
-    return [_sign(u - x, v - y) for u, v in segment if (u, v) != point]
-
-
-def _sign(x: float, y: float) -> tuple[int, int]:
-    return (x > 0) - (x < 0), (y > 0) - (y < 0)

@@ -9,11 +9,12 @@ from lstmgen.derivation.picture.ranks import Ranks, Slot, neighbours
 
 
 def arranged(ranks: Ranks) -> Ranks:
-    """The ranks in good order; which state's line stands above which is tried out."""
+    """The ranks in good order; which states' lines stand above which is tried out, below the most direct of them.
+
+    So a cell state is at the top, as everyone draws it.
+    """
     lanes = sorted({slot.lane for rank in ranks.ranks for slot in rank if slot.lane is not None})
-    arrangements = list(permutations(lanes)) if len(lanes) <= 4 else [tuple(lanes)]
-    # The state declared last stands at the top, as c above h; another arrangement must cross less.
-    arrangements.sort(key=lambda lane: [-each for each in lane])
+    arrangements = [(*lanes[:1], *rest) for rest in permutations(lanes[1:])] if len(lanes) <= 5 else [tuple(lanes)]
     return min((_ordered(ranks, each) for each in arrangements), key=crossings)
 
 

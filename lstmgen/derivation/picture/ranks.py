@@ -52,6 +52,8 @@ def ranked(network: Network) -> Ranks:
     lanes = _lanes(network)
     kinds = {node.key: node.kind for node in network.nodes}
     along = {(a, b): lane for lane, path in enumerate(lanes) for a, b in pairwise(path)}
+    ends = {path[-1]: lane for lane, path in enumerate(lanes) if len(path) == 2}
+    inner = {node.key for node in network.nodes if node.kind not in (Kind.INPUT, Kind.PREVIOUS)}
     lane_of = {key: lane for lane, path in enumerate(lanes) for key in path}
     last = max(depth.values())
     slots: list[dict[str, Slot]] = [{} for _ in range(last + 1)]
@@ -62,7 +64,7 @@ def ranked(network: Network) -> Ranks:
     for edge in network.edges:
         if kinds[edge.target] is Kind.OUTPUT:
             continue
-        lane = along.get((edge.source, edge.target))
+        lane = along.get((edge.source, edge.target), ends.get(edge.target) if edge.source in inner else None)
         before = edge.source
         for rank in range(depth[edge.source] + 1, depth[edge.target]):
             key = f"{edge.source}@{rank}"
@@ -107,27 +109,42 @@ def _depths(network: Network) -> dict[str, int]:
 
 
 def _lanes(network: Network) -> list[tuple[str, ...]]:
-    """For each state the most direct way from its previous value to the next: what is drawn as a straight line."""
+    """For each state the most direct way from its previous value to the next: what is drawn as a straight line.
+
+    The most direct of all comes first, such as a cell state's: nothing may take it from there. A state whose way others
+    have taken comes in and goes out at one height all the same.
+    """
     kinds = {node.key: node.kind for node in network.nodes}
-    taken: set[str] = set()
-    found = []
+    goals = {}
     for node in network.nodes:
         goal = f"{node.key.removesuffix('_prev')}_next"
         if node.kind is Kind.PREVIOUS and kinds.get(goal) is Kind.NEXT:
-            path = _way(network, kinds, node.key, goal, taken)
-            taken |= set(path)
-            found.append(path)
+            goals[node.key] = goal
+
+    def directness(at: int, start: str) -> tuple[int, int]:
+        cost, _ = _way(network, kinds, start, goals[start], set())
+        return (cost, -at) if cost < _STRAIGHT[Kind.GATE] else (_STRAIGHT[Kind.GATE], at)
+
+    taken: set[str] = set()
+    found = []
+    for _, start in sorted((directness(at, start), start) for at, start in enumerate(goals)):
+        _, path = _way(network, kinds, start, goals[start], taken)
+        taken |= set(path)
+        found.append(path)
     return found
 
 
-def _way(network: Network, kinds: Mapping[str, Kind], start: str, goal: str, taken: set[str]) -> tuple[str, ...]:
+def _way(
+    network: Network, kinds: Mapping[str, Kind], start: str, goal: str, taken: set[str]
+) -> tuple[int, tuple[str, ...]]:
+    """What the most direct way costs, and its nodes: its ends alone where there is none."""
     order = count()
     queue: list[tuple[int, int, tuple[str, ...]]] = [(0, next(order), (start,))]
     seen: set[str] = set()
     while queue:
         cost, _, path = heappop(queue)
         if path[-1] == goal:
-            return path
+            return cost, path
         if path[-1] in seen:
             continue
         seen.add(path[-1])
@@ -135,4 +152,4 @@ def _way(network: Network, kinds: Mapping[str, Kind], start: str, goal: str, tak
             if edge.source == path[-1] and edge.target not in taken and edge.target not in seen:
                 step = _STRAIGHT.get(kinds[edge.target], 1000)
                 heappush(queue, (cost + step, next(order), (*path, edge.target)))
-    return (start,)
+    return 1000, (start, goal)

@@ -6,23 +6,27 @@ from collections.abc import Iterator
 from math import hypot
 
 from lstmgen.derivation.document import Inline
-from lstmgen.derivation.drawing import Anchor, Box, Disc, Drawing, Label, Line, Polygon, Role, Shape
+from lstmgen.derivation.drawing import Box, Disc, Drawing, Label, Line, Polygon, Role, Shape
 from lstmgen.derivation.network import Kind, Network
-from lstmgen.derivation.picture.layout import LETTERS, Layout, Placed, Wire
+from lstmgen.derivation.picture.entries import ROUND
+from lstmgen.derivation.picture.labels import FORK, labels
+from lstmgen.derivation.picture.layout import HEAD, LETTERS, Layout, Placed
+from lstmgen.derivation.picture.wires import Wire, pieces
 
-BEND, FORK, HEAD, CORNER = 6.0, 2.6, 7.0, 3.0
+BEND, CORNER = 6.0, 3.0
 STALK = 15.0  # what of a line an output covers: the line ends in its middle
-_BASE = 5.0  # from the middle of letters to their base line
+_BASE, _AXIS = 5.0, 4.0  # from the middle of letters to their base line, and from that of operators
 _ROLES = {Kind.GATE: Role.GATE} | dict.fromkeys((Kind.FUNCTION, Kind.PRODUCT, Kind.SUM), Role.OPERATION)
 
 
 def drawn(layout: Layout) -> Drawing:
     """The picture of a network."""
-    shapes: list[Shape] = [Line(wire.points, Role.WIRE, BEND) for wire in layout.wires]
+    shapes: list[Shape] = [Line(piece, Role.WIRE, BEND) for piece in pieces(layout.wires)]
     shapes += [Disc(point, FORK, Role.FORK) for point in layout.forks]
     nodes = {placed.node.key: placed for placed in layout.nodes}
     shapes += [shape for wire in layout.wires for shape in _arrow(wire, nodes[wire.target])]
     shapes += [shape for placed in layout.nodes for shape in _node(placed)]
+    shapes += labels(layout)
     return Drawing(layout.width, layout.height, LETTERS, tuple(shapes))
 
 
@@ -50,20 +54,18 @@ def _node(placed: Placed) -> Iterator[Shape]:
     node, x, y = placed.node, placed.x, placed.y
     role = _ROLES.get(node.kind, Role.END)
     if node.kind is Kind.JUNCTION:
-        yield Disc((x, y), FORK, Role.FORK)
+        yield Box((x, y), placed.width, placed.height, Role.FORK)
         return
-    if node.kind in (Kind.PRODUCT, Kind.SUM):
+    if node.kind in ROUND:
         yield Disc((x, y), placed.width / 2, role)
     else:
         corner = CORNER if node.kind is Kind.GATE else placed.height / 2
         yield Box((x, y), placed.width, placed.height, role, corner)
-    yield Label(node.sign, (x, y + _BASE), Role.SIGN)
-    if node.name is not None:
-        yield Label(node.name, (x + placed.width / 2 + 4, y - 6), Role.NAME, Anchor.START)
+    yield Label(node.sign, (x, y + (_AXIS if node.kind in ROUND else _BASE)), Role.SIGN)
 
 
 def _arrow(wire: Wire, target: Placed) -> Iterator[Shape]:
-    """The head of a line, none at a junction, and the mark beside it."""
+    """The head of a line, none at a junction."""
     if target.node.kind is Kind.JUNCTION:
         return
     (a, b), (x, y) = wire.points[-2:]
@@ -73,6 +75,3 @@ def _arrow(wire: Wire, target: Placed) -> Iterator[Shape]:
     dx, dy = (x - a) / length, (y - b) / length
     u, v = x - HEAD * dx, y - HEAD * dy
     yield Polygon(((x, y), (u - 3 * dy, v + 3 * dx), (u + 3 * dy, v - 3 * dx)), Role.HEAD)
-    if wire.mark:
-        aside = 12.0 if y > target.y else -5.0  # on the side that lines into the middle leave free
-        yield Label(wire.mark, (x - 13 * dx + 9 * abs(dy), y - 13 * dy + aside * abs(dx) + 4 * abs(dy)), Role.MARK)
