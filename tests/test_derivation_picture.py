@@ -211,7 +211,7 @@ def test_names_and_marks_meet_nothing(name: str, options: dict[str, Any]) -> Non
     """No label lies on a line, its own or another's, on a dot, a head, a node or another label."""
     layout = layout_of(name, **options)
     drawing = drawn(layout)
-    written = [shape for shape in drawing.shapes if isinstance(shape, Label) and shape.role is not Role.SIGN]
+    written = [shape for shape in drawing.shapes if isinstance(shape, Label) and shape.role in (Role.NAME, Role.MARK)]
     assert len(written) == sum(node.name is not None for node in layout.network.nodes) + sum(
         bool(edge.mark) for edge in layout.network.edges
     )
@@ -318,8 +318,35 @@ def test_what_lines_have_in_common_is_drawn_once_and_branches_leave_it_straight(
 
 
 def test_joins_look_other_than_partings() -> None:
-    roles = [type(shape) for shape in drawn(layout_of("lstm")).shapes if getattr(shape, "role", None) is Role.FORK]
-    assert roles.count(Box) == 1 and roles.count(Disc) == len(layout_of("lstm").forks)
+    layout = layout_of("lstm")
+    shapes = [shape for shape in drawn(layout).shapes if isinstance(shape, Box | Disc) and shape.role is Role.FORK]
+    placed = [type(shape) for shape in shapes if shape.centre[1] < layout.height]
+    assert placed.count(Box) == 1 and placed.count(Disc) == len(layout.forks)
+
+
+def legend_of(name: str) -> list[Label]:
+    layout = layout_of(name)
+    return [each for each in drawn(layout).shapes if isinstance(each, Label) and each.role is Role.LEGEND]
+
+
+@every_picture
+def test_a_legend_stands_below_and_fits(name: str, options: dict[str, Any]) -> None:
+    layout = layout_of(name, **options)
+    drawing = drawn(layout)
+    below = [each for each in drawing.shapes if isinstance(each, Label) and each.role is Role.LEGEND]
+    for label in below:
+        left, top, right, bottom = extent(label)
+        assert left >= 0 and right <= drawing.width <= layout.width + 60
+        assert top >= layout.height and bottom <= drawing.height
+
+
+def test_the_legend_says_what_is_in_the_picture() -> None:
+    assert [each.content for each in legend_of("lstm")] == [
+        "with parameters", "without", "comes in, goes out", "a line parts", "lines are joined",
+    ]  # fmt: skip
+    assert [each.content for each in legend_of("indrnn")][1:] == [
+        "comes in, goes out", "a line parts", "×: by weights, entry by entry",
+    ]  # fmt: skip
 
 
 def test_equal_cells_give_equal_bytes_whatever_the_hash_seed() -> None:

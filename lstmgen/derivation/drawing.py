@@ -27,6 +27,7 @@ class Role(StrEnum):
     SIGN = "sign"  # what stands in a node
     NAME = "name"  # of the quantity that a node yields
     MARK = "mark"  # beside the head of an arrow
+    LEGEND = "legend"  # what colours and signs mean
     # In a plot.
     GRID = "grid"
     TITLE = "title"
@@ -39,7 +40,7 @@ class Role(StrEnum):
 
 
 CURVES = (Role.CURVE_1, Role.CURVE_2, Role.CURVE_3, Role.CURVE_4)
-"""The roles of curves that are told from each other, in order. A curve and its label have the same role."""
+"""The roles of curves that are told from each other, in order."""
 
 
 class Anchor(StrEnum):

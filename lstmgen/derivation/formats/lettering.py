@@ -26,7 +26,7 @@ from lstmgen.derivation.formula import (
     Words,
 )
 
-SIZES = {Role.NAME: 0.87, Role.MARK: 0.8}
+SIZES = {Role.NAME: 0.87, Role.MARK: 0.8, Role.LEGEND: 0.75}
 """The height of letters of some roles beside all others'."""
 
 

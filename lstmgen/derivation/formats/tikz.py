@@ -18,7 +18,8 @@ STYLES: Mapping[Role, str] = {
     **{role: f"draw, line width=.4pt, fill=lg-{role}" for role in (Role.GATE, Role.OPERATION, Role.END)},
     Role.SIGN: "",
     Role.NAME: "scale=.9",
-    Role.MARK: "scale=.9, fill=white",  # it may stand on a wire
+    Role.MARK: "scale=.9",
+    Role.LEGEND: "scale=.8",
     Role.GRID: f"color=lg-{Role.GRID}, line width=.3pt, opacity=.35",
     Role.TITLE: r"font=\fontsize{10}{12}\bfseries",
     Role.AXIS: "",

@@ -111,6 +111,12 @@ def _level(ranks: Ranks, height: dict[str, float]) -> None:
     for source in dict.fromkeys(slot.net for slot in slots if slot.key not in nodes and slot.lane is None):
         groups.append([slot.key for slot in slots if slot.net == source and slot.key not in nodes])
         groups.append([slot.key for slot in slots if slot.net == source and slot.lane is None])
+    free = {slot.key for slot in slots if slot.lane is None}
+    for slot in slots:  # a node with what comes of it alone
+        chain = [slot.key]
+        while chain[-1] in free and len(ahead := after.get(chain[-1], [])) == 1 and ahead[0] in free:
+            chain.append(ahead[0])
+        groups += [chain[:length] for length in range(2, len(chain) + 1)] if chain[0] in free else []
     for _ in range(8):
         moved = False
         for keys in groups:

@@ -124,11 +124,14 @@ class _Router:
         """Whether a line can run along the column of ``target`` from the height of ``source``."""
         if source in self.inputs and not self._alone(source, self.rank[target]):
             return False
-        low, high = sorted((self.y[source], self.y[target]))
-        net = source.partition("@")[0]
+        level, net = self.y[source], source.partition("@")[0]
+        low, high = sorted((level, self.y[target]))
         for slot in self.ranks.ranks[self.rank[target]]:
-            room = 21.0 if slot.key in self.nodes else 5.0
-            if slot.key != target and slot.net != net and low - room < self.y[slot.key] < high + room:
+            if slot.key == target or slot.net == net:
+                continue
+            if slot.key in self.nodes and low - 21 < self.y[slot.key] < high + 21:
+                return False
+            if abs(self.y[slot.key] - level) < 8:  # it may cross others, not run along them
                 return False
         return all(self.y[source] != self.y[other] or other == source for other in self.sources[target])
 

@@ -11,6 +11,7 @@ from lstmgen.derivation.network import Kind, Network
 from lstmgen.derivation.picture.entries import ROUND
 from lstmgen.derivation.picture.labels import FORK, labels
 from lstmgen.derivation.picture.layout import HEAD, LETTERS, Layout, Placed
+from lstmgen.derivation.picture.legend import legend
 from lstmgen.derivation.picture.wires import Wire, pieces
 
 BEND, CORNER = 6.0, 3.0
@@ -26,8 +27,9 @@ def drawn(layout: Layout) -> Drawing:
     nodes = {placed.node.key: placed for placed in layout.nodes}
     shapes += [shape for wire in layout.wires for shape in _arrow(wire, nodes[wire.target])]
     shapes += [shape for placed in layout.nodes for shape in _node(placed)]
-    shapes += labels(layout)
-    return Drawing(layout.width, layout.height, LETTERS, tuple(shapes))
+    explained, width, height = legend(layout)
+    shapes += [*labels(layout), *explained]
+    return Drawing(width, height, LETTERS, tuple(shapes))
 
 
 def described(network: Network) -> tuple[Inline, ...]:
