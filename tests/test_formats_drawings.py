@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 from sample_document import DOCUMENT, DRAWING, UNUSUAL
 
-from lstmgen.derivation.drawing import Anchor, Drawing, Label, Line, Role
+from lstmgen.derivation.drawing import CURVES, Anchor, Drawing, Label, Line, Role
+from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.lettering import runs
 from lstmgen.derivation.formats.svg import ALONE, STYLE, element, render
 from lstmgen.derivation.formats.tikz import STYLES, tikz
@@ -29,8 +30,29 @@ NAMESPACE = "{http://www.w3.org/2000/svg}"
 
 def test_every_role_has_a_look() -> None:
     assert {shape.role for shape in DRAWING.shapes} == set(Role) == set(STYLES)
-    named = set(re.findall(r"\.lg-drawing (?:text|path)?\.([a-z0-9-]+)", STYLE))
+    named = set(re.findall(r"\.lg-drawing (?:text|path|circle)?\.([a-z0-9-]+)", STYLE))
     assert named - {"it", "accent"} == set(Role)
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_curves_can_be_seen_on_light_paper_and_on_dark_and_their_words_have_ink() -> None:
+    for role in (*CURVES, Role.REFERENCE):
+        assert min(contrast(COLOURS[role], paper) for paper in ("#ffffff", "#16181c")) >= 4.1
+        assert not re.search(rf"text\.{role} *{{", STYLE)
+        label = Drawing(9.0, 9.0, 12.0, (Label("bias 2", (0.0, 0.0), role),))
+        assert "text=black" in tikz(label)
+    for role in (Role.GATE, Role.OPERATION, Role.END):
+        assert contrast(COLOURS[role], INK) >= 7
 
 
 def test_svg_is_well_formed_and_words_are_words() -> None:

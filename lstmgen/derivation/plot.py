@@ -1,4 +1,4 @@
-"""Curves over a logarithmic axis as a drawing: panels side by side, each curve named at its end."""
+"""Curves over a logarithmic axis as a drawing: panels side by side, each curve named at its end, beside its colour."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import cycle
 from math import ceil, floor, log10
 
-from lstmgen.derivation.drawing import CURVES, Anchor, Drawing, Label, Line, Role, Shape
+from lstmgen.derivation.drawing import CURVES, Anchor, Disc, Drawing, Label, Line, Role, Shape
 from lstmgen.derivation.formula import Formula, Number, Power
 from lstmgen.derivation.picture.heights import isotonic
 
-PANEL, LABELS, HEIGHT, LEFT, TOP, BOTTOM = 228.0, 84.0, 210.0, 58.0, 28.0, 40.0
-LETTERS, ROW = 12.0, 14.0  # the height of letters, and how far labels stand apart
+PANEL, LABELS, HEIGHT, LEFT, TOP, BOTTOM = 228.0, 92.0, 210.0, 66.0, 28.0, 40.0
+LETTERS, ROW, DOT = 12.0, 16.0, 3.0  # the height of letters, and how far labels stand apart, and their dots' radius
 _BASE = 4.0  # from the middle of letters to their base line
 LEAST = 1e-40
 
@@ -94,4 +94,5 @@ def _panel(panel: Panel, frame: _Frame, across: str) -> Iterator[Shape]:
     ends = sorted((frame.y(series.values[-1]), series.label, role) for series, role in panel.curves)
     wanted = [end - ROW * index for index, (end, _, _) in enumerate(ends)]
     for index, ((_, label, role), y) in enumerate(zip(ends, isotonic(wanted, [1.0] * len(ends)), strict=True)):
-        yield Label(label, (right + 5, y + ROW * index + _BASE), role, Anchor.START)
+        yield Disc((right + 9, y + ROW * index), DOT, role)
+        yield Label(label, (right + 16, y + ROW * index + _BASE), role, Anchor.START)

@@ -154,7 +154,7 @@ def _width(run: Run) -> float:
 def _advance(letter: str) -> float:
     """About how wide a letter is, beside its height: what serif letters of several fonts have."""
     if letter in _NARROW:
-        return 0.3
+        return 0.42 if letter == " " else 0.3
     return 0.85 if letter in "mwMWΓ…−+×÷=≤≥⊗" else 0.72 if letter.isupper() else 0.54
 
 

@@ -19,7 +19,7 @@ _NODES = " ".join(
     for role in (Role.GATE, Role.OPERATION, Role.END)
 )
 _CURVES = "\n".join(
-    f".lg-drawing path.{role} {{ stroke: {COLOURS[role]} }} .lg-drawing text.{role} {{ fill: {COLOURS[role]} }}"
+    f".lg-drawing path.{role} {{ stroke: {COLOURS[role]} }} .lg-drawing circle.{role} {{ fill: {COLOURS[role]} }}"
     for role in (*CURVES, Role.REFERENCE)
 )
 _SIZES = " ".join(f".lg-drawing .{role} {{ font-size: {size}em }}" for role, size in SIZES.items())

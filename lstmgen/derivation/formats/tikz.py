@@ -18,14 +18,15 @@ STYLES: Mapping[Role, str] = {
     **{role: f"draw, line width=.4pt, fill=lg-{role}" for role in (Role.GATE, Role.OPERATION, Role.END)},
     Role.SIGN: "",
     Role.NAME: "scale=.9",
-    Role.MARK: "scale=.9",
-    Role.LEGEND: "scale=.8",
+    Role.MARK: "scale=.8",
+    Role.LEGEND: "scale=.7",
     Role.GRID: f"color=lg-{Role.GRID}, line width=.3pt, opacity=.35",
     Role.TITLE: r"font=\fontsize{10}{12}\bfseries",
     Role.AXIS: "",
     **{role: f"color=lg-{role}, line width=.7pt, line join=round" for role in CURVES},
     Role.REFERENCE: f"color=lg-{Role.REFERENCE}, line width=.6pt, line join=round, dashed",
 }
+_COLOURED = {*CURVES, Role.REFERENCE}
 _ANCHORS = {Anchor.START: "base west", Anchor.MIDDLE: "base", Anchor.END: "base east"}
 _RUNNING = Tex(LATEX, inline=True)
 
@@ -55,7 +56,8 @@ def _shape(shape: Shape, unit: float) -> str:
         case Line():
             return rf"\draw[lg-{shape.role}] {_path(shape)};"
         case Disc(centre, radius, role):
-            return rf"\path[lg-{role}] {_point(centre)} circle[radius={number(radius * unit)}pt];"
+            filled = f", fill=lg-{role}" if role in _COLOURED else ""
+            return rf"\path[lg-{role}{filled}] {_point(centre)} circle[radius={number(radius * unit)}pt];"
         case Box((x, y), width, height, role, corner):
             corners = f"{_point((x - width / 2, y - height / 2))} rectangle {_point((x + width / 2, y + height / 2))}"
             return rf"\path[lg-{role}, rounded corners={number(corner * unit)}pt] {corners};"
@@ -63,6 +65,7 @@ def _shape(shape: Shape, unit: float) -> str:
             return rf"\path[lg-{role}] {' -- '.join(map(_point, points))} -- cycle;"
         case Label(content, at, role, anchor, rising):
             turned = ", rotate=90" if rising else ""
+            turned += ", text=black" if role in _COLOURED else ""  # letters are thinner than curves: they need contrast
             inner = text(content) if isinstance(content, str) else f"${_RUNNING(content)}$"
             return rf"\node[lg-{role}, anchor={_ANCHORS[anchor]}{turned}] at {_point(at)} {{{inner}}};"
 

@@ -12,7 +12,7 @@ from lstmgen.derivation.picture import signs
 from lstmgen.derivation.picture.labels import FORK
 from lstmgen.derivation.picture.layout import BAR, LETTERS, MARGIN, Layout
 
-_ROW, _SAMPLE, _BETWEEN, _BASE = 17.0, 16.0, 10.0, 3.6
+_ROW, _SAMPLE, _BETWEEN, _BASE = 17.0, 16.0, 12.0, 3.6
 _SIZE = LETTERS * SIZES[Role.LEGEND]
 
 
