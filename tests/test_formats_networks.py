@@ -36,12 +36,31 @@ def test_mermaid_has_one_statement_a_line() -> None:
 def test_graphviz_reads_the_graph(printed: str) -> None:
     done = subprocess.run(["dot", "-Tplain"], input=printed, capture_output=True, check=True, encoding="utf-8")
     assert not done.stderr
-    assert len(re.findall("^node ", done.stdout, re.MULTILINE)) == printed.count("label=") - printed.count("headlabel=")
-    assert len(re.findall("^edge ", done.stdout, re.MULTILINE)) == printed.count(" -> ")
+    assert len(re.findall("^node ", done.stdout, re.MULTILINE)) == printed.count("[label=")
+    edges = re.findall("^edge .*$", done.stdout, re.MULTILINE)
+    assert len(edges) == printed.count(" -> ")
+    # States keep to one order from top to bottom: heights grow upwards, those that come in first.
+    names = re.findall(r"rank=min; (.*) }", printed)[0].split(" [")[0].split(" -> ")
+    heights = {name: float(y) for name, y in re.findall(r"^node (\w+) \S+ (\S+)", done.stdout, re.MULTILINE)}
+    assert [heights[name] for name in names] == sorted((heights[name] for name in names), reverse=True)
 
 
 def test_dot_escapes_words() -> None:
-    assert r'label="<b>&amp;\"$%_\\{}' in dot.graph(NETWORK)
+    assert "label=<&lt;b&gt;&amp;&quot;$%_\\{}" in dot.graph(NETWORK)
+
+
+def test_graphviz_letters_formulas_and_names_circles_beside_them() -> None:
+    printed = dot.graph(NETWORK)
+    assert "label=<<I>c</I><SUB><I>t</I>−1</SUB>>" in printed
+    assert "label=<×>, xlabel=<<I>c</I><SUB><I>t</I></SUB>>" in printed
+    assert " = ×" not in printed
+    assert "W_h" not in lstmgen.derive("gru").render("dot")
+
+
+def test_graphviz_has_cell_states_on_top() -> None:
+    printed = lstmgen.derive("lstm").render("dot")
+    (first, last) = re.findall(r"rank=(?:min|max); (\w+) -> ", printed)
+    assert all(re.search(rf"^  {name} \[label=<<I>c</I>", printed, re.MULTILINE) for name in (first, last))
 
 
 def test_connections_say_what_every_node_reads() -> None:

@@ -49,12 +49,12 @@ def neighbours(ranks: Ranks) -> tuple[dict[str, list[str]], dict[str, list[str]]
 
 def ranked(network: Network) -> Ranks:
     depth = _depths(network)
-    lanes = _lanes(network)
+    paths = lanes(network)
     kinds = {node.key: node.kind for node in network.nodes}
-    along = {(a, b): lane for lane, path in enumerate(lanes) for a, b in pairwise(path)}
-    ends = {path[-1]: lane for lane, path in enumerate(lanes) if len(path) == 2}
+    along = {(a, b): lane for lane, path in enumerate(paths) for a, b in pairwise(path)}
+    ends = {path[-1]: lane for lane, path in enumerate(paths) if len(path) == 2}
     inner = {node.key for node in network.nodes if node.kind not in (Kind.INPUT, Kind.PREVIOUS)}
-    lane_of = {key: lane for lane, path in enumerate(lanes) for key in path}
+    lane_of = {key: lane for lane, path in enumerate(paths) for key in path}
     last = max(depth.values())
     slots: list[dict[str, Slot]] = [{} for _ in range(last + 1)]
     for node in network.nodes:
@@ -108,7 +108,7 @@ def _depths(network: Network) -> dict[str, int]:
     return depth
 
 
-def _lanes(network: Network) -> list[tuple[str, ...]]:
+def lanes(network: Network) -> list[tuple[str, ...]]:
     """For each state the most direct way from its previous value to the next: what is drawn as a straight line.
 
     The most direct of all comes first, such as a cell state's: nothing may take it from there. A state whose way others
