@@ -206,6 +206,8 @@ def check_geometry(layout: Layout) -> None:
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in CELLS),
     *(("lstm", {option: True}) for option in ("peephole", "coupled", "full_gate_recurrence")),
+    ("lstm_layernorm", {"variant": "torch"}),
+    ("mlstm", {"heads": True}),
 ]
 every_picture = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 

@@ -15,6 +15,7 @@ from lstmgen.derivation.network import Kind, Network
 
 _STRAIGHT = {Kind.PRODUCT: 1, Kind.SUM: 1, Kind.NEXT: 1, Kind.FUNCTION: 3, Kind.JUNCTION: 5, Kind.GATE: 10}
 """What a step through a node costs a state's line: gates are detours."""
+_NONE = 1000
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,9 @@ def lanes(network: Network) -> list[tuple[str, ...]]:
             goals[node.key] = goal
 
     def directness(at: int, start: str) -> tuple[int, int]:
-        cost, _ = _way(network, kinds, start, goals[start], set())
-        return (cost, -at) if cost < _STRAIGHT[Kind.GATE] else (_STRAIGHT[Kind.GATE], at)
+        cost, path = _way(network, kinds, start, goals[start], set())
+        joined = any(kinds[key] is Kind.JUNCTION for key in path)  # read with others, it is no line of its own
+        return (_NONE, at) if joined else (cost, -at)
 
     taken: set[str] = set()
     found = []
@@ -150,6 +152,6 @@ def _way(
         seen.add(path[-1])
         for edge in network.edges:
             if edge.source == path[-1] and edge.target not in taken and edge.target not in seen:
-                step = _STRAIGHT.get(kinds[edge.target], 1000)
+                step = _STRAIGHT.get(kinds[edge.target], _NONE)
                 heappush(queue, (cost + step, next(order), (*path, edge.target)))
-    return 1000, (start, goal)
+    return _NONE, (start, goal)
