@@ -104,7 +104,7 @@ def test_only_what_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None
         ("picture", "text", ["picture"]),
         ("jacobian", "html", ["curves", "jacobian"]),
         ("", "text", ["worked", "jacobian"]),
-        ("", "markdown", ["worked", "jacobian", "picture"]),
+        ("", "markdown", ["worked", "curves", "jacobian", "picture"]),
     ):
         made.clear()
         lstmgen.derive("gru").render(form, part=part)

@@ -10,10 +10,11 @@ import lstmgen
 from lstmgen import plugins
 from lstmgen.declare.cell import Cell
 from lstmgen.derivation import jacobian
-from lstmgen.derivation.jacobian import BIASES, HIDDEN, SCALES, STEPS, Curve, Curves
+from lstmgen.derivation.jacobian import BIASES, EVERY, HIDDEN, SCALES, STEPS, Curve, Curves
 
 CELLS = [each.name for each in plugins.available("cells") if each.packages == ("lstmgen",)]
 NOTATIONS = [each.name for each in plugins.available("notations") if each.packages == ("lstmgen",)]
+AT = (1, *range(EVERY, STEPS + 1, EVERY))
 NAMES = {name: (name, "standard") for name in CELLS} | {
     f"lstm in {notation}": ("lstm", notation) for notation in NOTATIONS if notation != "standard"
 }
@@ -34,8 +35,8 @@ def whole_document(cell: Cell | str, form: str, notation: str = "standard") -> s
 
 def _invented_curves(module: ModuleType, state: str, bias: str, plain: ModuleType, matrix: str) -> Curves:
     def falling(label: str, speed: float) -> Curve:
-        return Curve(label, tuple(10.0 ** (-speed * step) for step in range(1, STEPS + 1)))
+        return Curve(label, tuple(10.0 ** (-speed * step) for step in AT))
 
     gated = tuple(falling(f"bias {value:g}", 0.3 / (1 + value)) for value in BIASES)
     simple = tuple(falling(f"RNN × {scale:.2g}", 0.3 / scale) for scale in SCALES)
-    return Curves(state, HIDDEN, gated, gated, simple)
+    return Curves(state, HIDDEN, AT, gated, gated, simple)
