@@ -93,8 +93,10 @@ class Measure:
         match formula:
             case Symbol():
                 return self._symbol(formula)
-            case Number(text) | Words(text):
-                return _letters(text) + (0.5 if isinstance(formula, Words) else 0)
+            case Number(text):
+                return _letters(text.removeprefix("-")) + MARKS[Kind.UNARY] * text.startswith("-")
+            case Words(text):
+                return _letters(text) + 0.5
             case Fraction(above, below):
                 if self.inline:
                     return self._at(above, Place.OVER) + MARKS[Kind.STROKE] + self._at(below, Place.OVER)
@@ -155,7 +157,7 @@ class Measure:
     def _sum_sign(self, total: Total) -> float:
         lower = self._width(total.index) + (0 if total.first is None else self._width(total.first) + 0.8)
         upper = 0 if total.last is None else self._width(total.last)
-        return max(1.5, SMALL * lower, SMALL * upper) + 0.2
+        return max(1.5, SMALL * lower, SMALL * upper) + 0.5
 
     def _at(self, formula: Formula, place: Place) -> float:
         return self._width(formula) + 2 * TALL_BRACKET * needs_brackets(formula, place, inline=self.inline)
