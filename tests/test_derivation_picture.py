@@ -208,6 +208,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(("lstm", {option: True}) for option in ("peephole", "coupled", "full_gate_recurrence")),
     ("lstm_layernorm", {"variant": "torch"}),
     ("mlstm", {"heads": True}),
+    ("sru", {"highway": "input"}),
 ]
 every_picture = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 
@@ -351,7 +352,7 @@ def test_the_legend_says_what_is_in_the_picture() -> None:
         "with parameters", "without", "comes in, goes out", "a line parts", "lines are joined",
     ]  # fmt: skip
     assert [each.content for each in legend_of("indrnn")][1:] == [
-        "comes in, goes out", "a line parts", "×: by weights, entry by entry",
+        "comes in, goes out", "a line parts", "× at an arrow: elementwise weights",
     ]  # fmt: skip
 
 

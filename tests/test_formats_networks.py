@@ -12,6 +12,7 @@ from sample_document import DOCUMENT, NETWORK, UNUSUAL
 import lstmgen
 from lstmgen.derivation.formats import dot, markdown, mermaid, text
 from lstmgen.derivation.formats.connections import connections
+from lstmgen.derivation.formats.figures import networks
 from lstmgen.derivation.formats.plain import running
 
 
@@ -72,6 +73,18 @@ def test_connections_say_what_every_node_reads() -> None:
         ("(2)", "+", "cₜ, −cₜ₋₁"),
         ("cₜ", "", "(2)"),  # the state that leaves is not the product of that name
     ]
+
+
+def test_connections_mark_all_that_enters_through_a_junction_and_keep_words_apart() -> None:
+    rows = {name: read for name, _, read in table_of("lstm_layernorm")}
+    assert rows["f"].count("×") == 2
+    (chosen,) = [read for _, sign, read in table_of("slstm") if sign.strip().startswith("if")]
+    assert "then λ" in chosen and "else (" in chosen
+
+
+def table_of(name: str) -> list[tuple[str, ...]]:
+    (network,) = networks(lstmgen.derive(name).document(form="svg"))
+    return [(running(row[0])[0], *map(running, row[1:])) for row in connections(network).rows]
 
 
 def test_formats_of_whole_documents_show_what_a_picture_shows() -> None:

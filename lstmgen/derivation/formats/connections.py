@@ -39,10 +39,18 @@ def _names(network: Network) -> dict[str, Pieces]:
 def _read(network: Network, key: str, names: dict[str, Pieces]) -> Pieces:
     """What a node reads; what it reads through a junction, it reads itself."""
     found: list[Inline] = []
-    for edge in network.edges:
-        if edge.target != key:
-            continue
-        through = network.node(edge.source).kind is Kind.JUNCTION
-        pieces = _read(network, edge.source, names) if through else names[edge.source]
-        found += [", "] * bool(found) + [edge.mark] * bool(edge.mark) + list(pieces)
+    for mark, source in _sources(network, key):
+        spaced = f"{mark} " if mark.isalpha() else mark
+        found += [", "] * bool(found) + [spaced] * bool(mark) + list(names[source])
     return tuple(found)
+
+
+def _sources(network: Network, key: str) -> list[tuple[str, str]]:
+    """The nodes that a node reads, after the marks that they enter with."""
+    found = []
+    for edge in network.edges:
+        if edge.target == key:
+            through = network.node(edge.source).kind is Kind.JUNCTION
+            inner = _sources(network, edge.source) if through else [("", edge.source)]
+            found += [(edge.mark or mark, source) for mark, source in inner]
+    return found

@@ -71,8 +71,8 @@ def _runs(formula: Formula) -> tuple[Run, ...]:
             inner = [part for each in arguments for part in (Run(", "), *_runs(each))][1:]
             return (*_runs(function), Run("("), *inner, Run(")"))
         case Row(entries):
-            inner = [part for each in entries for part in (Run(", "), *_runs(each))][1:]
-            return (Run("["), *inner, Run("]"))
+            inner = [part for each in entries for part in (Run("\u2009, "), *_runs(each))][1:]
+            return (Run("["), *inner, Run("\u2009]"))  # thin spaces: slanted subscripts hang over
         case Sum(terms):
             signs = ["−" if name == "-" else "+" for name, _ in terms]
             signs[0] = signs[0].removeprefix("+")

@@ -92,7 +92,8 @@ def _level(ranks: Ranks, height: dict[str, float]) -> None:
         total = 0.0
         for a, b in near:
             if a in height and height[a] != height[b]:
-                total += (0.6 if b in circles else 1.0) + 0.05 * abs(height[a] - height[b])
+                passing = a not in nodes or b not in nodes
+                total += (0.6 if b in circles else 1.0) + 0.1 * passing + 0.05 * abs(height[a] - height[b])
         for circle in dict.fromkeys(b for _, b in near if b in circles):  # one line from each side
             sides = [(height[a] > height[circle]) - (height[a] < height[circle]) for a in before[circle] if a in height]
             total += 0.8 * (len(sides) - len(set(sides)))

@@ -101,6 +101,7 @@ class _Router:
         for source, target in ranks.links:
             self.targets.setdefault(source, []).append(target)
         self.entries: dict[tuple[str, str], Entry] = {}
+        self.upright: dict[int, list[tuple[float, float]]] = {}  # by rank, what lines take of the column's middle
         for target in self.sources:
             self._enter(target)
         self._place()
@@ -119,6 +120,13 @@ class _Router:
                 lambda source, side: self._hooked(source.key, target, side),
             )
         self.entries |= {(source, target): entry for source, entry in found.items()}
+        ways = [sorted((entry.level, height)) for entry in found.values() if entry.side is not Side.LEFT]
+        self.upright.setdefault(self.rank[target], []).extend((low, high) for low, high in ways)
+
+    def _taken(self, target: str, level: float) -> bool:
+        """Whether another line is upright in the column between a height and ``target``."""
+        low, high = sorted((level, self.y[target]))
+        return any(low < bottom + 4 and top - 4 < high for top, bottom in self.upright.get(self.rank[target], ()))
 
     def _straight(self, source: str, target: str) -> bool:
         """Whether a line can run along the column of ``target`` from the height of ``source``."""
@@ -126,6 +134,8 @@ class _Router:
             return False
         level, net = self.y[source], source.partition("@")[0]
         low, high = sorted((level, self.y[target]))
+        if self._taken(target, level):
+            return False
         for slot in self.ranks.ranks[self.rank[target]]:
             if slot.key == target or slot.net == net:
                 continue
@@ -146,10 +156,10 @@ class _Router:
         beyond = [slot for slot in rank if (self.y[slot.key] - height) * side > 0]
         nearest = min(beyond, key=lambda slot: abs(self.y[slot.key] - height), default=None)
         if nearest is not None and nearest.net == source.partition("@")[0] and nearest.key not in self.nodes:
-            return self.y[nearest.key]
+            return None if self._taken(target, self.y[nearest.key]) else self.y[nearest.key]
         for level in (height + side * far for far in HOOKS):
             room = [abs(self.y[slot.key] - level) - (21.0 if slot.key in self.nodes else 8.0) for slot in beyond]
-            if min(room, default=1.0) > 0:
+            if min(room, default=1.0) > 0 and not self._taken(target, level):
                 return level
         return None
 

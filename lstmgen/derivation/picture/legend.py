@@ -55,7 +55,7 @@ def _entries(layout: Layout) -> Iterator[_Entry]:
     if Kind.JUNCTION in kinds:
         yield _Entry("lines are joined", Role.FORK, bar=True)
     if any(edge.mark == signs.TIMES for edge in layout.network.edges):
-        yield _Entry("×: by weights, entry by entry")
+        yield _Entry("× at an arrow: elementwise weights")
 
 
 def _shapes(entry: _Entry, at: Point) -> Iterator[Shape]:
