@@ -94,6 +94,7 @@ def test_single_letters_slant_and_words_and_digits_stand() -> None:
 def test_signs_that_end_in_an_operator_are_lettered_as_they_stand() -> None:
     assert spelled(Relation((Product((Words("if"), Symbol("n")), Times.MATRIX), Number("0")), ("=",))) == "if *n = 0"
     assert spelled(Number("-2")) == "−2"
+    assert [run.text for run in runs("·")] == ["•"]  # the sign of a matrix product: as large as the others
 
 
 def test_accents_stand_clear_above_their_letters() -> None:

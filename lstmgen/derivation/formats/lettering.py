@@ -43,9 +43,13 @@ class Run:
 def runs(formula: Formula | str) -> tuple[Run, ...]:
     """The lettering of a name or of a short formula; of anything longer what can be said in a line."""
     if isinstance(formula, str):
-        return (Run(formula),)
+        return (Run(_ALONE.get(formula, formula)),)
     first, *others = _runs(formula)
     return (replace(first, text=first.text.lstrip(" ")), *others)
+
+
+_ALONE = {"·": "•"}
+"""Signs that fonts make too small to stand alone."""
 
 
 def _runs(formula: Formula) -> tuple[Run, ...]:

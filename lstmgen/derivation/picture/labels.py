@@ -82,8 +82,8 @@ def _marks(wire: Wire, target: Placed) -> Iterator[Label]:
             for at in (above, below) if y <= target.y else (below, above):
                 yield Label(wire.mark, at, Role.MARK)
         else:
-            middle = (y + 0.25 * size) + (HEAD + further if b > y else -HEAD - further)
-            for at in ((x + 5 + wide / 2, middle), (x - 5 - wide / 2, middle)):
+            base = y + 3 + 0.7 * size + further if b > y else y - 4 - further
+            for at in ((x + 5 + wide / 2, base), (x - 5 - wide / 2, base)):
                 yield Label(wire.mark, at, Role.MARK)
 
 
