@@ -130,6 +130,19 @@ def test_weights_that_multiply_entry_by_entry_are_marked() -> None:
     assert peepholes == ["f", "i", "o"]  # each by a line of its own: none enters through a junction
 
 
+def test_what_enters_by_a_matrix_and_entry_by_entry_enters_twice() -> None:
+    @cell("twice")
+    def twice(eq: Any) -> None:
+        """One state, a matrix and a vector of weights for it."""
+        x, h_prev = eq.input("x"), eq.state("h")
+        eq.output(eq.next("h", sigmoid(eq.affine("h", W=x, U=h_prev) + eq.parameter("p", "hidden") * h_prev)))
+
+    net = network(derive_gradient(twice, {}).declaration, name_of)
+    box = found_sign(net, "× p")
+    assert read_by(net, box.key) == {"hₜ₋₁"}
+    assert {"".join(each.split()) for each in read_by(net, found_sign(net, "+").key)} == {"×p", "[W_h,U_h]"}
+
+
 def test_functions_are_called_as_in_equations() -> None:
     assert found_sign(network(declared("indrnn"), name_of), "ReLU").kind is Kind.GATE
 

@@ -140,7 +140,7 @@ def accents(formula: Formula | str, size: float) -> tuple[Accented, ...]:
     for run in runs(formula):
         if run.accent:
             letter, scale = run.text[0], SMALL if run.level else 1.0
-            top = -(0.7 if letter.isupper() or letter in "bdfhklt" else 0.47) * scale - RISE * run.level
+            top = -(0.7 if letter.isupper() or letter in "bdfhklt" else 0.5) * scale - RISE * run.level
             slant = 0.06 if run.italic else 0.0
             found.append(Accented(run.accent, (x + (_advance(letter) / 2 + slant) * scale) * size, top * size, scale))
         x += _width(run)

@@ -323,6 +323,9 @@ class _Reader:
             return None
         moving = [term for term in terms if term not in addends]
         found = [self._affine(term) for term in moving]
+        # One line cannot enter by a matrix and entry by entry too: the latter gets a box of its own.
+        operands = [operand for each in found if each is not None for operand, mark in each.operands if not mark]
+        found = [None if each and any(m and o in operands for o, m in each.operands) else each for each in found]
         plain = [term for term, each in zip(moving, found, strict=True) if each is None]
         maps = [each for each in found if each is not None]
         if not maps:
