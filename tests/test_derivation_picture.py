@@ -362,10 +362,10 @@ def test_a_legend_stands_below_and_fits(name: str, options: dict[str, Any]) -> N
 
 def test_the_legend_says_what_is_in_the_picture() -> None:
     assert [each.content for each in legend_of("lstm")] == [
-        "with parameters", "without", "comes in, goes out", "a line parts", "lines are joined",
+        "with parameters", "without", "in and out", "a line parts", "lines are joined",
     ]  # fmt: skip
     assert [each.content for each in legend_of("indrnn")][1:] == [
-        "comes in, goes out", "a line parts", "× at an arrow: elementwise weights",
+        "in and out", "a line parts", "× at an arrow: elementwise weights",
     ]  # fmt: skip
 
 

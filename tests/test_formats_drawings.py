@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from sample_document import DOCUMENT, DRAWING, UNUSUAL
 
+from lstmgen.declare.functions import logsigmoid
 from lstmgen.derivation.drawing import CURVES, Anchor, Drawing, Label, Line, Role
 from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.lettering import runs
@@ -24,6 +25,7 @@ from lstmgen.derivation.formula import (
     Times,
     Words,
 )
+from lstmgen.derivation.picture import signs
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
@@ -94,6 +96,8 @@ def test_single_letters_slant_and_words_and_digits_stand() -> None:
 def test_signs_that_end_in_an_operator_are_lettered_as_they_stand() -> None:
     assert spelled(Relation((Product((Words("if"), Symbol("n")), Times.MATRIX), Number("0")), ("=",))) == "if *n = 0"
     assert spelled(Number("-2")) == "−2"
+    assert spelled(Product((Number("2"), Symbol("sigma")), Times.SCALAR)) == "2*σ"
+    assert spelled(signs.function(logsigmoid)) == "log\u2009*σ"
     assert [run.text for run in runs("·")] == ["•"]  # the sign of a matrix product: as large as the others
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from lstmgen.derivation.drawing import Role
 from lstmgen.derivation.formats.letters import RELATIONS, sign
@@ -82,7 +83,7 @@ def _runs(formula: Formula) -> tuple[Run, ...]:
             signs[0] = signs[0].removeprefix("+")
             return _joined(tuple(term for _, term in terms), tuple(signs))
         case Product(factors, times):
-            return _joined(factors, ("", *(_between(times, each) for each in factors[1:])))
+            return _joined(factors, ("", *(_between(times, *pair) for pair in pairwise(factors))))
         case Relation(sides, between):
             return _joined(sides, ("", *(f" {RELATIONS.get(each, each)} " for each in between)))
         case Fraction(above, below):
@@ -90,9 +91,10 @@ def _runs(formula: Formula) -> tuple[Run, ...]:
     return (Run("…"),)
 
 
-def _between(times: Times, factor: Formula) -> str:
-    """What stands before a factor: a thin space between a number and a word."""
-    return "\u2009" if times is Times.SCALAR and isinstance(factor, Symbol) and len(sign(factor.base)) > 1 else ""
+def _between(times: Times, *factors: Formula) -> str:
+    """What stands between factors: a thin space beside a word."""
+    words = [each for each in factors if isinstance(each, Symbol) and len(sign(each.base)) > 1]
+    return "\u2009" if times is Times.SCALAR and words else ""
 
 
 def _listed(formulas: tuple[Formula, ...], level: int) -> list[Run]:

@@ -49,7 +49,7 @@ def _entries(layout: Layout) -> Iterator[_Entry]:
         yield _Entry("with parameters", Role.GATE)
     if kinds & {Kind.FUNCTION, Kind.PRODUCT, Kind.SUM}:
         yield _Entry("without", Role.OPERATION)
-    yield _Entry("comes in, goes out", Role.END)
+    yield _Entry("in and out", Role.END)
     if layout.forks:
         yield _Entry("a line parts", Role.FORK)
     if Kind.JUNCTION in kinds:

@@ -18,12 +18,16 @@ from lstmgen.derivation.translate import function_symbol
 MINUS, OVER, TIMES, THEN, ELSE = "−", "÷", "×", "then", "else"
 """Marks of edges: how a value enters."""
 DOT = Symbol("·", Style.UPRIGHT)
-_SPELLED: dict[type[Expr], str] = {functions.absolute: "| |", functions.sqrt: "√", functions.logsigmoid: "log σ"}
+_SPELLED: dict[type[Expr], Formula] = {
+    functions.absolute: Symbol("| |", Style.UPRIGHT),
+    functions.sqrt: Symbol("√", Style.UPRIGHT),
+    functions.logsigmoid: Product((Symbol("log", Style.UPRIGHT), function_symbol(functions.sigmoid)), Times.SCALAR),
+}
 
 
 def function(kind: type[Expr]) -> Formula:
     """The sign of an elementwise function, as equations have it."""
-    return Symbol(_SPELLED[kind], Style.UPRIGHT) if kind in _SPELLED else function_symbol(kind)
+    return _SPELLED.get(kind) or function_symbol(kind)
 
 
 def stands_alone(kind: type[Expr]) -> bool:
