@@ -30,6 +30,7 @@ LINE_ROOM = 43.0  # em for a line, which has no number beside it
 TABLE_ROOM = 45.0  # em for a table, which has none either, and no indent
 NOTE = 13.0  # em at most for a note beside an equation
 NOTE_LEAST = 7.0
+LEEWAY = 0.4  # em that formula and note together may be wider than they are measured
 GAP = 2.0
 LONG = 12  # rows of a table within which a page may end
 TABLE = (r"\par\smallskip\noindent\hspace*{1.5em}\begin{tabular}", r"\end{tabular}\par\smallskip")
@@ -207,7 +208,7 @@ def _equations(shown: list[_Shown], at_once: bool = False) -> str:
     whole = [rows(each.equation.formula, ROOM, piece_width, GAP) for each in shown]
     heads = [sum(map(piece_width, each.head)) for each in whole]
     beside = widest if any(each.note for each in shown) else -GAP
-    room = ROOM - beside - GAP
+    room = ROOM - beside - GAP - LEEWAY
     if at_once or room - max(heads) < 20:  # a formula in many short rows is worse than a note below it
         room, beside = ROOM, 0.0
     broken = [
