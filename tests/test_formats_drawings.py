@@ -10,7 +10,6 @@ from sample_document import DOCUMENT, DRAWING, UNUSUAL
 from lstmgen.declare.functions import logsigmoid
 from lstmgen.derivation.drawing import CURVES, Anchor, Drawing, Label, Line, Role
 from lstmgen.derivation.formats.colours import COLOURS, INK
-from lstmgen.derivation.formats.lettering import runs
 from lstmgen.derivation.formats.svg import ALONE, STYLE, element, render
 from lstmgen.derivation.formats.tikz import STYLES, tikz
 from lstmgen.derivation.formula import (
@@ -25,6 +24,7 @@ from lstmgen.derivation.formula import (
     Times,
     Words,
 )
+from lstmgen.derivation.lettering import runs
 from lstmgen.derivation.picture import signs
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"

@@ -17,13 +17,12 @@ from lstmgen.declare.symbols import Role, Value
 from lstmgen.derivation.document import Block, Equation, Inline, Paragraph, Section, Table
 from lstmgen.derivation.formula import Call, Formula, Number, Relation, Row
 from lstmgen.derivation.naming import NOW, time
-from lstmgen.derivation.notation import BIAS, GAIN, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, Time
+from lstmgen.derivation.notation import BIAS, GAIN, INPUT, INPUT_WEIGHTS, PEEPHOLE, RECURRENT_WEIGHTS, UPDATE_GATE, Time
 from lstmgen.derivation.page import Page, anchor, listed
 from lstmgen.derivation.paths import direct_path
 from lstmgen.derivation.ranges import ALL
 from lstmgen.derivation.roles import is_preactivation, partners
 
-UPDATE_GATE = "update gate"
 _MOST = 5  # operands of a state's equation that is shown over two steps
 
 

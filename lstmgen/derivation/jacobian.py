@@ -30,7 +30,6 @@ from lstmgen.derivation.formula import (
     Power,
     Product,
     Relation,
-    Style,
     Sum,
     Symbol,
     Times,
@@ -41,6 +40,7 @@ from lstmgen.derivation.page import listed
 from lstmgen.derivation.paths import direct_path, gates_of, has_other_ways, reached, ways
 from lstmgen.derivation.plot import Panel, Series, plot
 from lstmgen.derivation.ranges import ranges
+from lstmgen.derivation.signs import DIAGONAL, IDENTITY
 
 Array = Any
 FormulaOf = Callable[[Expr], Formula]
@@ -48,7 +48,6 @@ BIASES = (0.0, 1.0, 2.0, 3.0)
 SCALES = (1.0, 3**0.5)
 STEPS, HIDDEN = 100, 64
 EVERY = 5  # steps from one norm to the next: decompositions are what takes time
-DIAGONAL, IDENTITY = Symbol("diag", Style.UPRIGHT), Symbol("I", bold=True)
 _MOST_WAYS = 2  # of a Jacobian that is written out
 _DOT = ((0,), (0,), ())
 _WHOLE = "No other way leads on from step to step: what holds of this path holds of the whole Jacobian. "

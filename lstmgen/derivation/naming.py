@@ -26,7 +26,7 @@ from lstmgen.derivation.formula import (
     Sum,
     Symbol,
 )
-from lstmgen.derivation.greek import GREEK
+from lstmgen.derivation.letters import GREEK
 from lstmgen.derivation.notation import Adjoints, Letter, Notation, Time, Weight
 from lstmgen.derivation.roles import Use, is_preactivation, roles, uses_of_parameters
 

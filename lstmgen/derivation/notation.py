@@ -134,3 +134,6 @@ BIAS = "bias"
 PEEPHOLE = "peephole"
 GAIN = "gain"
 """Roles that no description gives: they are found from what a value does."""
+
+UPDATE_GATE = "update gate"
+"""The description that a remark is about."""

@@ -58,6 +58,7 @@ _LOGISTIC = Fraction(Number("1"), Sum((("+", Number("1")), ("+", Call(_word("exp
 _RECTIFIED = Call(_word("max"), (_V, Number("0")))
 _ONE = Symbol("1", Style.UPRIGHT, bold=True)
 _CONDITION = Relation((_U, _V), (">=",))
+DIAGONAL, IDENTITY = _word("diag"), Symbol("I", bold=True)
 
 SIGNS = (
     _Sign(_called(_SIGMA), (Relation((Call(_SIGMA, (_V,)), _LOGISTIC), ("=",)), ".")),
@@ -100,10 +101,10 @@ SIGNS = (
         ),
     ),
     _Sign(
-        _called(_word("diag")),
-        (Call(_word("diag"), (_V,)), " is the matrix with ", _V, " on its diagonal, and 0 elsewhere."),
+        _called(DIAGONAL),
+        (Call(DIAGONAL, (_V,)), " is the matrix with ", _V, " on its diagonal, and 0 elsewhere."),
     ),
-    _Sign(lambda part: part == Symbol("I", bold=True), (Symbol("I", bold=True), " is the identity matrix.")),
+    _Sign(lambda part: part == IDENTITY, (IDENTITY, " is the identity matrix.")),
     _Sign(
         lambda part: isinstance(part, Relation) and not {"and", "or"}.isdisjoint(part.signs),
         ("∧ is read as “and”, ∨ as “or”.",),

@@ -10,9 +10,9 @@ from lstmgen.derivation.drawing import Role
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.colours import COLOURS
 from lstmgen.derivation.formats.figures import identifiers, networks
-from lstmgen.derivation.formats.lettering import Run, runs
-from lstmgen.derivation.formats.letters import ACCENTS
 from lstmgen.derivation.formula import Formula
+from lstmgen.derivation.lettering import Run, runs
+from lstmgen.derivation.letters import ACCENTS
 from lstmgen.derivation.network import Kind, Network, Node
 from lstmgen.derivation.picture.ranks import lanes
 

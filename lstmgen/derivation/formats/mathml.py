@@ -8,7 +8,6 @@ from html import escape
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
 from lstmgen.derivation.formats.breaking import Rows, Width, rows, widest_row
-from lstmgen.derivation.formats.letters import RELATIONS, sign
 from lstmgen.derivation.formats.measure import Measure, running_width
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
@@ -37,6 +36,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
+from lstmgen.derivation.letters import RELATIONS, sign
 
 INDENT = 1.6  # em, of rows that carry on
 LEAST = 0.6  # how much smaller a formula is set at most

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formats.letters import sign
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
     Angled,
@@ -31,6 +30,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
+from lstmgen.derivation.letters import sign
 
 SCALE = 0.87  # the letters below are as wide as in the widest of usual fonts
 SMALL = 0.72  # how much smaller subscripts are

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lstmgen.derivation.document import Inline
 from lstmgen.derivation.formats.brackets import Place, needs_brackets
-from lstmgen.derivation.formats.letters import ACCENTS, RELATIONS, sign
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
     Angled,
@@ -30,6 +29,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
+from lstmgen.derivation.letters import ACCENTS, RELATIONS, sign
 
 # Only signs that every part of a time can be made of: a subscript is either all raised letters or none.
 SUBSCRIPTS = str.maketrans("0123456789+-−t", "₀₁₂₃₄₅₆₇₈₉₊₋₋ₜ")

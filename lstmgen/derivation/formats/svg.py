@@ -9,9 +9,9 @@ from lstmgen.derivation.drawing import CURVES, Anchor, Box, Disc, Drawing, Label
 from lstmgen.derivation.format import Format
 from lstmgen.derivation.formats.colours import COLOURS, INK
 from lstmgen.derivation.formats.figures import figures
-from lstmgen.derivation.formats.lettering import RISE, SIZES, SMALL, Accented, Run, accents, runs, width
 from lstmgen.derivation.formats.plain import running
 from lstmgen.derivation.formula import Accent
+from lstmgen.derivation.lettering import RISE, SIZES, SMALL, Accented, Run, accents, runs, width
 
 _FONT = '"Latin Modern Math", "STIX Two Text", Cambria, Georgia, serif'
 _NODES = " ".join(

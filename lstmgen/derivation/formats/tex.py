@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 
 from lstmgen.derivation.formats.brackets import Place, is_tall, needs_brackets
-from lstmgen.derivation.formats.letters import sign
 from lstmgen.derivation.formats.pieces import Kind, Mark, Piece, is_linear, pieces
 from lstmgen.derivation.formula import (
     Accent,
@@ -34,7 +33,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
-from lstmgen.derivation.greek import GREEK
+from lstmgen.derivation.letters import GREEK, sign
 
 OPERATORS = frozenset({"tanh", "sinh", "cosh", "exp", "log", "ln", "max", "min", "sin", "cos", "tan", "det", "dim"})
 """Upright words that TeX has a command for."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lstmgen.derivation.drawing import Anchor, Label, Role
-from lstmgen.derivation.formats.lettering import SIZES, height, width
+from lstmgen.derivation.lettering import SIZES, height, width
 from lstmgen.derivation.picture.layout import BEFORE_NAME, HEAD, LETTERS, Layout, Placed
 from lstmgen.derivation.picture.wires import Point, Wire
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lstmgen.derivation.drawing import Role
-from lstmgen.derivation.formats.lettering import SIZES, width
 from lstmgen.derivation.formula import Formula
+from lstmgen.derivation.lettering import SIZES, width
 from lstmgen.derivation.network import Edge, Kind, Network, Node
 from lstmgen.derivation.picture.entries import ROUND, Entry, Side, Source, entries
 from lstmgen.derivation.picture.heights import heights

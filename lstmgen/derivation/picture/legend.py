@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lstmgen.derivation.drawing import Anchor, Box, Disc, Label, Point, Role, Shape
-from lstmgen.derivation.formats.lettering import SIZES, width
+from lstmgen.derivation.lettering import SIZES, width
 from lstmgen.derivation.network import Kind
 from lstmgen.derivation.picture import signs
 from lstmgen.derivation.picture.labels import FORK

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from lstmgen.derivation.drawing import Role
-from lstmgen.derivation.formats.letters import RELATIONS, sign
 from lstmgen.derivation.formula import (
     Accent,
     Angled,
@@ -26,6 +25,7 @@ from lstmgen.derivation.formula import (
     Transposed,
     Words,
 )
+from lstmgen.derivation.letters import RELATIONS, sign
 
 SIZES = {Role.NAME: 0.87, Role.MARK: 0.8, Role.LEGEND: 0.75}
 """The height of letters of some roles beside all others'."""
